@@ -1,0 +1,48 @@
+"""Who may do what with agents, pools and the catalogue of functions."""
+
+from django.db.models import Q
+
+from sites.access import ADMINISTRATOR, MANAGER, Grants, Policy, by_grant, by_role, superuser
+from sites.models import Target
+
+from .models import Agent, AgentPool, Function
+
+
+def _serving_granted_target(grants: Grants) -> Q | None:
+    """The agents of the site at which a granted target stands."""
+    ids = grants.objects("target", "view")
+    return Q(site__in=Target.objects.filter(pk__in=ids).values("site")) if ids else None
+
+
+agent_policy = Policy(
+    Agent,
+    {
+        "view": [by_grant("view", "site", "site"), _serving_granted_target, MANAGER, ADMINISTRATOR, superuser],
+        "manage": [by_grant("manage", "site", "site"), ADMINISTRATOR, superuser],
+    },
+)
+
+
+def _unrestricted(grants: Grants) -> Q | None:
+    ids = grants.organizations()
+    return Q(restricted=False, organization__in=ids) if ids else None
+
+
+def _of_granted_site(grants: Grants) -> Q | None:
+    """The pools in which an agent of a granted site is."""
+    ids = grants.objects("site", "view")
+    members = AgentPool.agents.through._default_manager.filter(agent__site__in=ids)
+    return Q(pk__in=members.values("agentpool")) if ids else None
+
+
+pool_policy = Policy(
+    AgentPool,
+    {
+        "view": [_of_granted_site, by_grant("operate", "pool", "pk"), MANAGER, ADMINISTRATOR, superuser],
+        "choose": [_unrestricted, by_grant("operate", "pool", "pk")],
+        "manage": [ADMINISTRATOR, superuser],
+    },
+)
+
+# What the organization's agents can do is no secret among its members.
+function_policy = Policy(Function, {"view": [by_role(), superuser]})

@@ -1,0 +1,38 @@
+"""Which agents and queues: chainable adjectives."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Case, F, Value, When
+from django.db.models.functions import Now
+
+if TYPE_CHECKING:
+    from .models import Agent
+
+# No sign of life for this long, and people read "Disconnected".
+SILENCE = timedelta(seconds=60)
+
+
+class AgentQuerySet(models.QuerySet["Agent"]):
+    """Agents; `with_state` says what people read."""
+
+    def in_use(self) -> AgentQuerySet:
+        """Those that were not retired."""
+        return self.filter(retired_at__isnull=True)
+
+    def with_state(self) -> AgentQuerySet:
+        """Add `state`: setting_up, active, disconnected, draining or retired, by the database's clock."""
+        return self.annotate(
+            seen_at=F("presence__seen_at"),
+            state=Case(
+                When(retired_at__isnull=False, then=Value("retired")),
+                When(presence__isnull=True, then=Value("setting_up")),
+                When(presence__seen_at__lt=Now() - SILENCE, then=Value("disconnected")),
+                When(draining=True, then=Value("draining")),
+                default=Value("active"),
+                output_field=models.CharField(),
+            ),
+        )

@@ -1,0 +1,1 @@
+"""What stands before everything else: the short way in for agents."""

@@ -1,0 +1,91 @@
+"""A saved definition: what is to run, on what, by whom, within which limits."""
+
+import uuid
+
+from agents.models import Agent, AgentPool, Assignment, Function
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from sites.models import Organization, Site, Target, User
+
+from ..querysets import JobQuerySet
+
+DAY = 24 * 3600
+
+
+class Job(models.Model):
+    """Function + target + parameters + assignment + limits + owner."""
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="jobs")
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="jobs")
+    target = models.ForeignKey(Target, on_delete=models.PROTECT, related_name="jobs")
+    name = models.CharField(max_length=120)
+    function = models.ForeignKey(Function, on_delete=models.PROTECT, related_name="jobs")
+    version = models.CharField(max_length=40, blank=True)  # empty: the newest that an agent has
+    parameters = models.JSONField(default=dict, blank=True)
+    assignment = models.CharField(
+        max_length=16, choices=Assignment, default=Assignment.AUTOMATIC
+    )
+    agent = models.ForeignKey(
+        Agent, null=True, blank=True, on_delete=models.PROTECT, related_name="jobs"
+    )
+    pool = models.ForeignKey(
+        AgentPool, null=True, blank=True, on_delete=models.PROTECT, related_name="jobs"
+    )
+    owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="jobs")
+    run_timeout_s = models.PositiveIntegerField(
+        default=3600, validators=[MinValueValidator(10), MaxValueValidator(7 * DAY)]
+    )
+    queue_timeout_s = models.PositiveIntegerField(
+        default=DAY, validators=[MinValueValidator(10), MaxValueValidator(30 * DAY)]
+    )
+    allow_overlap = models.BooleanField(default=False)
+    auto_commit = models.BooleanField(default=True)
+    tags = models.JSONField(default=list, blank=True)
+    external_id = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    archived_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        default_permissions = ()
+        indexes = [models.Index(fields=["organization", "name"], name="job_of_organization")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(assignment="automatic", agent__isnull=True, pool__isnull=True)
+                | models.Q(assignment="agent", agent__isnull=False, pool__isnull=True)
+                | models.Q(assignment="pool", agent__isnull=True, pool__isnull=False),
+                name="job_assignment",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(run_timeout_s__gte=10, queue_timeout_s__gte=10),
+                name="job_limits",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        """Refuse what belongs to another organization or site, and an assignment without its other half."""
+        errors: dict[str, str] = {}
+        if self.target_id and self.site_id and self.target.site_id != self.site_id:
+            errors["target"] = "This target is at another site."
+        if self.function_id and self.function.organization_id != self.organization_id:
+            errors["function"] = "This function belongs to another organization."
+        if self.assignment == Assignment.AGENT and not self.agent_id:
+            errors["agent"] = "Choose the agent, or Automatic."
+        if self.assignment == Assignment.POOL and not self.pool_id:
+            errors["pool"] = "Choose the pool, or Automatic."
+        if self.agent_id and self.agent and self.agent.organization_id != self.organization_id:
+            errors["agent"] = "This agent belongs to another organization."
+        if self.agent_id and self.agent and self.agent.site_id not in (None, self.site_id):
+            errors["agent"] = "This agent serves another site."
+        if self.pool_id and self.pool and self.pool.organization_id != self.organization_id:
+            errors["pool"] = "This pool belongs to another organization."
+        if errors:
+            raise ValidationError(errors)

@@ -1,0 +1,220 @@
+"""One execution, its claims and its status history."""
+
+import uuid
+
+from agents.models import Agent, AgentPool, Assignment, Function, Queue
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from sites.models import Organization, Site, Snapshot, Target, User
+
+from ..querysets import RunQuerySet
+from ..states import ACTIVE, EXECUTING, FINAL, Origin, Reason, Result, Status
+from .job import Job
+
+
+def statuses(group: frozenset[Status]) -> list[str]:
+    """Spell a group in a stable order, so that migrations do not change by chance."""
+    return [str(status) for status in Status if status in group]
+
+
+class Claim(models.Model):
+    """One agent's taking of one or more runs."""
+
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="claims")
+    claim_id = models.UUIDField()
+    # [[run id, attempt], …]: written once with the claim, so that it can be answered again.
+    runs = models.JSONField(default=list)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["agent", "claim_id"], name="claim_once")]
+
+    def __str__(self) -> str:
+        return str(self.claim_id)
+
+
+class JobRun(models.Model):
+    """One execution; ad hoc runs have no job. Its public id is the job id of the five systems."""
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    organization = models.ForeignKey(
+        Organization, on_delete=models.PROTECT, related_name="runs", db_index=False
+    )
+    site = models.ForeignKey(
+        Site, null=True, on_delete=models.PROTECT, related_name="runs", db_index=False
+    )
+    target = models.ForeignKey(
+        Target, null=True, on_delete=models.PROTECT, related_name="runs", db_index=False
+    )
+    job = models.ForeignKey(
+        Job, null=True, on_delete=models.PROTECT, related_name="runs", db_index=False
+    )
+    function = models.ForeignKey(
+        Function, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    version = models.CharField(max_length=40, blank=True)
+    queue = models.ForeignKey(
+        Queue, null=True, on_delete=models.PROTECT, related_name="runs", db_index=False
+    )
+    priority = models.SmallIntegerField(default=0)  # smaller goes first
+    overlap = models.BooleanField(default=False)
+    # A backup: its result is the portal's verdict over a snapshot.
+    makes_snapshot = models.BooleanField(default=False)
+    auto_commit = models.BooleanField(default=True)
+    assignment = models.CharField(
+        max_length=16, choices=Assignment, default=Assignment.AUTOMATIC
+    )
+    requested_agent = models.ForeignKey(
+        Agent, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    requested_pool = models.ForeignKey(
+        AgentPool, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    started_by = models.ForeignKey(
+        User, null=True, on_delete=models.PROTECT, related_name="runs", db_index=False
+    )
+    retry_of = models.ForeignKey(
+        "self", null=True, on_delete=models.SET_NULL, related_name="retries", db_index=False
+    )
+    origin = models.CharField(max_length=8, choices=Origin, default=Origin.LOCAL)
+    tool = models.CharField(max_length=60, blank=True)  # which tool: the list's Source column
+    source_system = models.CharField(max_length=120, blank=True)
+    target_system = models.CharField(max_length=120, blank=True)
+    external_id = models.CharField(max_length=200, blank=True)
+    robot = models.CharField(max_length=120, blank=True)
+    type = models.CharField(max_length=60, blank=True)
+    name = models.CharField(max_length=200, blank=True)  # of the job, or the function, when made
+    parameters = models.JSONField(default=dict)
+    tags = models.JSONField(default=list)
+    data = models.JSONField(default=dict)
+
+    # Who holds it
+    status = models.CharField(max_length=12, choices=Status, default=Status.PENDING)
+    sequence = models.PositiveIntegerField(default=1)  # of the newest transition
+    attempt = models.PositiveIntegerField(default=0)
+    claim = models.ForeignKey(
+        Claim, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    agent = models.ForeignKey(
+        Agent, null=True, on_delete=models.PROTECT, related_name="runs", db_index=False
+    )
+    lease_losses = models.PositiveSmallIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField(null=True)
+    run_timeout_s = models.PositiveIntegerField(default=3600)
+    queue_until = models.DateTimeField(null=True)
+
+    # What came of it
+    result = models.CharField(max_length=12, choices=Result, blank=True)
+    reason = models.CharField(max_length=20, choices=Reason, blank=True)
+    message = models.TextField(blank=True)
+    summary = models.TextField(blank=True)
+    error = models.TextField(blank=True)
+    progress = models.PositiveSmallIntegerField(null=True)
+    count_total = models.PositiveIntegerField(null=True)
+    count_successful = models.PositiveIntegerField(null=True)
+    count_failed = models.PositiveIntegerField(null=True)
+    count_skipped = models.PositiveIntegerField(null=True)
+    base_snapshot = models.ForeignKey(
+        Snapshot, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
+    snapshot = models.ForeignKey(
+        Snapshot, null=True, on_delete=models.SET_NULL, related_name="runs", db_index=False
+    )
+    verdict = models.CharField(max_length=12, choices=Result, blank=True)
+    report_hash = models.CharField(max_length=64, blank=True)  # of the result that ended it
+    log_length = models.PositiveBigIntegerField(default=0)
+
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    updated_at = models.DateTimeField(db_default=Now())
+    duration_s = models.FloatField(null=True)  # the tool's own, or finished − started
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        indexes = [
+            # The claim: the head of each queue.
+            models.Index(
+                fields=["queue", "priority", "created_at", "id"],
+                condition=Q(status="pending"),
+                name="run_pending_in_queue",
+            ),
+            # The sweep, and what an agent holds. Leases and progress are in no index (HOT updates).
+            models.Index(
+                fields=["status", "id"], condition=Q(status__in=statuses(ACTIVE)), name="run_active"
+            ),
+            models.Index(
+                fields=["agent"], condition=Q(status__in=statuses(EXECUTING)), name="run_held"
+            ),
+            # The branches of a list: whole organization, granted site or target, own, of a job.
+            models.Index(fields=["organization", "-created_at", "-id"], name="run_of_organization"),
+            models.Index(fields=["site", "-created_at", "-id"], name="run_of_site"),
+            models.Index(fields=["target", "-created_at", "-id"], name="run_of_target"),
+            models.Index(fields=["started_by", "-created_at", "-id"], name="run_of_starter"),
+            models.Index(fields=["job", "-created_at", "-id"], name="run_of_job"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["target", "function"],
+                condition=Q(status__in=statuses(EXECUTING), overlap=False),
+                name="run_one_at_a_time",
+            ),
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="run_status"),
+            models.CheckConstraint(
+                condition=Q(status__in=statuses(FINAL), finished_at__isnull=False)
+                | Q(status__in=statuses(ACTIVE), finished_at__isnull=True),
+                name="run_finished_when_final",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="completed", result__in=Result.values)
+                | (~Q(status="completed") & Q(result="")),
+                name="run_result_when_completed",
+            ),
+            models.CheckConstraint(
+                condition=Q(progress__isnull=True) | Q(progress__lte=100), name="run_progress"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=statuses(EXECUTING), origin="local")
+                | Q(agent__isnull=False, lease_until__isnull=False),
+                name="run_held_by_an_agent",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {str(self.public_id)[:6]}…"
+
+
+class StatusTransition(models.Model):
+    """One status change of a run: the history that people see. Append-only."""
+
+    run = models.ForeignKey(
+        JobRun, on_delete=models.CASCADE, related_name="transitions", db_index=False
+    )
+    sequence = models.PositiveIntegerField()
+    from_status = models.CharField(max_length=12, choices=Status, blank=True)
+    to_status = models.CharField(max_length=12, choices=Status)
+    at = models.DateTimeField(db_default=Now())
+    # Who: a person, an agent, or neither (the portal itself).
+    user = models.ForeignKey(
+        User, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    agent = models.ForeignKey(
+        Agent, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    reason = models.CharField(max_length=20, choices=Reason, blank=True)
+    message = models.TextField(blank=True)
+
+    class Meta:
+        default_permissions = ()
+        ordering = ["run", "sequence"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "sequence"], name="transition_sequence")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.from_status or 'new'} → {self.to_status}"

@@ -1,0 +1,37 @@
+"""Who may do what with jobs and runs."""
+
+from sites.access import ADMINISTRATOR, MANAGER, Policy, Rule, by_grant, by_person, superuser
+from sites.models import Role
+
+from .models import Job, JobRun
+
+
+def _granted(verb: str) -> list[Rule]:
+    """Rows granted through their site or their target."""
+    return [by_grant(verb, "site", "site"), by_grant(verb, "target", "target")]
+
+
+_OWN = by_person("started_by")
+
+run_policy = Policy(
+    JobRun,
+    {
+        # Also transitions, log, records, files, diff.
+        "view": [_OWN, *_granted("view"), ADMINISTRATOR, superuser],
+        # No administrator override: these are the starter's alone.
+        "inputs": [_OWN],
+        "cancel": [_OWN],
+        # Of an ad hoc run; a run of a saved job is retried by whoever may start the job.
+        "retry": [_OWN],
+    },
+)
+
+job_policy = Policy(
+    Job,
+    {
+        "view": [*_granted("view"), MANAGER, ADMINISTRATOR, superuser],
+        "start": [*_granted("operate"), MANAGER, ADMINISTRATOR],
+        # Edit, enable, pause, archive.
+        "edit": [*_granted("operate"), by_person("owner", roles=[Role.MANAGER]), ADMINISTRATOR],
+    },
+)

@@ -1,0 +1,32 @@
+"""Access: declared once in tables, asked everywhere."""
+
+from .grants import OBJECT_ROLES, VERBS, Grants, grantable, grants_of, set_role
+from .policy import (
+    ADMINISTRATOR,
+    EVERY,
+    MANAGER,
+    Policy,
+    Rule,
+    by_grant,
+    by_person,
+    by_role,
+    superuser,
+)
+
+__all__ = [
+    "ADMINISTRATOR",
+    "EVERY",
+    "MANAGER",
+    "OBJECT_ROLES",
+    "VERBS",
+    "Grants",
+    "Policy",
+    "Rule",
+    "by_grant",
+    "by_person",
+    "by_role",
+    "grantable",
+    "grants_of",
+    "set_role",
+    "superuser",
+]

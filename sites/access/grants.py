@@ -1,0 +1,142 @@
+"""What a person was given: memberships and object grants, read once per request as ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from django.contrib.auth.models import AnonymousUser, Group, Permission
+from django.db import models, transaction
+from django.db.models import F, Value
+
+from ..events import access_changed
+from ..models import (
+    Membership,
+    SiteGroupPermission,
+    SiteUserPermission,
+    Target,
+    TargetGroupPermission,
+    TargetUserPermission,
+    User,
+)
+
+# The four object roles are four verbs, each including those before it.
+VERBS = ("view", "operate", "manage", "delete")
+OBJECT_ROLES = {"viewer": 1, "editor": 2, "maintainer": 3, "owner": 4}
+
+_TABLES: list[tuple[str, type[models.Model], type[models.Model]]] = [
+    ("site", SiteUserPermission, SiteGroupPermission),
+    ("target", TargetUserPermission, TargetGroupPermission),
+]
+
+
+def grantable(kind: str, by_user: type[models.Model], by_group: type[models.Model]) -> None:
+    """Let an app to the right add a kind of object that roles are granted on."""
+    if all(known != kind for known, *_ in _TABLES):
+        _TABLES.append((kind, by_user, by_group))
+
+
+@dataclass
+class Grants:
+    """What one person may do, as ids. Grants without a membership count for nothing."""
+
+    user: User | AnonymousUser
+    _objects: dict[tuple[str, str], frozenset[int]] | None = field(default=None, repr=False)
+
+    @property
+    def user_id(self) -> int | None:
+        return self.user.pk
+
+    @property
+    def active(self) -> bool:
+        return bool(self.user.is_authenticated and self.user.is_active)
+
+    @property
+    def superuser(self) -> bool:
+        return self.active and self.user.is_superuser
+
+    @cached_property
+    def roles(self) -> dict[int, str]:
+        """Organization id → role."""
+        if not self.active:
+            return {}
+        return dict(
+            Membership.objects.filter(user_id=self.user.pk).values_list("organization_id", "role")
+        )
+
+    def organizations(self, *roles: str) -> frozenset[int]:
+        """Ids of the organizations in which the person has one of these roles (any, if none is named)."""
+        return frozenset(pk for pk, role in self.roles.items() if not roles or role in roles)
+
+    def objects(self, kind: str, verb: str) -> frozenset[int]:
+        """Ids of the sites, targets or pools on which the person was granted this verb."""
+        if self._objects is None:
+            self._objects = self._read_objects()
+        return self._objects.get((kind, verb), frozenset())
+
+    def _read_objects(self) -> dict[tuple[str, str], frozenset[int]]:
+        """One query over all grant tables, of users and of groups."""
+        if not self.roles:
+            return {}
+        parts = []
+        for kind, by_user, by_group in _TABLES:
+            for table, who in (
+                (by_user, {"user_id": self.user.pk}),
+                (by_group, {"group__user": self.user.pk}),
+            ):
+                parts.append(
+                    table._default_manager.filter(
+                        content_object__organization_id__in=list(self.roles), **who
+                    )
+                    .order_by()
+                    .values_list(
+                        Value(kind, output_field=models.CharField()),
+                        F("permission__codename"),
+                        F("content_object_id"),
+                    )
+                )
+        found: dict[tuple[str, str], set[int]] = {}
+        for kind, codename, pk in parts[0].union(*parts[1:]):
+            found.setdefault((kind, codename.split("_")[0]), set()).add(pk)
+        return {key: frozenset(ids) for key, ids in found.items()}
+
+
+def grants_of(user: User | AnonymousUser) -> Grants:
+    """Read a person's grants, once for each user object, which lives as long as the request."""
+    known = getattr(user, "_grants", None)
+    if known is None:
+        known = Grants(user)
+        user._grants = known  # type: ignore[union-attr]
+    return known
+
+
+def _members_of(who: User | Group) -> Iterable[User]:
+    return [who] if isinstance(who, User) else User.objects.filter(groups=who)
+
+
+def set_role(who: User | Group, role: str | None, *, on: models.Model) -> None:
+    """Give a user or group exactly this object role on a site, target or pool; None takes it away.
+
+    Also writes the Event that ends the live connections of the people concerned.
+    """
+    by_user, by_group = next(
+        (u, g)
+        for _, u, g in _TABLES
+        if u._meta.get_field("content_object").related_model is type(on)
+    )
+    table, column = (by_user, "user") if isinstance(who, User) else (by_group, "group")
+    codenames = [
+        f"{verb}_{on._meta.model_name}" for verb in VERBS[: OBJECT_ROLES[role] if role else 0]
+    ]
+    permissions = Permission.objects.filter(
+        content_type__app_label=on._meta.app_label,
+        content_type__model=on._meta.model_name,
+        codename__in=codenames,
+    )
+    with transaction.atomic():
+        table._default_manager.filter(content_object=on, **{column: who}).delete()
+        table._default_manager.bulk_create(
+            [table(content_object=on, permission=p, **{column: who}) for p in permissions]
+        )
+        access_changed(_members_of(who), organization=on.organization)  # type: ignore[attr-defined]

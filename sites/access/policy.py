@@ -1,0 +1,128 @@
+"""May this person? One table per model; lists and objects ask the same rows, so they cannot disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.db.models import Q
+from django.http import Http404
+
+from ..models import Role, User
+from .grants import Grants, grants_of
+
+Person = User | AnonymousUser
+# What a rule says for one person: None for no row, an empty Q for every row, else which rows.
+Rule = Callable[[Grants], Q | None]
+EVERY = Q()
+
+
+def by_role(*roles: str, organization: str = "organization") -> Rule:
+    """Rows of the organizations in which the person has one of these roles."""
+
+    def rule(grants: Grants) -> Q | None:
+        ids = grants.organizations(*roles)
+        return Q(**{f"{organization}__in": ids}) if ids else None
+
+    return rule
+
+
+def by_grant(verb: str, kind: str, path: str) -> Rule:
+    """Rows whose site, target or pool (at `path`) was granted to the person with this verb."""
+
+    def rule(grants: Grants) -> Q | None:
+        ids = grants.objects(kind, verb)
+        return Q(**{f"{path}__in": ids}) if ids else None
+
+    return rule
+
+
+def by_person(path: str, *, roles: Sequence[str] = (), organization: str = "organization") -> Rule:
+    """Rows that are the person's own, as long as they belong to the organization (with such a role)."""
+
+    def rule(grants: Grants) -> Q | None:
+        ids = grants.organizations(*roles)
+        return Q(**{path: grants.user_id, f"{organization}__in": ids}) if ids else None
+
+    return rule
+
+
+def superuser(grants: Grants) -> Q | None:
+    """Every row, for a superuser."""
+    return EVERY if grants.superuser else None
+
+
+ADMINISTRATOR = by_role(Role.ADMINISTRATOR)
+MANAGER = by_role(Role.MANAGER)
+
+
+class Policy:
+    """A table from action to rules; an action is allowed where any of its rules says so."""
+
+    def __init__(self, model: type[models.Model], table: Mapping[str, Sequence[Rule]]) -> None:
+        self.model = model
+        self.table = {action: tuple(rules) for action, rules in table.items()}
+
+    def branches(self, user: Person, action: str) -> list[Q]:
+        """One condition per rule that holds for the person; `[EVERY]` alone where one gives every row.
+
+        Large lists unite the newest rows of each branch instead of OR-ing them, since each
+        branch has an index of its own.
+        """
+        grants = grants_of(user)
+        found = [q for rule in self.table[action] if (q := rule(grants)) is not None]
+        return [EVERY] if EVERY in found else found
+
+    def rows(self, user: Person, action: str, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        """Keep the rows on which the person may do this."""
+        branches = self.branches(user, action)
+        if not branches:
+            return queryset.none()
+        return queryset if branches == [EVERY] else queryset.filter(reduce(or_, branches))
+
+    def allows(self, user: Person, action: str, obj: models.Model) -> bool:
+        """Say whether the person may do this to the object."""
+        return self.rows(user, action, self.model._default_manager.filter(pk=obj.pk)).exists()
+
+    def permitted(
+        self, user: Person, actions: Iterable[str], ids: Iterable[int]
+    ) -> dict[int, frozenset[str]]:
+        """Say for a whole page what the person may do to each row: one query per distinct set of rules."""
+        ids = list(ids)
+        allowed: dict[int, set[str]] = {pk: set() for pk in ids}
+        by_rules: dict[tuple[Rule, ...], list[str]] = {}
+        for action in actions:
+            by_rules.setdefault(self.table[action], []).append(action)
+        for same in by_rules.values():
+            rows = self.rows(user, same[0], self.model._default_manager.filter(pk__in=ids))
+            for pk in rows.values_list("pk", flat=True):
+                allowed[pk].update(same)
+        return {pk: frozenset(found) for pk, found in allowed.items()}
+
+    def get(
+        self,
+        user: Person,
+        action: str,
+        queryset: models.QuerySet[Any] | None = None,
+        /,
+        **lookup: Any,
+    ) -> Any:
+        """Fetch one object for an action.
+
+        Http404 where the person may not even see it, as for an id that does not exist;
+        PermissionDenied where they see it and may not do this.
+        """
+        rows = self.model._default_manager.all() if queryset is None else queryset
+        obj = self.rows(user, "view", rows).filter(**lookup).first()
+        if obj is None:
+            raise Http404(f"There is no such {self.model._meta.verbose_name}.")
+        if action != "view" and not self.allows(user, action, obj):
+            raise PermissionDenied(
+                f"Your role does not allow this on {self.model._meta.verbose_name} “{obj}”."
+            )
+        return obj

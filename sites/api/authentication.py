@@ -1,0 +1,59 @@
+"""Who asks: a person's access token, or the portal's session."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from .. import tokens
+from ..models import AccessToken, User
+
+_USE_NOTED_EVERY = timedelta(minutes=1)
+
+
+def user_of_token(token: str) -> User | None:
+    """Find the person whose valid access token this is; note its use once a minute."""
+    public_id = tokens.public_id_in("user", token)
+    if public_id is None:
+        return None
+    found = (
+        AccessToken.objects.filter(public_id=public_id, revoked_at=None, user__is_active=True)
+        .filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
+        .select_related("user")
+        .first()
+    )
+    if found is None or not tokens.matches(token, found.token_hash):
+        return None
+    AccessToken.objects.filter(pk=found.pk).filter(
+        Q(last_used_at=None) | Q(last_used_at__lt=Now() - _USE_NOTED_EVERY)
+    ).update(last_used_at=Now())
+    return found.user
+
+
+class TokenAuthentication(BaseAuthentication):
+    """`Authorization: Bearer ym_user_…`; an agent's token is refused here."""
+
+    def authenticate(self, request: Request) -> tuple[User, None] | None:
+        scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        user = user_of_token(token.strip())
+        if user is None:
+            raise AuthenticationFailed("This access token is not valid, has expired or was revoked.")
+        return user, None
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class PortalSessionAuthentication(SessionAuthentication):
+    """The portal's own pages, with their CSRF token."""
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"

@@ -1,0 +1,102 @@
+"""How an exception becomes an answer: problem JSON everywhere, whatever went wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import DatabaseError, OperationalError
+from django.http import Http404, JsonResponse
+
+from ..problems import Refused, problem
+
+CODES = {
+    400: "malformed",
+    401: "not_authenticated",
+    403: "not_allowed",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    413: "too_large",
+    415: "wrong_type",
+    422: "invalid",
+    429: "too_many_requests",
+    500: "error",
+    503: "unavailable",
+}
+NOT_FOUND = "There is nothing here that you may see."
+
+
+def _flat(detail: Any, prefix: str = "") -> dict[str, list[str]]:
+    """Lay nested field errors flat: {"runs.0.id": ["…"]}."""
+    if isinstance(detail, dict):
+        found: dict[str, list[str]] = {}
+        for key, value in detail.items():
+            found |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+        return found
+    if isinstance(detail, list) and any(isinstance(item, dict | list) for item in detail):
+        found = {}
+        for index, value in enumerate(detail):
+            found |= _flat(value, f"{prefix}.{index}" if prefix else str(index))
+        return found
+    items = detail if isinstance(detail, list) else [detail]
+    return {prefix or "body": [str(item) for item in items]} if items else {}
+
+
+def answer_for(error: Exception) -> tuple[dict[str, Any], dict[str, str]] | None:
+    """Give the problem and its headers for an exception; None for one that nobody foresaw."""
+    match error:
+        case Refused():
+            return problem(error.status, error.code, error.detail, errors=error.errors, **error.more), {}
+        case Http404() | exceptions.NotFound():
+            # The same words for an id that does not exist and for one of another organization.
+            return problem(404, CODES[404], NOT_FOUND), {}
+        case PermissionDenied():
+            return problem(403, CODES[403], str(error) or "Your role does not allow this."), {}
+        case ValidationError():
+            errors = error.message_dict if hasattr(error, "error_dict") else {"body": error.messages}
+            return problem(422, "invalid", "Some fields are not valid.", errors=errors), {}
+        case exceptions.ValidationError():
+            return problem(422, "invalid", "Some fields are not valid.", errors=_flat(error.detail)), {}
+        case exceptions.APIException():
+            headers = {}
+            if getattr(error, "auth_header", None):
+                headers["WWW-Authenticate"] = error.auth_header
+            if getattr(error, "wait", None):
+                headers["Retry-After"] = str(int(error.wait))
+            return problem(error.status_code, CODES.get(error.status_code, "error"), str(error.detail)), headers
+        case OperationalError():
+            return (
+                problem(503, CODES[503], "The database does not answer at the moment. Try again."),
+                {"Retry-After": "5"},
+            )
+        case DatabaseError():
+            return None
+    return None
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler: an exception always rolls back."""
+    answer = answer_for(error)
+    if answer is None:
+        return None
+    set_rollback()
+    body, headers = answer
+    return Response(body, status=body["status"], headers=headers, content_type="application/problem+json")
+
+
+def refuse(error: Exception) -> JsonResponse:
+    """The same answer from a door without DRF; raises the exception again where nobody foresaw it."""
+    answer = answer_for(error)
+    if answer is None:
+        raise error
+    body, headers = answer
+    return JsonResponse(
+        body, status=body["status"], headers=headers, content_type="application/problem+json"
+    )
+
+

@@ -1,0 +1,30 @@
+"""The tables of what exists without any job."""
+
+from .event import Event
+from .grants import (
+    SiteGroupPermission,
+    SiteUserPermission,
+    TargetGroupPermission,
+    TargetUserPermission,
+)
+from .organization import Membership, Organization, Role, User
+from .place import Site, Target
+from .snapshot import Snapshot
+from .token import AccessToken, IdempotencyKey
+
+__all__ = [
+    "AccessToken",
+    "Event",
+    "IdempotencyKey",
+    "Membership",
+    "Organization",
+    "Role",
+    "Site",
+    "SiteGroupPermission",
+    "SiteUserPermission",
+    "Snapshot",
+    "Target",
+    "TargetGroupPermission",
+    "TargetUserPermission",
+    "User",
+]

@@ -1,0 +1,97 @@
+"""Where jobs act: sites and the targets at them."""
+
+import uuid
+import zoneinfo
+
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from .organization import Organization, User
+
+
+def known_zone(name: str) -> None:
+    """Refuse a time zone that is not in the tz database's list.
+
+    `ZoneInfo` itself raises OSError on odd names and opens paths, hence the list.
+    """
+    if name not in zoneinfo.available_timezones():
+        raise ValidationError(f"“{name}” is not a time zone of the tz database, such as Europe/Berlin.")
+
+
+class Site(models.Model):
+    """A place and a unit of access; its time zone is fixed at creation."""
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="sites")
+    name = models.CharField(max_length=120)
+    time_zone = models.CharField(max_length=64, default="UTC", validators=[known_zone])
+    created_at = models.DateTimeField(auto_now_add=True)
+    archived_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+        default_permissions = ()
+        permissions = [
+            ("view_site", "Viewer: see the site, its targets, jobs, runs and files"),
+            ("operate_site", "Editor: run and edit jobs, upload files, accept changes"),
+            ("manage_site", "Maintainer: settings, grants, agents and keys of the site"),
+            ("delete_site", "Owner: delete the site"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="site_name_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Target(models.Model):
+    """What a job acts on at a site, with its address and settings."""
+
+    class Kind(models.TextChoices):
+        DEVICE = "device", "Device"
+        SYSTEM = "system", "System"
+        CONNECTION = "connection", "Connection"
+        DATA_SOURCE = "data_source", "Data source"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="targets")
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="targets")
+    name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=16, choices=Kind, default=Kind.DEVICE)
+    address = models.CharField(max_length=1000, blank=True)
+    settings = models.JSONField(default=dict, blank=True)
+    # The newest accepted snapshot: changed only by the transaction that completes a run
+    # (or accepts a change), so that a run that ends otherwise hides nothing.
+    accepted_snapshot = models.ForeignKey(
+        "Snapshot", null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_by = models.ForeignKey(
+        User, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    archived_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+        default_permissions = ()
+        permissions = [
+            ("view_target", "Viewer: see the target, its jobs, runs and files"),
+            ("operate_target", "Editor: run and edit its jobs, upload files, accept changes"),
+            ("manage_target", "Maintainer: settings and grants of the target"),
+            ("delete_target", "Owner: delete the target"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["site", "name"], name="target_name_once"),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=["device", "system", "connection", "data_source"]),
+                name="target_kind",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        if self.site_id and self.organization_id and self.site.organization_id != self.organization_id:
+            raise ValidationError({"site": "This site belongs to another organization."})

@@ -1,0 +1,121 @@
+"""Who may do what with organizations, sites, targets and snapshots."""
+
+from django.db.models import Q
+
+from .access import (
+    ADMINISTRATOR,
+    MANAGER,
+    Grants,
+    Policy,
+    Rule,
+    by_grant,
+    by_person,
+    by_role,
+    superuser,
+)
+from .models import AccessToken, Event, Membership, Organization, Role, Site, Snapshot, Target, User
+
+_own_organization = by_role(organization="pk")
+_administered = by_role(Role.ADMINISTRATOR, organization="pk")
+
+organization_policy = Policy(
+    Organization,
+    {
+        "view": [_own_organization, superuser],
+        # members and roles, agents without a site, sources, credentials, keys
+        "manage": [_administered, superuser],
+        "create_site": [_administered, superuser],
+    },
+)
+
+membership_policy = Policy(
+    Membership,
+    {
+        "view": [by_person("user"), ADMINISTRATOR, superuser],
+        "manage": [ADMINISTRATOR, superuser],
+    },
+)
+
+
+def _site_of_granted_target(grants: Grants) -> Q | None:
+    """A role on one target lets one see the site that it stands at, by name."""
+    ids = grants.objects("target", "view")
+    return Q(pk__in=Target.objects.filter(pk__in=ids).values("site")) if ids else None
+
+
+site_policy = Policy(
+    Site,
+    {
+        "view": [
+            by_grant("view", "site", "pk"),
+            _site_of_granted_target,
+            MANAGER,
+            ADMINISTRATOR,
+            superuser,
+        ],
+        "create_target": [by_grant("operate", "site", "pk"), ADMINISTRATOR],
+        # settings, grants, its agents and keys
+        "manage": [by_grant("manage", "site", "pk"), ADMINISTRATOR, superuser],
+        "delete": [by_grant("delete", "site", "pk"), ADMINISTRATOR, superuser],
+    },
+)
+
+
+def _granted(verb: str) -> list[Rule]:
+    """Rows granted on their target or on its site."""
+    return [by_grant(verb, "target", "pk"), by_grant(verb, "site", "site")]
+
+
+target_policy = Policy(
+    Target,
+    {
+        "view": [*_granted("view"), MANAGER, ADMINISTRATOR, superuser],
+        # what lies behind name and kind: address and settings, files, snapshots
+        "inspect": [*_granted("view"), ADMINISTRATOR, superuser],
+        "edit": [*_granted("operate"), ADMINISTRATOR],
+        "create_job": [*_granted("operate"), MANAGER, ADMINISTRATOR],
+        "manage": [*_granted("manage"), ADMINISTRATOR, superuser],
+        "delete": [*_granted("delete"), ADMINISTRATOR, superuser],
+    },
+)
+
+snapshot_policy = Policy(
+    Snapshot,
+    {
+        "view": [
+            by_grant("view", "target", "target"),
+            by_grant("view", "site", "target__site"),
+            by_person("created_by"),
+            ADMINISTRATOR,
+            superuser,
+        ],
+        "accept": [
+            by_grant("operate", "target", "target"),
+            by_grant("operate", "site", "target__site"),
+            ADMINISTRATOR,
+        ],
+    },
+)
+
+event_policy = Policy(
+    Event, {"view": [by_role(Role.ADMINISTRATOR, organization="organization_id"), superuser]}
+)
+
+
+def _own_user(grants: Grants) -> Q | None:
+    return Q(user=grants.user_id) if grants.active else None
+
+
+def _oneself(grants: Grants) -> Q | None:
+    return Q(pk=grants.user_id) if grants.active else None
+
+
+def _colleagues(grants: Grants) -> Q | None:
+    """The members of the organizations that the person administers."""
+    ids = grants.organizations(Role.ADMINISTRATOR)
+    members = Membership.objects.filter(organization__in=ids).values("user")
+    return Q(pk__in=members) if ids else None
+
+
+token_policy = Policy(AccessToken, {"view": [_own_user], "revoke": [_own_user]})
+user_policy = Policy(User, {"view": [_oneself, _colleagues, superuser], "manage": [superuser]})
