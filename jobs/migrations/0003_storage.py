@@ -13,6 +13,6 @@ def tune(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("jobs", "0001_initial")]
+    dependencies = [("jobs", "0002_initial")]
 
     operations = [migrations.RunPython(tune, migrations.RunPython.noop)]
