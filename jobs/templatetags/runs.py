@@ -1,0 +1,127 @@
+"""How a run's status and result look: icon, words and colour, always all three."""
+
+from itertools import pairwise
+from typing import Any
+
+from django import template
+from jobs.models import JobRun, StatusTransition
+from jobs.states import EXECUTING, FINAL, Result, Status, chip
+
+register = template.Library()
+
+# chip → (look, icon, words); a chip is a result, a final status, pending or in_progress.
+CHIPS: dict[str, tuple[str, str, str]] = {
+    "pending": ("plain", "clock", "Pending"),
+    "in_progress": ("plain", "loader-2", "In Progress"),
+    Result.UP_TO_DATE: ("green", "checks", "Up to Date"),
+    Result.MODIFIED: ("orange", "plus-minus", "Modified"),
+    Result.SUCCESS: ("green", "check", "Success"),
+    Result.PARTIAL: ("orange", "circle-half-2", "Partial"),
+    Status.FAILED: ("red", "circle-x", "Failed"),
+    Status.TIMED_OUT: ("red", "clock-x", "Timed Out"),
+    Status.CANCELED: ("grey", "ban", "Canceled"),
+}
+
+# status → (look of the chip, its icon, icon in the path)
+LIFECYCLE: dict[str, tuple[str, str, str]] = {
+    Status.PENDING: ("blue", "loader-2", "clock"),
+    Status.CLAIMED: ("blue", "loader-2", "hand-grab"),
+    Status.RUNNING: ("blue", "loader-2", "player-play"),
+    Status.VALIDATING: ("blue", "loader-2", "clipboard-check"),
+    Status.UPLOADING: ("blue", "loader-2", "cloud-upload"),
+    Status.COMPLETED: ("green", "circle-check", "check"),
+    Status.FAILED: ("red", "circle-x", "circle-x"),
+    Status.TIMED_OUT: ("red", "clock-x", "clock-x"),
+    Status.CANCELED: ("grey", "ban", "ban"),
+}
+
+
+@register.inclusion_tag("components/chip.html")
+def result_chip(run: JobRun, size: str = "") -> dict[str, Any]:
+    """Draw the result chip of lists and heads."""
+    look, icon, words = CHIPS[chip(run.status, run.result)]
+    return {"look": look, "icon": icon, "words": words, "spins": icon == "loader-2", "size": size}
+
+
+@register.inclusion_tag("components/chip.html")
+def status_chip(status: str, size: str = "") -> dict[str, Any]:
+    """Draw the lifecycle chip of My Jobs, Home and the status history."""
+    look, icon, _ = LIFECYCLE[status]
+    words = Status(status).label
+    return {"look": look, "icon": icon, "words": words, "spins": icon == "loader-2", "size": size}
+
+
+@register.filter
+def look(run: JobRun) -> str:
+    """Name the colour of a run's result chip."""
+    return CHIPS[chip(run.status, run.result)][0]
+
+
+@register.filter
+def is_final(run: JobRun) -> bool:
+    """Say whether the run has ended."""
+    return run.status in FINAL
+
+
+@register.filter
+def is_executing(run: JobRun) -> bool:
+    """Say whether an agent holds the run."""
+    return run.status in EXECUTING
+
+
+@register.inclusion_tag("components/path.html")
+def run_path(run: JobRun, transitions: list[StatusTransition], zone: str) -> dict[str, Any]:
+    """Draw a run's path through its states, with how long each took.
+
+    The state in which a failed or timed out run spent its time is marked as the slow one.
+    """
+    spans = [(b.at - a.at).total_seconds() for a, b in pairwise(transitions)]
+    slowest = max(spans, default=0.0)
+    bad = run.status in (Status.FAILED, Status.TIMED_OUT)
+    steps = []
+    for index, move in enumerate(transitions):
+        final = move.to_status in FINAL
+        spent = spans[index] if index < len(spans) else None
+        now = spent is None and not final and move.to_status != Status.PENDING
+        steps.append(
+            {
+                "look": LIFECYCLE[move.to_status][0] if final else "",
+                "icon": "loader-2" if now else LIFECYCLE[move.to_status][2],
+                "words": move.get_to_status_display(),
+                "at": move.at,
+                "duration": spent,
+                "slow": bad and spent is not None and spent == slowest and slowest > 0,
+                "now": now,
+            }
+        )
+    return {"steps": steps, "zone": zone}
+
+
+@register.filter
+def brief(run: JobRun) -> str:
+    """Say in a few words what a row adds to the run's name."""
+    if run.status == Status.PENDING:
+        return "waits for an agent"
+    if run.status in EXECUTING:
+        return f"{run.progress} %" if run.progress is not None else (run.message or "")[:80]
+    if run.status == Status.CANCELED:
+        return "before it began"
+    if run.status in (Status.FAILED, Status.TIMED_OUT):
+        if run.reason and run.reason != "error":
+            return run.get_reason_display()
+        return first_line(run.error or run.message)[:120]
+    if run.result == Result.MODIFIED and run.snapshot:
+        return f"{run.snapshot.changes:,} file{'s' if run.snapshot.changes != 1 else ''}"
+    return run.target.name if run.target else first_line(run.summary or run.message)[:120]
+
+
+@register.filter
+def first_line(text: str) -> str:
+    """Take the first line of a text."""
+    return text.strip().split("\n", 1)[0]
+
+
+@register.filter
+def after_first_line(text: str) -> str:
+    """Take what follows the first line of a text."""
+    return text.strip().partition("\n")[2].strip()

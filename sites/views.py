@@ -1,0 +1,112 @@
+"""The portal's pages about places, and what stands around the content of every page."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.functional import SimpleLazyObject
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST
+
+from .access import grants_of
+from .models import Organization, Role, Target
+from .permissions import organization_policy, site_policy, target_policy
+
+THEMES = ("light", "dark")
+
+
+def frame(request: HttpRequest) -> dict[str, Any]:
+    """Give every template the frame around its page (a context processor).
+
+    ``base`` is the template that a page extends: without the frame when portal.js or htmx fetches
+    the page again to swap a part of it.
+    """
+    swapped = request.headers.get("HX-Request") == "true"
+    return {
+        "base": "bare.html" if swapped else "base.html",
+        "frame": SimpleLazyObject(lambda: _frame(request)),
+    }
+
+
+def _frame(request: HttpRequest) -> dict[str, Any]:
+    theme = request.COOKIES.get("theme", "")
+    about: dict[str, Any] = {"theme": theme if theme in THEMES else ""}
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return about
+    organization = getattr(request, "organization", None)
+    grants = grants_of(user)
+    role = grants.roles.get(organization.pk) if organization else None
+    others = Organization.objects.none()
+    if grants.superuser or len(grants.roles) > 1:
+        others = organization_policy.rows(user, "view", Organization.objects.order_by("name"))
+        if organization:
+            others = others.exclude(pk=organization.pk)
+    return about | {
+        "organization": organization,
+        "role": Role(role).label if role else "Superuser",
+        "others": list(others[:50]),
+        "may_admin": grants.superuser or bool(grants.organizations(Role.ADMINISTRATOR)),
+    }
+
+
+def back(request: HttpRequest, otherwise: str) -> HttpResponse:
+    """Send a person back to where the form stood, never to another host."""
+    to = request.POST.get("next", "")
+    if url_has_allowed_host_and_scheme(to, {request.get_host()}, require_https=request.is_secure()):
+        return redirect(to)
+    return redirect(otherwise)
+
+
+@require_POST
+def theme(request: HttpRequest) -> HttpResponse:
+    """Keep the chosen theme in a cookie, so that the next page is painted in it at once."""
+    answer = back(request, "home")
+    choice = request.POST.get("theme", "")
+    if choice in THEMES:
+        answer.set_cookie("theme", choice, max_age=365 * 24 * 3600, samesite="Lax")
+    else:
+        answer.delete_cookie("theme", samesite="Lax")
+    return answer
+
+
+@login_required
+@require_POST
+def organization(request: HttpRequest) -> HttpResponse:
+    """Make another of the person's organizations the current one."""
+    chosen = organization_policy.get(
+        request.user, "view", public_id=request.POST.get("organization", "")
+    )
+    request.session["organization"] = chosen.pk
+    messages.info(request, f"You are now in {chosen.name}.")
+    return redirect("home")
+
+
+@login_required
+def sites(request: HttpRequest) -> HttpResponse:
+    """List the sites of the current organization with the targets that stand there."""
+    found = {
+        site.pk: (site, [])
+        for site in site_policy.rows(
+            request.user,
+            "view",
+            request.organization.sites.filter(archived_at__isnull=True).order_by("name"),
+        )
+    }
+    targets = target_policy.rows(
+        request.user, "view", Target.objects.filter(site__in=list(found), archived_at__isnull=True)
+    ).select_related("accepted_snapshot")
+    for target in targets.order_by("name"):
+        found[target.site_id][1].append(target)
+    shown = [target.pk for _, here in found.values() for target in here]
+    return render(
+        request,
+        "sites/site_list.html",
+        {
+            "nav": "sites",
+            "sites": list(found.values()),
+            "permitted": target_policy.permitted(request.user, ["inspect"], shown),
+        },
+    )
