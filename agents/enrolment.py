@@ -1,0 +1,137 @@
+"""How a program becomes an agent, and how it stops being one."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from sites import tokens
+from sites.models import Organization, Site, User
+from sites.problems import Refused
+
+from . import catalogue, presence
+from .models import Agent, EnrolmentCode
+
+CODE_LIFETIME = timedelta(hours=1)
+# Read aloud and typed: no letter that looks like a digit.
+_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+# Filled by apps to the right: what else ends with an agent.
+_when_retired: list[Callable[[Agent, User], None]] = []
+_REFUSED = "This enrolment code is not valid: it may be mistyped, used or older than an hour."
+
+
+def add_agent(
+    organization: Organization, *, name: str, by: User, site: Site | None = None, slots: int = 2
+) -> tuple[Agent, str]:
+    """Make an agent that waits for its program: the agent and its one-time code, shown once."""
+    agent = Agent(organization=organization, site=site, name=name, slots=slots, created_by=by)
+    agent.full_clean()
+    with transaction.atomic():
+        agent.save()
+        code = _make_code(agent, by=by)
+        presence.announce("agent.changed", agent)
+    return agent, code
+
+
+def new_code(agent: Agent, *, by: User) -> str:
+    """Give a fresh code for an agent; the earlier ones end. Used to set a program up again."""
+    if agent.retired_at is not None:
+        raise Refused("retired", f"Agent “{agent}” is retired and cannot be enrolled again.")
+    with transaction.atomic():
+        agent.codes.filter(used_at=None).delete()  # type: ignore[attr-defined]
+        return _make_code(agent, by=by)
+
+
+def _make_code(agent: Agent, *, by: User) -> str:
+    """Twelve characters of 31: 59 bits, for one hour, behind the enrolment's rate limit."""
+    code = "-".join("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(3))
+    EnrolmentCode.objects.create(
+        agent=agent,
+        code_hash=tokens.hashed(code),
+        expires_at=Now() + CODE_LIFETIME,  # type: ignore[misc]
+        created_by=by,
+    )
+    return code
+
+
+def enroll(
+    code: str, *, name: str, version: str, platform: str, tools: list[dict[str, Any]], address: str | None
+) -> tuple[Agent, str]:
+    """Turn a code into an agent's token, once; the token is stored as a hash only.
+
+    Using the code is one conditional update: of two programs with the same code one is enrolled.
+    A token that the agent had before ends here.
+    """
+    with transaction.atomic():
+        found = EnrolmentCode.objects.filter(code_hash=tokens.hashed(code.strip().upper())).first()
+        usable = Q(used_at=None, expires_at__gt=Now(), agent__retired_at=None)
+        used = found and EnrolmentCode.objects.filter(usable, pk=found.pk).update(used_at=Now())
+        if not found or not used:
+            raise Refused("enrolment_refused", _REFUSED, status=403)
+        agent = Agent.objects.select_related("organization", "site").get(pk=found.agent_id)
+        token, agent.token_hash = tokens.make("agent", agent.public_id)
+        agent.name = name.strip() or agent.name
+        agent.version, agent.platform, agent.address = version, platform, address
+        agent.enrolled_at = Now()  # type: ignore[assignment]
+        try:
+            with transaction.atomic():
+                agent.save()
+        except IntegrityError:
+            raise Refused(
+                "name_taken",
+                f"An agent named “{agent.name}” exists already; enrol under another name.",
+                status=422,
+                errors={"name": ["An agent of this organization has this name already."]},
+            ) from None
+        catalogue.advertise(agent, tools)
+        presence.seen(agent)
+        presence.announce("agent.enrolled", agent)
+    agent.refresh_from_db()
+    return agent, token
+
+
+def greet(
+    agent: Agent, *, version: str, platform: str, tools: list[dict[str, Any]], address: str | None
+) -> list[int]:
+    """Take an agent's hello: what it is and can do; gives the ids of its queues."""
+    with transaction.atomic():
+        Agent.objects.filter(pk=agent.pk).update(
+            version=version, platform=platform, address=address
+        )
+        catalogue.advertise(agent, tools)
+        presence.seen(agent)
+        presence.announce("agent.changed", agent)
+    return catalogue.queues_of(agent)
+
+
+def drain(agent: Agent, *, on: bool) -> None:
+    """Let an agent finish what it has and take nothing new (or take runs again)."""
+    with transaction.atomic():
+        Agent.objects.filter(pk=agent.pk).update(draining=on)
+        agent.draining = on
+        presence.announce("agent.changed", agent)
+
+
+def when_retired(act: Callable[[Agent, User], None]) -> None:
+    """Let an app to the right act in the transaction that retires an agent."""
+    if act not in _when_retired:
+        _when_retired.append(act)
+
+
+def retire(agent: Agent, *, by: User) -> None:
+    """End an agent: its token from the next request on, its codes, and the runs that it holds."""
+    with transaction.atomic():
+        if not Agent.objects.filter(pk=agent.pk, retired_at=None).update(
+            retired_at=Now(), token_hash=""
+        ):
+            raise Refused("retired", f"Agent “{agent}” is retired already.")
+        agent.codes.filter(used_at=None).delete()  # type: ignore[attr-defined]
+        for act in _when_retired:
+            act(agent, by)
+        presence.announce("agent.retired", agent)
+    agent.refresh_from_db()
