@@ -42,7 +42,11 @@ def event_of(run: JobRun, to: str) -> Event:
         site_id=run.site_id,
         target_id=run.target_id,
         starter_id=run.started_by_id,
-        data={"queue": run.queue_id, "job_id": run.job_id, "name": run.name},
+        data={
+            "queue": run.queue_id,
+            "job": str(run.job.public_id) if run.job else None,
+            "name": run.name,
+        },
     )
 
 
@@ -121,11 +125,11 @@ def held_run(agent: Agent, public_id: object, *, attempt: int, claim_id: object 
     `stale_attempt` when a later attempt holds it or the claim is another one.
     """
     run = (
-        JobRun.objects.select_related("claim")
+        JobRun.objects.select_related("claim", "job")
         .filter(public_id=public_id, organization_id=agent.organization_id)
         .first()
     )
-    if run is None or not _ever_held(agent, run):
+    if run is None or not ever_held(agent, run):
         raise Refused("not_found", "There is no such run for this agent.", status=404)
     claim = run.claim
     if (
@@ -137,7 +141,8 @@ def held_run(agent: Agent, public_id: object, *, attempt: int, claim_id: object 
     return run
 
 
-def _ever_held(agent: Agent, run: JobRun) -> bool:
+def ever_held(agent: Agent, run: JobRun) -> bool:
+    """Say whether the agent holds the run or had claimed it before."""
     return (
         run.agent_id == agent.pk
         or StatusTransition.objects.filter(
@@ -220,7 +225,7 @@ def progress_of(progress: int) -> Any:
 
 def revoke(agent: Agent, by: User) -> None:
     """End what an agent holds, in the transaction that retires it."""
-    for run in JobRun.objects.filter(agent=agent, status__in=EXECUTING):
+    for run in JobRun.objects.filter(agent=agent, status__in=EXECUTING).select_related("job"):
         for _ in range(3):
             if run.status not in EXECUTING or move(
                 run,

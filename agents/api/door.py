@@ -1,0 +1,148 @@
+"""How a request of an agent comes in: token, strict JSON, serializer; how a refusal goes out.
+
+These doors are plain functions behind the first middleware. DRF's own dispatch costs a third of a
+claim (see bench/), so it is passed by; its serializers validate and its schema generator reads
+these classes all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from rest_framework.exceptions import APIException, AuthenticationFailed, ValidationError
+from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from sites.api.parsing import TooLarge, load
+from sites.api.problems import refuse
+from sites.problems import Refused, problem
+
+from .. import authentication
+from ..models import Agent
+
+log = logging.getLogger(__name__)
+
+JSON_LIMIT = 16 * 1024 * 1024
+
+
+class Unauthenticated(AuthenticationFailed):
+    auth_header = "Bearer"
+
+
+class AgentDoor(APIView):
+    """A route of the agent API: `get`, `post`, `put` or `patch` are plain functions of the request."""
+
+    authentication_classes: ClassVar = []
+    permission_classes: ClassVar = []
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:  # type: ignore[override]
+        described = super().as_view(**initkwargs)
+
+        def view(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+            return cls.answer(request, **kwargs)
+
+        view.cls = cls  # type: ignore[attr-defined]
+        view.initkwargs = described.initkwargs  # type: ignore[attr-defined]
+        view.csrf_exempt = True  # type: ignore[attr-defined]
+        return view
+
+    @classmethod
+    def answer(cls, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        method = (request.method or "").lower()
+        if method not in ("get", "post", "put", "patch") or not hasattr(cls, method):
+            return respond(problem(405, "method_not_allowed", f"This address takes no {request.method}."))
+        try:
+            request.get_host()
+            return getattr(cls(), method)(request, **kwargs)  # type: ignore[no-any-return]
+        except Exception as error:
+            try:
+                return refuse(error)
+            except Exception:
+                log.exception("An agent's request failed.")
+                return respond(problem(500, "error", "The portal failed; it has noted why. Try again."))
+
+
+def respond(body: dict[str, Any], status: int | None = None, **headers: str) -> HttpResponse:
+    """Answer with JSON; a problem carries its own status."""
+    code = status or body.get("status") if "code" in body and "title" in body else status or 200
+    kind = "application/problem+json" if "title" in body and "code" in body else "application/json"
+    answer = HttpResponse(json.dumps(body, default=str), content_type=kind, status=code)
+    answer["Cache-Control"] = "no-store"
+    for name, value in headers.items():
+        answer[name.replace("_", "-")] = value
+    return answer
+
+
+def agent_of(request: HttpRequest) -> Agent:
+    """Say which agent asks; 401 for anyone else, a person's token included."""
+    token = authentication.bearer(request.META.get("HTTP_AUTHORIZATION", ""))
+    agent = authentication.agent_of_token(token) if token else None
+    if agent is None:
+        raise Unauthenticated("This needs the token of an agent in use.")
+    return agent
+
+
+def body_of(request: HttpRequest, serializer: type[BaseSerializer[Any]]) -> dict[str, Any]:
+    """Read the JSON body and validate it: 400 malformed, 413 too large, 415 not JSON, 422 invalid."""
+    kind = (request.content_type or "").lower()
+    if kind != "application/json":
+        raise WrongType(f"Send application/json, not {kind or 'nothing'}.")
+    raw = read_body(request, JSON_LIMIT)
+    try:
+        data = load(raw)
+    except ValueError as error:
+        raise Malformed(str(error)) from None
+    if not isinstance(data, dict):
+        raise Malformed("The body must be a JSON object.")
+    checked = serializer(data=data)
+    if not checked.is_valid():
+        raise ValidationError(checked.errors)
+    return checked.validated_data  # type: ignore[no-any-return]
+
+
+def read_body(request: HttpRequest, limit: int) -> bytes:
+    """Read a body of at most `limit` bytes, whatever its Content-Length says."""
+    declared = int(request.META.get("CONTENT_LENGTH") or 0)
+    if declared > limit:
+        raise TooLarge(f"The body is larger than {limit} bytes.")
+    raw = request.read(limit + 1)
+    if len(raw) > limit:
+        raise TooLarge(f"The body is larger than {limit} bytes.")
+    if len(raw) < declared:
+        raise Malformed("The body ended early.")
+    return raw
+
+
+class Malformed(APIException):
+    status_code = 400
+    default_code = "malformed"
+
+
+class WrongType(APIException):
+    status_code = 415
+    default_code = "wrong_type"
+
+
+def raw_body(request: HttpRequest, kind: str) -> HttpRequest:
+    """Give the request as a stream of bytes of this media type; 415 else."""
+    if (request.content_type or "").lower() != kind:
+        raise WrongType(f"Send {kind}.")
+    return request
+
+
+def offset_of(request: HttpRequest) -> int:
+    """Read `?offset=`: a whole number of bytes, 0 or more."""
+    text = request.GET.get("offset", "")
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Refused(
+            "invalid",
+            "Say at which byte the chunk begins: ?offset=0.",
+            status=422,
+            errors={"offset": ["A whole number of bytes, 0 or more."]},
+        )
+    return int(text)

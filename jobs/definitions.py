@@ -1,0 +1,74 @@
+"""How a saved job is written: what it may name, who is told, and when it can be put away."""
+
+from __future__ import annotations
+
+from agents import catalogue
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models.functions import Now
+from sites import events
+from sites.models import User
+from sites.problems import Refused
+
+from .models import Job
+from .starts import check_assignment, check_parameters
+from .states import ACTIVE
+
+
+def save(job: Job, *, by: User) -> Job:
+    """Store a new or changed job. The door has asked "create_job" of the target or "edit" of the job.
+
+    Refused 422 by field: what belongs to another organization or site, an agent or pool that the
+    person may not choose, parameters that the function's schema does not take.
+    """
+    job.organization_id, job.site_id = job.target.organization_id, job.target.site_id
+    errors: dict[str, list[str]] = {}
+    try:
+        job.full_clean()
+    except ValidationError as error:
+        errors = {name: list(texts) for name, texts in error.message_dict.items()}
+    version = catalogue.newest_version(job.function, job.version)
+    if version is None:
+        errors.setdefault("function", []).append(f"No agent has ever advertised {job.function}.")
+    for check in (
+        lambda: check_assignment(job.target, by=by, agent=job.agent, pool=job.pool),
+        lambda: version and check_parameters(version, job.parameters),
+    ):
+        try:
+            check()
+        except Refused as refusal:
+            for name, texts in (refusal.errors or {}).items():
+                errors.setdefault(name, []).extend(texts)
+    if errors:
+        raise Refused("invalid", "The job was not saved.", status=422, errors=errors)
+    with transaction.atomic():
+        job.save()
+        _tell(job)
+    return job
+
+
+def archive(job: Job, *, by: User) -> None:
+    """Put a job away: it starts no more and leaves the list; its runs and history stay.
+
+    Refused 409 while it has an active run. The job's row is locked first, as `start_run` does, so
+    that no run begins between the question and the answer.
+    """
+    with transaction.atomic():
+        Job.objects.select_for_update(no_key=True).get(pk=job.pk)
+        if job.runs.filter(status__in=ACTIVE).exists():  # type: ignore[attr-defined]
+            raise Refused(
+                "active_runs", f"Job “{job}” has an active run; it can be archived when that has ended."
+            )
+        Job.objects.filter(pk=job.pk, archived_at=None).update(archived_at=Now())
+        _tell(job)
+
+
+def _tell(job: Job) -> None:
+    events.record(
+        "job.changed",
+        job.public_id,
+        organization=job.organization,
+        site=job.site,
+        target=job.target,
+        data={"name": job.name},
+    )

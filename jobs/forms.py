@@ -1,0 +1,284 @@
+"""The form of a saved job, with fields for its function's parameters made from their JSON Schema."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from agents.catalogue import newest_version, secret_names
+from agents.models import Agent, AgentPool, Assignment, Function
+from agents.permissions import agent_policy, function_policy, pool_policy
+from django import forms
+from django.db.models import Q
+from jobs.models import Job
+from sites.models import Organization, Target, User
+from sites.permissions import target_policy
+
+HIDDEN = "••••"
+
+
+class JobForm(forms.Form):
+    """Name, target, parameters, who carries it out, limits. Saves nothing by itself.
+
+    On a job that exists, target and function stay as they are: another target is another job.
+    """
+
+    name = forms.CharField(label="Name", max_length=120)
+    target = forms.ModelChoiceField(label="Target", queryset=Target.objects.none())
+    who = forms.ChoiceField(
+        label="Agent",
+        help_text="Automatic: the first agent of the site that can do it and has a free slot.",
+    )
+    run_timeout = forms.DecimalField(
+        label="Timeout, minutes",
+        min_value=Decimal("0.2"),
+        max_value=7 * 24 * 60,
+        decimal_places=2,
+        initial=60,
+        help_text="A run that takes longer is stopped and ends as Timed Out.",
+    )
+    queue_timeout = forms.DecimalField(
+        label="Longest wait, minutes",
+        min_value=Decimal("0.2"),
+        max_value=30 * 24 * 60,
+        decimal_places=2,
+        initial=24 * 60,
+        help_text="A run that no agent takes within this time ends as Timed Out.",
+    )
+    tags = forms.CharField(
+        label="Tags", required=False, max_length=400, help_text="Separated by commas."
+    )
+    auto_commit = forms.BooleanField(
+        label="A change that is found becomes the accepted backup at once",
+        required=False,
+        initial=True,
+    )
+    allow_overlap = forms.BooleanField(
+        label="Runs of this job may overlap each other", required=False
+    )
+
+    def __init__(
+        self,
+        *args: Any,
+        user: User,
+        organization: Organization,
+        function: Function,
+        job: Job | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.job, self.function = job, function
+        target = self.fields["target"]
+        assert isinstance(target, forms.ModelChoiceField)  # noqa: S101 - declared above
+        if job is None:
+            target.queryset = (
+                target_policy.rows(
+                    user,
+                    "create_job",
+                    Target.objects.filter(organization=organization, archived_at__isnull=True),
+                )
+                .select_related("site")
+                .order_by("site__name", "name")
+            )
+            target.label_from_instance = _name_with_site  # type: ignore[method-assign]
+            target.to_field_name = "public_id"
+        else:
+            del self.fields["target"]
+        self._offer_agents(user, organization, job)
+        version = newest_version(function, job.version if job else "")
+        self.schema: dict[str, Any] = version.parameters if version else {}
+        self.makes_snapshot = bool(version and version.produces == version.Produces.SNAPSHOT)
+        if not self.makes_snapshot:
+            del self.fields["auto_commit"]
+        self.secret = secret_names(self.schema)
+        self.parameter_names = self._add_parameters()
+        if job is not None and not self.is_bound:
+            self.initial.update(self._initial_of(job))
+        for name, field in self.fields.items():
+            self._dress(name, field)
+
+    def _offer_agents(self, user: User, organization: Organization, job: Job | None) -> None:
+        agents = agent_policy.rows(
+            user, "view", Agent.objects.in_use().filter(organization=organization)
+        )
+        pools = pool_policy.rows(user, "choose", AgentPool.objects.filter(organization=organization))
+        if job is not None:
+            agents = agents.filter(Q(site=None) | Q(site=job.site_id))
+        self.agents = {str(agent.public_id): agent for agent in agents.select_related("site")}
+        self.pools = {str(pool.public_id): pool for pool in pools}
+        if job is not None and job.agent:
+            self.agents.setdefault(str(job.agent.public_id), job.agent)
+        if job is not None and job.pool:
+            self.pools.setdefault(str(job.pool.public_id), job.pool)
+        field = self.fields["who"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101 - declared above
+        field.choices = [
+            ("automatic", "Automatic"),
+            *(
+                (f"agent:{key}", f"{agent.name}, {agent.site.name if agent.site else 'all sites'}")
+                for key, agent in self.agents.items()
+            ),
+            *((f"pool:{key}", f"Pool {pool.name}") for key, pool in self.pools.items()),
+        ]
+
+    def _add_parameters(self) -> list[str]:
+        required = set(self.schema.get("required", []))
+        names = []
+        for name, rule in self.schema.get("properties", {}).items():
+            if not isinstance(rule, dict):
+                continue
+            key = f"p_{name}"
+            self.fields[key] = _field_for(name, rule, required=name in required)
+            if name in self.secret:
+                self.fields[key].required = False
+                self.fields[key].widget = forms.PasswordInput(attrs={"autocomplete": "off"})
+                self.fields[key].help_text = "Shown to nobody once saved. Empty keeps what is there."
+            names.append(key)
+        return names
+
+    def _dress(self, name: str, field: forms.Field) -> None:
+        css = {
+            forms.CheckboxInput: "form-check-input",
+            forms.Select: "form-select",
+        }.get(type(field.widget), "form-control")
+        field.widget.attrs["class"] = css
+        if self.is_bound and name in self.errors:
+            field.widget.attrs["aria-invalid"] = "true"
+
+    def _initial_of(self, job: Job) -> dict[str, Any]:
+        who = "automatic"
+        if job.agent:
+            who = f"agent:{job.agent.public_id}"
+        elif job.pool:
+            who = f"pool:{job.pool.public_id}"
+        values = {
+            "name": job.name,
+            "who": who,
+            "run_timeout": _minutes(job.run_timeout_s),
+            "queue_timeout": _minutes(job.queue_timeout_s),
+            "tags": ", ".join(job.tags),
+            "auto_commit": job.auto_commit,
+            "allow_overlap": job.allow_overlap,
+        }
+        for name, value in job.parameters.items():
+            if f"p_{name}" in self.fields and name not in self.secret:
+                values[f"p_{name}"] = _as_text(self.fields[f"p_{name}"], value)
+        return values
+
+    def clean_tags(self) -> list[str]:
+        """Cut the tags at their commas, each once."""
+        return list(dict.fromkeys(t.strip() for t in self.cleaned_data["tags"].split(",") if t.strip()))
+
+    def parameters(self) -> dict[str, Any]:
+        """Collect the parameters; an empty optional one is left out, an empty secret stays as it was."""
+        kept = dict(self.job.parameters) if self.job else {}
+        found = {name: value for name, value in kept.items() if f"p_{name}" not in self.fields}
+        for key in self.parameter_names:
+            name, value = key.removeprefix("p_"), self.cleaned_data.get(key)
+            if name in self.secret and not value:
+                value = kept.get(name)
+            if value not in (None, "", []) or (value == [] and name in self.schema.get("required", [])):
+                found[name] = float(value) if isinstance(value, Decimal) else value
+        return found
+
+    def apply(self, job: Job) -> Job:
+        """Set what the form says on a job, without saving it."""
+        data = self.cleaned_data
+        job.name, job.tags = data["name"], data["tags"]
+        if self.job is None:
+            job.target, job.function = data["target"], self.function
+        kind, _, key = data["who"].partition(":")
+        job.assignment = Assignment(kind)
+        job.agent, job.pool = self.agents.get(key), self.pools.get(key)
+        job.run_timeout_s = round(data["run_timeout"] * 60)
+        job.queue_timeout_s = round(data["queue_timeout"] * 60)
+        job.auto_commit = data.get("auto_commit", job.auto_commit)
+        job.allow_overlap = data["allow_overlap"]
+        job.parameters = self.parameters()
+        return job
+
+    def take(self, errors: dict[str, list[str]]) -> None:
+        """Put what the rule refused beside the fields that it is about."""
+        for name, texts in errors.items():
+            words = name.split(".")
+            field: str | None = {"agent": "who", "pool": "who", "assignment": "who"}.get(name, name)
+            if words[0] == "parameters" and len(words) > 1:
+                field = f"p_{words[1]}"
+            if name in ("run_timeout_s", "queue_timeout_s"):
+                field = name.removesuffix("_s")
+            for text in texts:
+                self.add_error(field if field in self.fields else None, text)
+        for name, bound in self.fields.items():
+            self._dress(name, bound)
+
+    def advanced(self) -> list[forms.BoundField]:
+        """Give the fields that most jobs leave as they are."""
+        names = ("queue_timeout", "tags", "allow_overlap")
+        return [self[name] for name in names]
+
+    def parameter_fields(self) -> list[forms.BoundField]:
+        """Give the fields made from the function's schema."""
+        return [self[name] for name in self.parameter_names]
+
+
+def functions_for(user: User, organization: Organization) -> Any:
+    """List the functions that a new job can name."""
+    return function_policy.rows(
+        user, "view", Function.objects.filter(organization=organization)
+    ).select_related("tool").order_by("tool__name", "name")
+
+
+def _name_with_site(target: Target) -> str:
+    return f"{target.name}, {target.site.name}"
+
+
+def _minutes(seconds: int) -> Decimal:
+    return (Decimal(seconds) / 60).quantize(Decimal("0.01")).normalize() + 0
+
+
+def _field_for(name: str, rule: dict[str, Any], *, required: bool) -> forms.Field:
+    about: dict[str, Any] = {
+        "label": rule.get("title") or name.replace("_", " ").capitalize(),
+        "help_text": rule.get("description", ""),
+        "required": required,
+        "initial": rule.get("default"),
+    }
+    if "enum" in rule:
+        choices = [(str(value), str(value)) for value in rule["enum"]]
+        return forms.ChoiceField(choices=choices if required else [("", "–"), *choices], **about)
+    match rule.get("type"):
+        case "boolean":
+            return forms.BooleanField(**about | {"required": False})
+        case "integer":
+            return forms.IntegerField(
+                min_value=rule.get("minimum"), max_value=rule.get("maximum"), **about
+            )
+        case "number":
+            return forms.DecimalField(
+                min_value=rule.get("minimum"), max_value=rule.get("maximum"), **about
+            )
+        case "array" if rule.get("items", {}).get("type") == "string":
+            return LinesField(widget=forms.Textarea(attrs={"rows": 3}), **about)
+        case "object" | "array":
+            return forms.JSONField(widget=forms.Textarea(attrs={"rows": 4}), **about)
+        case _:
+            return forms.CharField(max_length=rule.get("maxLength", 4000), **about)
+
+
+class LinesField(forms.CharField):
+    """A list of texts, one a line."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return value
+        return [line.strip() for line in (value or "").splitlines() if line.strip()]
+
+
+def _as_text(field: forms.Field, value: Any) -> Any:
+    if isinstance(field, forms.JSONField):
+        return value
+    if isinstance(field, LinesField) and not isinstance(value, list):
+        return json.dumps(value)
+    return value

@@ -1,0 +1,143 @@
+"""How a run ends by its agent's report, and what a backup's verdict is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from agents.models import Agent
+from django.db import transaction
+from django.db.models.functions import Now
+from sites.models import Event, Snapshot, Target
+from sites.problems import Refused
+
+from . import transitions
+from .models import JobRun, LateReport
+from .states import EXECUTING, FINAL, MOVES, Reason, Result, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run as it is now, and whether this very report had ended it before."""
+
+    run: JobRun
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """The run had ended otherwise; the report is kept and changes nothing."""
+
+    run: JobRun
+
+
+def finish(agent: Agent, public_id: object, *, attempt: int, report: dict[str, Any]) -> Ended | Late:
+    """End a run as its holder reports (rule 18): status, verdict, accepted snapshot, transition, Event.
+
+    The same body again replays; another body is Refused `result_conflict`, a wrong attempt
+    `stale_attempt`, a backup completed without seal `not_sealed`. After a final state that this
+    attempt did not report: `Late`, kept once (rule 19).
+    """
+    digest = hashlib.sha256(json.dumps(report, sort_keys=True).encode()).hexdigest()
+    to = Status(report["status"])
+    for _ in range(3):
+        run = transitions.held_run(agent, public_id, attempt=attempt)
+        if run.status in FINAL:
+            return _after_the_end(agent, run, attempt, digest, report)
+        if to not in MOVES[Status(run.status)]:
+            raise Refused(
+                "illegal_move", f"A run cannot go from {run.status} to {to}.", run_status=run.status
+            )
+        with transaction.atomic():
+            if _end(run, to, agent, digest, report):
+                return Ended(run, replayed=False)
+    raise transitions.stale(run, attempt)
+
+
+def _end(run: JobRun, to: Status, agent: Agent, digest: str, report: dict[str, Any]) -> bool:
+    counts = report.get("counts") or {}
+    columns: dict[str, Any] = {
+        "message": report.get("message") or "",
+        "summary": report.get("summary") or "",
+        "error": report.get("error") or "",
+        "report_hash": digest,
+        **{f"count_{name}": counts[name] for name in counts if counts[name] is not None},
+    }
+    reason = ""
+    if to == Status.COMPLETED:
+        columns |= {"result": result_of(run, counts), "progress": 100}
+    else:
+        reason = report.get("reason") or Reason.ERROR
+    if not transitions.move(
+        run,
+        to,
+        by=transitions.Actor(agent=agent),
+        reason=reason,
+        message=columns["message"],
+        **columns,
+    ):
+        return False
+    if to == Status.COMPLETED and run.makes_snapshot and run.auto_commit:
+        _accept(run)
+    return True
+
+
+def result_of(run: JobRun, counts: dict[str, Any]) -> Result:
+    """Say what a completed run found: for a backup the verdict that was stored at seal."""
+    if run.makes_snapshot:
+        if not run.verdict:
+            raise Refused("not_sealed", "A backup is completed only after its snapshot was sealed.")
+        return Result(run.verdict)
+    return Result.PARTIAL if counts.get("failed") else Result.SUCCESS
+
+
+def _accept(run: JobRun) -> None:
+    """Make the run's snapshot the accepted one of its target, in the transaction that completes it."""
+    if run.snapshot_id in (None, run.base_snapshot_id):
+        return
+    Target.objects.filter(pk=run.target_id).update(accepted_snapshot=run.snapshot_id)
+    Snapshot.objects.filter(pk=run.snapshot_id).update(accepted_at=Now())
+
+
+def _after_the_end(
+    agent: Agent, run: JobRun, attempt: int, digest: str, report: dict[str, Any]
+) -> Ended | Late:
+    if run.report_hash == digest:
+        return Ended(run, replayed=True)
+    if run.report_hash:
+        raise Refused(
+            "result_conflict",
+            f"Attempt {attempt} of run {run.public_id} has reported another result already.",
+        )
+    with transaction.atomic():
+        LateReport.objects.get_or_create(
+            run=run, attempt=attempt, defaults={"agent": agent, "report": report}
+        )
+        # Not a status change: pages that show the run fetch it again.
+        Event.objects.bulk_create([transitions.event_of(run, "late_report")])
+    return Late(run)
+
+
+def judge(
+    run: JobRun, *, agent: Agent, attempt: int, snapshot: Snapshot | None, base: Snapshot | None
+) -> Result:
+    """Store the portal's verdict on a run whose snapshot was sealed; it accepts nothing.
+
+    `snapshot` is None where the tree is the base's own. Runs inside the caller's transaction, and
+    only while this attempt holds the run; Refused `stale_attempt` else.
+    """
+    verdict = Result.UP_TO_DATE if snapshot is None or not snapshot.changes else Result.MODIFIED
+    kept = JobRun.objects.filter(
+        pk=run.pk, agent=agent, attempt=attempt, status__in=EXECUTING
+    ).update(
+        verdict=verdict,
+        base_snapshot=base,
+        snapshot=snapshot if snapshot is not None else base,
+        updated_at=Now(),
+    )
+    if not kept:
+        raise transitions.stale(run, attempt)
+    run.verdict = verdict
+    return verdict

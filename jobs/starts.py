@@ -1,0 +1,254 @@
+"""How a run begins its life: Backup Now, a run of a function, Retry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from agents import catalogue
+from agents.models import Agent, AgentPool, Assignment, Function, FunctionVersion
+from agents.permissions import agent_policy, pool_policy
+from django.db import transaction
+from django.db.models.functions import Now
+from sites.models import Target, User
+from sites.problems import Refused
+
+from .models import Job, JobRun, RunInput, StatusTransition
+from .permissions import job_policy, run_policy
+from .states import ACTIVE, FINAL, Origin, Status
+from .transitions import event_of
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run, and whether it was made now or was active already."""
+
+    run: JobRun
+    created: bool
+
+
+def start_run(
+    job: Job,
+    *,
+    by: User,
+    parameters: dict[str, Any] | None = None,
+    inputs: Sequence[RunInput] = (),
+    retry_of: JobRun | None = None,
+) -> Started:
+    """Start a saved job (Backup Now). The door has asked `job_policy` for "start".
+
+    A job that has an active run gives that run, as long as the caller may see it, else Refused
+    `already_active` without saying whose (domain rule 6). Jobs that allow overlap always start.
+    Two presses at once are serial: the first statement locks the job's row.
+    """
+    if job.archived_at is not None:
+        raise Refused("archived", f"Job “{job}” is archived; restore it to run it.")
+    version = _version(job.function, job.version)
+    given = job.parameters if parameters is None else parameters
+    check_parameters(version, given)
+    with transaction.atomic():
+        Job.objects.select_for_update(no_key=True).get(pk=job.pk)
+        if not job.allow_overlap:
+            active = JobRun.objects.filter(job=job, status__in=ACTIVE).order_by("id").first()
+            if active is not None:
+                if run_policy.allows(by, "view", active):
+                    return Started(active, created=False)
+                raise Refused("already_active", f"Job “{job}” is at work for someone else already.")
+        run = _make(
+            JobRun(
+                organization_id=job.organization_id,
+                site_id=job.site_id,
+                target_id=job.target_id,
+                job=job,
+                function=job.function,
+                version=job.version,
+                name=job.name,
+                type=job.function.name,
+                tool=job.function.tool.name,
+                parameters=given,
+                tags=job.tags,
+                overlap=job.allow_overlap,
+                auto_commit=job.auto_commit,
+                assignment=job.assignment,
+                requested_agent=job.agent,
+                requested_pool=job.pool,
+                external_id=job.external_id,
+                run_timeout_s=job.run_timeout_s,
+                started_by=by,
+                retry_of=retry_of,
+            ),
+            version,
+            queue_timeout_s=job.queue_timeout_s,
+            inputs=inputs,
+        )
+    return Started(run, created=True)
+
+
+def start_function(
+    target: Target,
+    function: Function,
+    *,
+    by: User,
+    version: str = "",
+    parameters: dict[str, Any] | None = None,
+    assignment: str = Assignment.AUTOMATIC,
+    agent: Agent | None = None,
+    pool: AgentPool | None = None,
+    run_timeout_s: int = 3600,
+    queue_timeout_s: int = 24 * 3600,
+    inputs: Sequence[RunInput] = (),
+    retry_of: JobRun | None = None,
+) -> JobRun:
+    """Start a function on a target without a saved job. The door has asked "create_job" of the target."""
+    chosen = _version(function, version)
+    given = parameters or {}
+    check_parameters(chosen, given)
+    check_assignment(target, by=by, agent=agent, pool=pool)
+    with transaction.atomic():
+        return _make(
+            JobRun(
+                organization_id=target.organization_id,
+                site_id=target.site_id,
+                target=target,
+                function=function,
+                version=version,
+                name=f"{function.tool.name}.{function.name}",
+                type=function.name,
+                tool=function.tool.name,
+                parameters=given,
+                assignment=assignment,
+                requested_agent=agent,
+                requested_pool=pool,
+                run_timeout_s=run_timeout_s,
+                started_by=by,
+                retry_of=retry_of,
+            ),
+            chosen,
+            queue_timeout_s=queue_timeout_s,
+            inputs=inputs,
+        )
+
+
+def retry(run: JobRun, *, by: User) -> JobRun:
+    """Make a new run from one that has ended; who presses is its starter (domain rule 6).
+
+    Of a saved job by whoever may start the job, of an ad hoc run by its starter only.
+    """
+    if run.origin != Origin.LOCAL:
+        raise Refused("not_local", "This run belongs to another system and is retried there.")
+    may = (
+        job_policy.allows(by, "start", run.job)
+        if run.job is not None
+        else run_policy.allows(by, "retry", run)
+    )
+    if not may:
+        raise Refused("not_allowed", "You may see this run, but not start it again.", status=403)
+    if run.status not in FINAL:
+        raise Refused(
+            "still_active", "This run has not ended; there is nothing to retry.", run_status=run.status
+        )
+    inputs = [_copy(one) for one in run.inputs.all()] if run.started_by_id == by.pk else []  # type: ignore[attr-defined]
+    if run.job is not None:
+        return start_run(
+            run.job, by=by, parameters=run.parameters, inputs=inputs, retry_of=run
+        ).run
+    assert run.target is not None and run.function is not None  # noqa: S101 - of every local run
+    return start_function(
+        run.target,
+        run.function,
+        by=by,
+        version=run.version,
+        parameters=run.parameters,
+        assignment=run.assignment,
+        agent=run.requested_agent,
+        pool=run.requested_pool,
+        run_timeout_s=run.run_timeout_s,
+        inputs=inputs,
+        retry_of=run,
+    )
+
+
+def check_parameters(version: FunctionVersion, parameters: dict[str, Any]) -> None:
+    """Refuse parameters that the function's JSON Schema does not take (422, by field)."""
+    errors: dict[str, list[str]] = {}
+    for error in Draft202012Validator(version.parameters or {}).iter_errors(parameters):
+        path = ".".join(["parameters", *(str(part) for part in error.absolute_path)])
+        errors.setdefault(path, []).append(error.message[:300])
+    if errors:
+        raise Refused(
+            "invalid",
+            f"{version.function} does not take these parameters.",
+            status=422,
+            errors=errors,
+        )
+
+
+def check_assignment(
+    target: Target, *, by: User, agent: Agent | None, pool: AgentPool | None
+) -> None:
+    """Refuse an agent or pool that the person may not choose, or that serves another site."""
+    if agent is not None:
+        if not agent_policy.allows(by, "view", agent) or (
+            agent.organization_id != target.organization_id
+        ):
+            raise Refused("invalid", "No such agent.", status=422, errors={"agent": ["No such agent."]})
+        if agent.site_id not in (None, target.site_id):
+            words = f"Agent “{agent}” serves another site."
+            raise Refused("invalid", words, status=422, errors={"agent": [words]})
+    if pool is not None and (
+        pool.organization_id != target.organization_id or not pool_policy.allows(by, "choose", pool)
+    ):
+        raise Refused("invalid", "No such pool.", status=422, errors={"pool": ["No such pool."]})
+
+
+def _version(function: Function, version: str) -> FunctionVersion:
+    found = catalogue.newest_version(function, version)
+    if found is None:
+        words = f"No agent has ever advertised {function}{' ' + version if version else ''}."
+        raise Refused("invalid", words, status=422, errors={"version": [words]})
+    return found
+
+
+def _copy(one: RunInput) -> RunInput:
+    return RunInput(
+        name=one.name,
+        media_type=one.media_type,
+        size=one.size,
+        sha256=one.sha256,
+        storage_name=one.storage_name,
+    )
+
+
+def _make(
+    run: JobRun,
+    version: FunctionVersion,
+    *,
+    queue_timeout_s: int,
+    inputs: Sequence[RunInput],
+) -> JobRun:
+    """Write the run, its first transition and its Event, in the caller's transaction."""
+    assert run.site is not None and run.function is not None  # noqa: S101 - of every local run
+    run.makes_snapshot = version.produces == FunctionVersion.Produces.SNAPSHOT
+    run.queue = catalogue.queue_for(
+        run.site,
+        run.function,
+        version=run.version,
+        assignment=run.assignment,
+        agent=run.requested_agent,
+        pool=run.requested_pool,
+    )
+    run.queue_until = Now() + timedelta(seconds=queue_timeout_s)  # type: ignore[assignment]
+    run.save(force_insert=True)
+    for one in inputs:
+        one.run = run
+        one.save(force_insert=True)
+    StatusTransition.objects.create(
+        run=run, sequence=1, to_status=Status.PENDING, user=run.started_by
+    )
+    event_of(run, Status.PENDING).save(force_insert=True)
+    run.refresh_from_db()
+    return run
