@@ -10,7 +10,7 @@ if sys.version_info < (3, 11):
     sys.exit(
         "Yardmaster needs Python 3.11 or newer, and %s is Python %d.%d. Install a newer one "
         "and start again with it, for example: python3.11 manage.py %s"
-        % ((sys.executable,) + tuple(sys.version_info[:2]) + (" ".join(sys.argv[1:]) or "up",))
+        % (sys.executable, sys.version_info[0], sys.version_info[1], " ".join(sys.argv[1:]) or "up")
     )
 
 

@@ -47,9 +47,9 @@ def enter_environment(name: str, root: Path = ROOT) -> None:
     if inside and is_stamped(venv, root, name):
         return
     # Without a stamp it may still be somebody's own environment, ours made by hand included.
-    if not unfinished_mark(venv).exists() or not inside:
-        if has_locked_versions(lock_path(root, name)):
-            return
+    half_made = inside and unfinished_mark(venv).exists()
+    if not half_made and has_locked_versions(lock_path(root, name)):
+        return
     make_environment(venv, root, name)
     python = str(venv / "bin" / "python")
     os.execv(python, [python, *sys.orig_argv[1:]])

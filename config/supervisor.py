@@ -25,7 +25,7 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-STOP_AFTER_S = 3.5  # from SIGTERM to SIGKILL; all is to be stopped within 5 s
+STOP_AFTER_S = 3.5  # all is to be stopped within 5 s
 LONGEST_DELAY_S = 30.0
 STEADY_AFTER_S = 10.0  # a child that ran this long did start
 COLOURS = (36, 35, 33, 32, 34, 31)
@@ -70,16 +70,19 @@ class Supervisor:
         output: IO[str] | None = None,
         inherited: Sequence[int] = (),
         delay_s: float = 1.0,
+        stop_after_s: float = STOP_AFTER_S,
     ) -> None:
         """Prepare for children that run in `folder`.
 
         `inherited` are file descriptors that each child keeps open: a lock on them is held until
-        the last child is gone. `delay_s` is the wait before the first restart.
+        the last child is gone. `delay_s` is the wait before the first restart, `stop_after_s` the
+        time from SIGTERM to SIGKILL.
         """
         self.folder = folder
         self.output = output or sys.stdout
         self.inherited = tuple(inherited)
         self.delay_s = delay_s
+        self.stop_after_s = stop_after_s
         self.children: dict[str, Child] = {}
         self.stopping = False
         self.failure = ""
@@ -185,7 +188,8 @@ class Supervisor:
                 self._note_end(child)
 
     def _show(self, child: Child) -> None:
-        assert child.process and child.process.stdout
+        assert child.process
+        assert child.process.stdout
         try:
             piece = child.process.stdout.read(65536)
         except OSError:
@@ -205,7 +209,8 @@ class Supervisor:
             self.say(text, name=child.name)
 
     def _note_end(self, child: Child) -> None:
-        assert child.process and child.process.stdout
+        assert child.process
+        assert child.process.stdout
         end_group(child.process.pid, signal.SIGKILL)  # what it started ends with it
         while not child.process.stdout.closed:
             before = child.rest
@@ -247,7 +252,7 @@ class Supervisor:
         for child in running:
             assert child.process
             end_group(child.process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_AFTER_S
+        deadline = time.monotonic() + self.stop_after_s
         while any(child.process for child in running):
             if hurry() or time.monotonic() >= deadline:
                 for child in running:
@@ -266,8 +271,9 @@ class Supervisor:
         """Start the guard, again if somebody ended it, and tell it every group there is."""
         if self._guard and self._guard.poll() is None:
             return
+        program = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), "guard"]
         self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(Path(__file__).resolve()), "guard"],
+            [*program, str(self.stop_after_s)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -337,7 +343,7 @@ def become(parent: int, parting: int, user: str, command: list[str]) -> None:
     os.execvp(command[0], command)
 
 
-def guard() -> None:
+def guard(stop_after_s: float) -> None:
     """Read `+group` and `-group` until the supervisor is gone, then end the groups left."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -350,7 +356,7 @@ def guard() -> None:
             groups.discard(group)
     for group in groups:
         end_group(group, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_AFTER_S
+    deadline = time.monotonic() + stop_after_s
     while groups and time.monotonic() < deadline:
         groups = {group for group in groups if alive(group)}
         time.sleep(0.05)
@@ -373,4 +379,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "exec":
         become(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5:])
     else:
-        guard()
+        guard(float(sys.argv[2]))

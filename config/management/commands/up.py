@@ -1,0 +1,271 @@
+"""Decides what runs on one machine, in which order it starts, and what the person there is told."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+from config import demo
+from config.supervisor import Supervisor, Taken, hold_lock
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from collections.abc import Iterator
+
+READY_WITHIN_S = 60
+PYTHON = [sys.executable, "-W", "ignore::DeprecationWarning", "-m"]
+
+
+class Command(BaseCommand):
+    """Start everything on this machine and stay until told to stop."""
+
+    help = "Start the portal, its worker and an agent on this machine, with a demo to try."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Offer what differs between machines."""
+        parser.add_argument("--port", type=int, default=8000, help="port of the portal (8000)")
+        parser.add_argument(
+            "--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine)"
+        )
+        parser.add_argument(
+            "--no-agent", action="store_true", help="start no agent on this machine"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Check, prepare, start; every reason not to start is one line."""
+        host, port = options["host"], options["port"]
+        lock, left_over = hold_locks(settings.DATA_DIR)
+        check_port(host, port)
+        public = os.environ.get("PUBLIC_URL") or f"http://{reachable_host(host)}:{port}"
+        os.truncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()} {public}".encode(), 0)
+
+        print("Preparing the database …", flush=True)
+        call_command("migrate", interactive=False, verbosity=0)
+        collect_static(settings.DATA_DIR)
+        demo.ensure_demo()
+
+        environment = {
+            **os.environ,
+            "PUBLIC_URL": public,
+            "PYTHONUNBUFFERED": "1",
+            "ALLOWED_HOSTS": ",".join(
+                filter(None, [os.environ.get("ALLOWED_HOSTS"), *own_names(host)])
+            ),
+        }
+        supervisor = Supervisor(folder=settings.BASE_DIR, inherited=[left_over])
+        local = f"http://{loopback(host)}:{port}"
+        steps = open_for_business(
+            supervisor,
+            environment,
+            host=host,
+            port=port,
+            local=local,
+            public=public,
+            agent=not options["no_agent"],
+        )
+        failure = supervisor.run(steps)
+        os.truncate(lock, 0)
+        if failure:
+            sys.exit(failure)
+        print("Stopped.", flush=True)
+
+
+def open_for_business(
+    supervisor: Supervisor,
+    environment: dict[str, str],
+    *,
+    host: str,
+    port: int,
+    local: str,
+    public: str,
+    agent: bool,
+) -> Iterator[None]:
+    """Start the children one after the other, yielding while one is waited for."""
+    web = [*PYTHON, "uvicorn", "config.asgi:application", "--host", host, "--port", str(port)]
+    web += ["--timeout-graceful-shutdown", "2", "--log-level", "warning", "--no-access-log"]
+    supervisor.start("web", web, env=environment)
+    worker = [*PYTHON, "celery", "-A", "config", "worker", "-B", "--pool", "threads"]
+    worker += ["--concurrency", "4", "--loglevel", "warning", "--without-gossip"]
+    worker += ["--without-mingle", "--without-heartbeat"]
+    worker += ["--schedule", str(settings.DATA_DIR / "beat-schedule")]
+    supervisor.start("worker", worker, env=environment)
+
+    deadline = time.monotonic() + READY_WITHIN_S
+    while not answers(local):
+        if time.monotonic() > deadline:
+            supervisor.stop(
+                f"The portal did not answer at {local} within {READY_WITHIN_S} s; "
+                "what it said is above."
+            )
+            return
+        yield
+    supervisor.say(greeting(public))
+    if not agent:
+        return
+
+    folder = settings.DATA_DIR / "agent"
+    program = [*PYTHON, "yardmaster", "agent"]
+    if not demo.is_enrolled(folder):
+        address = f"{local}/a/{demo.enrolment_code()}"
+        enrol = supervisor.start(
+            "agent", [*program, "enroll", address, "--dir", str(folder)], env=environment, once=True
+        )
+        while enrol.process:
+            yield
+        if enrol.exit_code:
+            supervisor.say(
+                "The agent on this machine could not be enrolled; what it said is above. "
+                "The portal goes on without it. Stop and start again to try once more."
+            )
+            return
+    supervisor.start("agent", [*program, "run", "--dir", str(folder)], env=environment)
+    pause = 0.0
+    while not demo.ensure_job():
+        pause = time.monotonic() + 0.5
+        while time.monotonic() < pause:
+            yield
+
+
+def hold_locks(data: Path) -> tuple[int, int]:
+    """Lock the data folder, waiting a little for what a killed start has left.
+
+    Returns two descriptors: the first is this process's own; the second is to be inherited by
+    every child, so that it stays locked until the last of them is gone.
+    """
+    try:
+        own = hold_lock(data / "up.lock")
+    except Taken as taken:
+        words = Path(taken.args[0]).read_text().split()
+        who = f" (process {words[0]}, {words[1]})" if len(words) == 2 else ""
+        sys.exit(
+            f"Yardmaster is already up on {data}{who}. Stop that one with Ctrl-C, or set "
+            "YARDMASTER_DATA to another folder for a second one."
+        )
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return own, hold_lock(data / "up.children.lock")
+        except Taken:
+            if time.monotonic() > deadline:
+                sys.exit(
+                    f"Processes of an earlier start are still running on {data}. "
+                    f"See them with: fuser -v {data / 'up.children.lock'}"
+                )
+            time.sleep(0.1)
+
+
+def check_port(host: str, port: int) -> None:
+    """End with one line when the portal could not listen there."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OverflowError:
+        sys.exit(f"--port {port} is not a port: choose one from 1024 to 65535.")
+    except socket.gaierror:
+        sys.exit(f"--host {host} is not an address of this machine.")
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            sys.exit(
+                f"Port {port} on {host} is taken. Stop what uses it, or choose another: "
+                f"python3 manage.py up --port {port + 1 if port < 65535 else 8000}"
+            )
+        sys.exit(f"The portal cannot listen on {host}, port {port}: {error.strerror}.")
+
+
+def loopback(host: str) -> str:
+    """Return the address at which this machine itself reaches what listens on `host`."""
+    if host in ("0.0.0.0", ""):
+        return "127.0.0.1"
+    if host == "::":
+        return "[::1]"
+    return f"[{host}]" if ":" in host else host
+
+
+def reachable_host(host: str) -> str:
+    """Return the address to tell people: of the machine itself when all of its are listened on."""
+    if host not in ("0.0.0.0", "::", ""):
+        return loopback(host)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # nothing is sent; it only chooses a route
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
+
+
+def own_names(host: str) -> list[str]:
+    """Return the host names under which requests may come in."""
+    if host in ("127.0.0.1", "localhost", "::1"):
+        return []
+    name = socket.gethostname()
+    return [reachable_host(host), name, f"{name}.local"]
+
+
+def answers(url: str) -> bool:
+    """Say whether the portal serves, whatever it says."""
+    try:
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            f"{url}/healthz", timeout=1
+        )
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except OSError:
+        return False
+    return True
+
+
+def collect_static(data: Path) -> None:
+    """Gather the files for browsers, if any has changed since the last time."""
+    seen = hashlib.sha256(settings.STORAGES["staticfiles"]["BACKEND"].encode())
+    for finder in get_finders():
+        for name, storage in finder.list([]):
+            found = os.stat(storage.path(name))
+            seen.update(f"{storage.location} {name} {found.st_size} {found.st_mtime_ns}\n".encode())
+    stamp = data / "static.json"
+    now = {"files": seen.hexdigest()}
+    try:
+        if json.loads(stamp.read_text()) == now:
+            return
+    except (OSError, ValueError):
+        pass
+    print("Preparing the pages …", flush=True)
+    stamp.unlink(missing_ok=True)
+    call_command("collectstatic", interactive=False, clear=True, verbosity=0)
+    stamp.write_text(json.dumps(now))
+
+
+def greeting(public: str) -> str:
+    """Return what the person is told once the portal answers."""
+    user, password = demo.login()
+    lines = [
+        f"Yardmaster is up:  {public}",
+        f"Log in as:         {user}",
+        f"Password:          {password}",
+        "Stop with:         Ctrl-C",
+    ]
+    width = max(map(len, lines)) + 2
+    return "\n".join(
+        [
+            f"┌{'─' * (width + 2)}┐",
+            *(f"│  {line:<{width}}│" for line in lines),
+            f"└{'─' * (width + 2)}┘",
+        ]
+    )
