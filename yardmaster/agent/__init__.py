@@ -1,0 +1,1 @@
+"""The agent: it claims runs from a portal, carries them out and reports them."""

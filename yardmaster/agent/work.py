@@ -1,0 +1,192 @@
+"""What happens between the start of a run and its ending."""
+
+import logging
+import re
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from yardmaster.agent.held import Held, Reason, WorkStopped
+from yardmaster.agent.logs import LogStream
+from yardmaster.agent.masking import Masker, secrets_of
+from yardmaster.agent.snapshot import send_snapshot
+from yardmaster.client import Client, PortalError
+from yardmaster.sdk import Failed, Function, Outcome, SnapshotAnswer, Source, Target, Tool
+
+log = logging.getLogger("yardmaster")
+
+LONGEST_LINE = 200
+LONGEST_TEXT = 20_000
+STAGES = ("claimed", "running", "validating", "uploading")
+ENDINGS = {
+    Reason.LEASE_LOST: (
+        "The agent lost contact with the portal and stopped the work.",
+        "The portal may give a run to nobody else while an agent works on it, so an agent that"
+        " hears nothing from the portal for the length of its lease stops.",
+    ),
+    Reason.SHUTDOWN: (
+        "The agent was stopped before the run was done.",
+        "The agent program was told to end, and the run did not finish in the time that it gives"
+        " to running work.",
+    ),
+}
+
+
+class RunContext:
+    """The `Context` of one run."""
+
+    def __init__(
+        self,
+        held: Held,
+        client: Client,
+        stream: LogStream,
+        folder: Path,
+        limits: Mapping[str, Any],
+    ) -> None:
+        target = held.run["target"]
+        self.target = Target(
+            id=str(target["id"]),
+            name=str(target.get("name", "")),
+            kind=str(target.get("kind", "")),
+            address=str(target.get("address") or ""),
+            settings=target.get("settings") or {},
+        )
+        self.parameters: Mapping[str, Any] = held.run.get("parameters") or {}
+        self.credentials: Mapping[str, Any] = held.run.get("credentials") or {}
+        self.private_folder = folder
+        # Both names are the portal's word: they must not choose a path.
+        names = (str(held.run["tool"]), self.target.id)
+        self.cache_folder = folder.joinpath(
+            "cache", *(re.sub(r"[^A-Za-z0-9-]", "_", name) for name in names)
+        )
+        self.cache_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.object_bytes = int(limits["object_bytes"])
+        self._chunk_bytes = int(limits["chunk_bytes"])
+        self._held = held
+        self._client = client
+        self._stream = stream
+
+    def log(self, text: str) -> None:
+        """Add a line to the run's log."""
+        self._stream.write(f"{text}\n")
+
+    def warn(self, text: str) -> None:
+        """Add a line that somebody should read."""
+        self._stream.write(f"Warning: {text}\n")
+
+    def progress(self, percent: int) -> None:
+        """Say how far the work is."""
+        self._held.advance(percent)
+
+    def check(self) -> None:
+        """Raise Stopped when the run must not go on."""
+        self._held.check()
+
+    def remaining(self) -> float | None:
+        """Return the seconds left until the time limit."""
+        return self._held.remaining()
+
+    def snapshot(self, source: Source) -> SnapshotAnswer:
+        """Send the source's files and seal the snapshot."""
+        return send_snapshot(
+            self._held, self._client, source, chunk_bytes=self._chunk_bytes, enter=self._enter
+        )
+
+    def _enter(self, status: str) -> None:
+        # A source that is read again goes through the same steps: statuses only go forward.
+        if STAGES.index(status) > STAGES.index(self._held.stage):
+            self._held.move(self._client, status)
+
+
+def find_function(tools: Mapping[str, Tool], run: Mapping[str, Any]) -> Function:
+    """Return the function that a run asks for, or raise Failed."""
+    tool = tools.get(str(run["tool"]))
+    if tool is None or tool.version != run["version"]:
+        raise Failed(f"This agent does not have the tool {run['tool']} {run['version']}.")
+    found = tool.functions.get(str(run["function"]))
+    if found is None:
+        raise Failed(f"The tool {tool.name} has no function {run['function']}.")
+    return found
+
+
+def masker_for(tools: Mapping[str, Tool], run: Mapping[str, Any]) -> Masker:
+    """Return what takes this run's secrets out of a text."""
+    try:
+        schema = find_function(tools, run).parameters
+    except Failed:
+        schema = {}
+    parameters, credentials = run.get("parameters") or {}, run.get("credentials") or {}
+    return Masker(secrets_of(credentials, parameters, schema))
+
+
+def work(tools: Mapping[str, Tool], held: Held, context: RunContext) -> dict[str, Any]:
+    """Carry out the run's function and return the body of its result.
+
+    The run is `running` when this is called. Raises WorkStopped for an ending that is not this
+    agent's to report.
+    """
+    try:
+        find_function(tools, held.run)
+        outcome = tools[str(held.run["tool"])].run(str(held.run["function"]), context)
+        return completed(outcome)
+    except WorkStopped as stopped:
+        if stopped.reason not in ENDINGS:
+            raise
+        return stopped_body(stopped.reason)
+    except Failed as failure:
+        return failed(failure.message, failure.error)
+    except PortalError as error:
+        return failed(f"The portal refused what the run sent: {error}")
+    except Exception as error:
+        log.exception("Run %s failed with an error that its tool does not know", held.id)
+        words = f"{type(error).__name__}: {error}"
+        return failed(f"The tool failed: {words}", traceback.format_exc())
+
+
+def completed(outcome: Outcome) -> dict[str, Any]:
+    """Return the body of a completed result."""
+    body: dict[str, Any] = {"status": "completed", "message": outcome.message}
+    if outcome.counts:
+        body["counts"] = dict(outcome.counts)
+    if outcome.summary:
+        body["summary"] = outcome.summary
+    return body
+
+
+def failed(message: str, error: str = "", reason: str = "") -> dict[str, Any]:
+    """Return the body of a failed result."""
+    body: dict[str, Any] = {"status": "failed", "message": message}
+    if error:
+        body["error"] = error
+    if reason:
+        body["reason"] = reason
+    return body
+
+
+def stopped_body(reason: Reason) -> dict[str, Any]:
+    """Return the body for work that was stopped by the agent itself."""
+    return failed(*ENDINGS[reason])
+
+
+def fit_to_send(body: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
+    """Return a result's body without secrets, and with texts of the length that people read.
+
+    Masked before it is cut: half a secret would not be found.
+    """
+    fit: dict[str, Any] = masker.whole(body)
+    fit["message"] = _one_line(fit["message"])
+    for name in ("error", "summary"):
+        if name in fit:
+            fit[name] = _clean(fit[name])[:LONGEST_TEXT]
+    return fit
+
+
+def _one_line(text: str) -> str:
+    spaced = "".join(c if c.isprintable() else " " for c in _clean(text)).strip()
+    return spaced if len(spaced) <= LONGEST_LINE else f"{spaced[: LONGEST_LINE - 1]}…"
+
+
+def _clean(text: str) -> str:
+    # Neither UTF-8 nor the portal's database can hold these.
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()

@@ -1,0 +1,98 @@
+"""How git names the bytes and trees of a snapshot, and what stands in for a large file."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import BinaryIO, NamedTuple
+
+FILE = "100644"
+EXECUTABLE = "100755"
+LINK = "120000"
+BLOCK = 1024 * 1024
+
+
+class Entry(NamedTuple):
+    """One file or link of a snapshot.
+
+    `id` is the git id of its blob. `sha256` is set for a large file alone, whose `id` is that of
+    its pointer blob, while `size` is that of its content.
+    """
+
+    path: str
+    mode: str
+    size: int
+    id: str
+    sha256: str | None = None
+
+
+def blob_id(data: bytes) -> str:
+    """Return the git object id of a blob with these bytes."""
+    digest = hashlib.sha1(b"blob %d\0" % len(data), usedforsecurity=False)
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def pointer(sha256: str, size: int) -> bytes:
+    """Return the blob that stands in git for a large file."""
+    return f"yardmaster large file v1\nsha256 {sha256}\nsize {size}\n".encode()
+
+
+def hash_stream(stream: BinaryIO) -> tuple[str, int]:
+    """Return the SHA-256 and the number of bytes of a stream, read in blocks."""
+    digest = hashlib.sha256()
+    size = 0
+    while block := stream.read(BLOCK):
+        digest.update(block)
+        size += len(block)
+    return digest.hexdigest(), size
+
+
+def tree_id(entries: Iterable[Entry]) -> str:
+    """Return the git tree id of the entries, whatever their order.
+
+    Folders exist through their files, as in git: an empty folder cannot be said.
+    """
+    folders: dict[str, list[tuple[bytes, bytes]]] = {"": []}
+    for entry in entries:
+        folder, _, name = entry.path.rpartition("/")
+        _add(folders, folder, name, b"", entry.mode.encode(), entry.id)
+    # A folder's own id needs those of the folders in it, so the deepest come first.
+    for folder in sorted(folders, key=lambda path: path.count("/") if path else -1, reverse=True):
+        if folder:
+            parent, _, name = folder.rpartition("/")
+            _add(folders, parent, name, b"/", b"40000", _hash_tree(folders[folder]))
+    return _hash_tree(folders[""])
+
+
+def _add(
+    folders: dict[str, list[tuple[bytes, bytes]]],
+    folder: str,
+    name: str,
+    ending: bytes,
+    mode: bytes,
+    object_id: str,
+) -> None:
+    raw = name.encode()
+    line = b"%s %s\0%s" % (mode, raw, bytes.fromhex(object_id))
+    known = folders.get(folder)
+    if known is None:
+        known = folders[folder] = []
+        while folder:
+            folder = folder.rpartition("/")[0]
+            if folder in folders:
+                break
+            folders[folder] = []
+    # Git sorts a folder as if its name ended with a slash.
+    known.append((raw + ending, line))
+
+
+def _hash_tree(lines: list[tuple[bytes, bytes]]) -> str:
+    lines.sort()
+    body = b"".join([line for _, line in lines])
+    digest = hashlib.sha1(b"tree %d\0" % len(body), usedforsecurity=False)
+    digest.update(body)
+    return digest.hexdigest()
+
+
+def by_id(entries: Iterable[Entry]) -> Mapping[str, Entry]:
+    """Return one entry for each object id."""
+    return {entry.id: entry for entry in entries}
