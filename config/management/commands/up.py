@@ -121,21 +121,28 @@ def open_for_business(
 
     folder = settings.DATA_DIR / "agent"
     program = [*PYTHON, "yardmaster", "agent"]
-    if not demo.is_enrolled(folder):
-        address = f"{local}/a/{demo.enrolment_code()}"
-        enrol = supervisor.start(
-            "agent", [*program, "enroll", address, "--dir", str(folder)], env=environment, once=True
+    enrolled = demo.enrolled_agent(folder)
+    if enrolled is not None and enrolled.retired_at is not None:
+        supervisor.say(
+            f"The agent of this machine, “{enrolled}”, was retired, so none is started. "
+            f"To enrol a new one, remove {folder} and start again."
         )
-        while enrol.process:
+        return
+    if enrolled is None:
+        code = demo.enrolment_code()
+        if code is None:
+            return
+        command = [*program, "enroll", f"{local}/a/{code}", "--dir", str(folder), "--replace"]
+        child = supervisor.start("agent", command, env=environment, once=True)
+        while child.process:
             yield
-        if enrol.exit_code:
+        if child.exit_code:
             supervisor.say(
-                "The agent on this machine could not be enrolled; what it said is above. "
+                "The agent of this machine could not be enrolled; what it said is above. "
                 "The portal goes on without it. Stop and start again to try once more."
             )
             return
     supervisor.start("agent", [*program, "run", "--dir", str(folder)], env=environment)
-    pause = 0.0
     while not demo.ensure_job():
         pause = time.monotonic() + 0.5
         while time.monotonic() < pause:
