@@ -1,5 +1,25 @@
 """Which door answers which address."""
 
-from django.urls import URLPattern, URLResolver
+from allauth.account.decorators import secure_admin_login
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from django.contrib import admin
+from django.urls import include, path
+
+admin.autodiscover()
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("accounts/", include("allauth.account.urls")),
+    path("api/v1/agent/", include("agents.api.urls")),
+    path("api/v1/agent/", include("jobs.api.agent.urls")),
+    path("", include("sites.urls")),
+    path("", include("agents.urls")),
+    path("", include("jobs.urls")),
+]
+try:
+    import config.api  # noqa: F401
+except ImportError:
+    pass
+else:
+    urlpatterns.insert(4, path("api/v1/", include("config.api")))

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from agents import catalogue
-from agents.models import Agent
+from agents.models import Agent, FunctionVersion
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, F, OuterRef, Q
-from django.db.models.functions import Now
+from django.db.models import Exists, F, OuterRef, Q, Subquery, Value
+from django.db.models.functions import Coalesce, Now, NullIf
 from sites.models import Event
 
 from .models import Claim, JobRun, StatusTransition
@@ -155,6 +155,7 @@ def _take(ids: list[int], claim: Claim, agent: Agent) -> None:
     other = JobRun.objects.filter(
         target=OuterRef("target"), function=OuterRef("function"), status__in=EXECUTING, overlap=False
     )
+    newest = FunctionVersion.objects.filter(function=OuterRef("function"), agents=agent)
     JobRun.objects.filter(Q(overlap=True) | ~Exists(other), pk__in=ids, status=Status.PENDING).update(
         status=Status.CLAIMED,
         sequence=F("sequence") + 1,
@@ -163,6 +164,11 @@ def _take(ids: list[int], claim: Claim, agent: Agent) -> None:
         agent=agent,
         lease_until=Now() + LEASE,
         updated_at=Now(),
+        actual_version=Coalesce(
+            NullIf(F("version"), Value("")),
+            Subquery(newest.order_by("-created_at", "-id").values("version")[:1]),
+            Value(""),
+        ),
     )
 
 

@@ -54,7 +54,8 @@ class JobRun(models.Model):
     function = models.ForeignKey(
         Function, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    version = models.CharField(max_length=40, blank=True)
+    version = models.CharField(max_length=40, blank=True)  # asked for; empty: any
+    actual_version = models.CharField(max_length=40, blank=True)  # of the agent that took it
     queue = models.ForeignKey(
         Queue, null=True, on_delete=models.PROTECT, related_name="runs", db_index=False
     )

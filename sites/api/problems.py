@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError, OperationalError
 from django.http import Http404, JsonResponse
 
+from .. import files, vault
 from ..problems import Refused, problem
 
 CODES = {
@@ -52,6 +53,19 @@ def answer_for(error: Exception) -> tuple[dict[str, Any], dict[str, str]] | None
     match error:
         case Refused():
             return problem(error.status, error.code, error.detail, errors=error.errors, **error.more), {}
+        case files.OffsetMismatch():
+            return problem(416, error.code, str(error), length=error.length), {}
+        case files.TooLarge():
+            return problem(413, error.code, str(error)), {}
+        case files.UploadError():
+            return problem(422, error.code, str(error)), {}
+        case vault.NotInVault():
+            return problem(404, CODES[404], str(error)), {}
+        case vault.IncompleteSnapshot():
+            lacks = {"missing": error.missing, "missing_content": error.missing_content}
+            return problem(422, error.code, str(error), **lacks), {}
+        case vault.VaultError():
+            return problem(422, error.code, str(error)), {}
         case Http404() | exceptions.NotFound():
             # The same words for an id that does not exist and for one of another organization.
             return problem(404, CODES[404], NOT_FOUND), {}

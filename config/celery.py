@@ -1,0 +1,24 @@
+"""What ticks, and where tasks run; beat only ticks, what is due is in the database."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.dev")
+
+app = Celery("yardmaster")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+# A tick that waited longer than its interval is worthless: the next one does its work.
+app.conf.beat_schedule = {
+    "sweep runs": {"task": "jobs.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
+    "find lost agents": {
+        "task": "agents.tasks.mark_lost",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
+    "tidy": {"task": "jobs.tasks.tidy", "schedule": 900.0, "options": {"expires": 900}},
+}
+# Beat keeps its times in memory: there is nothing in them that the database does not know better.
+app.conf.beat_scheduler = "celery.beat:Scheduler"

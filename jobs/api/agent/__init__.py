@@ -1,0 +1,1 @@
+"""The agent protocol's doors about runs: parse, ask, call one rule, answer."""

@@ -1,0 +1,209 @@
+"""What a run leaves while it is at work: its log, its files, its records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from agents import catalogue
+from agents.models import Agent
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from sites import files
+from sites.files import Readable
+from sites.problems import Refused
+
+from . import transitions
+from .models import JobRun, RunFile, RunLog, RunRecord
+from .states import EXECUTING, FINAL
+
+MASK = "••••"
+# Shorter values are no secrets, and masking them would eat the log.
+_SHORTEST_SECRET = 4
+CHUNK_LIMIT = 8 * 1024 * 1024
+FILE_LIMIT = 20 * 1024**3
+
+
+def executing(agent: Agent, public_id: object, attempt: int) -> JobRun:
+    """Fetch a run that this attempt holds now; Refused `stale_attempt` or `already_final` else."""
+    run = transitions.held_run(agent, public_id, attempt=attempt)
+    if run.status in FINAL:
+        raise transitions.already_final(run)
+    if run.status not in EXECUTING:
+        raise transitions.stale(run, attempt)
+    return run
+
+
+def secrets_of(run: JobRun) -> list[str]:
+    """List the secret values that the claim handed out, the longest first."""
+    if run.function is None:
+        return []
+    version = catalogue.newest_version(run.function, run.version)
+    names = catalogue.secret_names(version.parameters) if version else frozenset()
+    found: set[str] = set()
+    for name in names & run.parameters.keys():
+        found.update(_texts(run.parameters[name]))
+    return sorted((s for s in found if len(s) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+        yield json.dumps(value)[1:-1]
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """Put `••••` in place of each secret."""
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    return text
+
+
+def append_log(agent: Agent, public_id: object, *, attempt: int, offset: int, text: str) -> int:
+    """Add a piece of log at its offset, masked; gives the new length in bytes as sent.
+
+    The length on the run is moved by one conditional UPDATE, so of five equal requests one writes.
+    The same piece again gives the length; another offset is Refused `offset_mismatch` (416).
+    """
+    raw = text.encode()
+    digest = hashlib.sha256(raw).hexdigest()
+    run = executing(agent, public_id, attempt)
+    if not raw:
+        return run.log_length
+    clean = masked(text, secrets_of(run))
+    with transaction.atomic():
+        if JobRun.objects.filter(
+            pk=run.pk, attempt=attempt, agent=agent, status__in=EXECUTING, log_length=offset
+        ).update(log_length=F("log_length") + len(raw)):
+            RunLog.objects.create(
+                run_id=run.pk, offset=offset, size=len(raw), sha256=digest, text=clean
+            )
+            return offset + len(raw)
+    run = executing(agent, public_id, attempt)
+    if RunLog.objects.filter(run=run, offset=offset, size=len(raw), sha256=digest).exists():
+        return offset + len(raw)
+    raise Refused(
+        "offset_mismatch",
+        f"The log is {run.log_length} bytes long; go on from there.",
+        status=416,
+        length=run.log_length,
+    )
+
+
+def log_of(run: JobRun, *, offset: int = 0, most: int = 1024 * 1024) -> tuple[str, int]:
+    """Read the masked log from an offset (of a piece): the text, and where the next one begins."""
+    text: list[str] = []
+    end, size = offset, 0
+    for piece in RunLog.objects.filter(run=run, offset__gte=offset).order_by("offset").iterator():
+        if text and size + piece.size > most:
+            break
+        text.append(piece.text)
+        size += piece.size
+        end = piece.offset + piece.size
+    return "".join(text), end
+
+
+def stage_file(
+    agent: Agent, public_id: object, *, attempt: int, file_id: UUID, offset: int, stream: Readable
+) -> int:
+    """Take a chunk of a file; gives how much of it is staged."""
+    run = executing(agent, public_id, attempt)
+    return files.append(
+        _folder(run), file_id, offset, stream, limit=CHUNK_LIMIT, max_size=FILE_LIMIT
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file of a run, and whether it was made now."""
+
+    file: RunFile
+    created: bool
+
+
+def close_file(
+    agent: Agent,
+    public_id: object,
+    *,
+    attempt: int,
+    file_id: UUID,
+    name: str,
+    media_type: str,
+    size: int,
+    sha256: str,
+) -> Kept:
+    """Make an uploaded file one of the run's: the blob is durable before the row is committed.
+
+    The same id and hash again give the same file; others are Refused `upload_conflict`.
+    """
+    run = executing(agent, public_id, attempt)
+    known = RunFile.objects.filter(run=run, public_id=file_id).first()
+    if known is None:
+        stored = files.close(
+            _folder(run),
+            file_id,
+            name=f"runs/{run.organization.public_id}/{run.public_id}/{file_id}",
+            size=size,
+            sha256=sha256,
+        )
+        try:
+            with transaction.atomic():
+                made = RunFile.objects.create(
+                    run=run,
+                    public_id=file_id,
+                    name=name,
+                    media_type=media_type,
+                    size=size,
+                    sha256=sha256,
+                    storage_name=stored,
+                )
+            return Kept(made, created=True)
+        except IntegrityError:
+            known = RunFile.objects.get(run=run, public_id=file_id)
+    if (known.size, known.sha256) != (size, sha256):
+        raise Refused("upload_conflict", f"File {file_id} is there with other content.")
+    return Kept(known, created=False)
+
+
+def _folder(run: JobRun) -> str:
+    return f"run-{run.public_id}"
+
+
+def add_records(
+    agent: Agent, public_id: object, *, attempt: int, records: list[dict[str, Any]]
+) -> int:
+    """Store records in bulk; a sequence number that is there stays as it is. Gives how many are new."""
+    run = executing(agent, public_id, attempt)
+    secrets = secrets_of(run)
+    with transaction.atomic():
+        before = RunRecord.objects.filter(run=run).count()
+        RunRecord.objects.bulk_create(
+            (
+                RunRecord(
+                    run=run,
+                    sequence=record["sequence"],
+                    record_id=record.get("record_id") or "",
+                    name=masked(record.get("name") or "", secrets),
+                    status=record["status"],
+                    result=masked(record.get("result") or "", secrets),
+                    error=masked(record.get("error") or "", secrets),
+                    processed_at=record.get("processed_at"),
+                )
+                for record in records
+            ),
+            ignore_conflicts=True,
+            batch_size=1000,
+        )
+        return RunRecord.objects.filter(run=run).count() - before

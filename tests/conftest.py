@@ -1,0 +1,124 @@
+"""The cast and the place: who the tests are about.
+
+Alice administers North Works, Manuel is a manager there, Edda edits one site, Vera views it, Mia is
+a member without grants, Oscar belongs to another organization, Root is the superuser.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agents.models import Function
+from jobs.models import Job
+from sites.models import Organization, Site, Target, User
+from tests import factories
+
+
+@pytest.fixture
+def works(db: None) -> Organization:
+    return factories.organization("North Works")
+
+
+@pytest.fixture
+def elsewhere(db: None) -> Organization:
+    return factories.organization("Harbour Plant")
+
+
+@pytest.fixture
+def hall(works: Organization) -> Site:
+    """The site that Edda edits and Vera views."""
+    return factories.site(works, "Press hall")
+
+
+@pytest.fixture
+def yard(works: Organization) -> Site:
+    """Another site of the same organization, on which nobody has a grant."""
+    return factories.site(works, "Yard")
+
+
+@pytest.fixture
+def press(hall: Site) -> Target:
+    return factories.target(hall, "Press line 1")
+
+
+@pytest.fixture
+def alice(works: Organization) -> User:
+    return factories.member(works, "alice", "administrator")
+
+
+@pytest.fixture
+def manuel(works: Organization) -> User:
+    return factories.member(works, "manuel", "manager")
+
+
+@pytest.fixture
+def edda(works: Organization, hall: Site) -> User:
+    return factories.member(works, "edda", "member", editor=hall)
+
+
+@pytest.fixture
+def vera(works: Organization, hall: Site) -> User:
+    return factories.member(works, "vera", "member", viewer=hall)
+
+
+@pytest.fixture
+def mia(works: Organization) -> User:
+    return factories.member(works, "mia", "member")
+
+
+@pytest.fixture
+def oscar(elsewhere: Organization) -> User:
+    return factories.member(elsewhere, "oscar", "administrator")
+
+
+@pytest.fixture
+def root(db: None) -> User:
+    return factories.superuser("root")
+
+
+@pytest.fixture
+def cast(
+    alice: User, manuel: User, edda: User, vera: User, mia: User, oscar: User, root: User
+) -> dict[str, User]:
+    """Everyone by name."""
+    return {
+        "alice": alice,
+        "manuel": manuel,
+        "edda": edda,
+        "vera": vera,
+        "mia": mia,
+        "oscar": oscar,
+        "root": root,
+    }
+
+
+@pytest.fixture
+def agent(works: Organization, hall: Site, alice: User) -> factories.Enrolled:
+    """An agent of the hall, enrolled through the real rules; `.api` speaks the protocol as it."""
+    return factories.enrolled(works, "hall-agent", site=hall, by=alice)
+
+
+@pytest.fixture
+def backup(agent: factories.Enrolled) -> Function:
+    """The function folder.backup, as the agent advertised it."""
+    return Function.objects.get(tool__name="folder", name="backup")
+
+
+@pytest.fixture
+def job(press: Target, backup: Function, edda: User) -> Job:
+    """A backup of the press, owned by Edda."""
+    return factories.job(press, backup, owner=edda)
+
+
+@pytest.fixture
+def postgres(request: pytest.FixtureRequest) -> Any:
+    """For tests that only PostgreSQL can answer; the PostgreSQL half of the suite runs them."""
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        pytest.skip("runs in the PostgreSQL half of the suite")
+    return connection
+
+
