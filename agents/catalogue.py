@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -124,3 +125,26 @@ def queues_of(agent: Agent) -> list[int]:
         if not version or (function, version) in advertised
     ]
 
+
+
+def takers_of(queues: Iterable[int]) -> dict[int, set[int]]:
+    """Ids of the agents that may take runs from each queue: `queues_of` turned round.
+
+    A query for each queue, for queues that were made while thousands of agents wait already.
+    """
+    takers: dict[int, set[int]] = {pk: set() for pk in queues}
+    for queue in Queue.objects.filter(pk__in=takers):
+        versions = FunctionVersion.objects.filter(function=queue.function_id)
+        if queue.version:
+            versions = versions.filter(version=queue.version)
+        agents = (
+            Agent.objects.in_use()
+            .filter(organization=queue.organization_id, functions__in=versions)
+            .filter(Q(site=None) | Q(site=queue.site_id))
+        )
+        if queue.assignment == Assignment.AGENT:
+            agents = agents.filter(pk=queue.agent_id)
+        elif queue.assignment == Assignment.POOL:
+            agents = agents.filter(pools=queue.pool_id)
+        takers[queue.pk].update(agents.values_list("pk", flat=True))
+    return takers
