@@ -18,6 +18,8 @@ from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 
 from config import demo
 from config.supervisor import Supervisor, Taken, hold_lock
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 READY_WITHIN_S = 60
-PYTHON = [sys.executable, "-W", "ignore::DeprecationWarning", "-m"]
+PYTHON = [sys.executable, "-W", "ignore", "-m"]
 
 
 class Command(BaseCommand):
@@ -55,8 +57,7 @@ class Command(BaseCommand):
         os.truncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()} {public}".encode(), 0)
 
-        print("Preparing the database …", flush=True)
-        call_command("migrate", interactive=False, verbosity=0)
+        migrate()
         collect_static(settings.DATA_DIR)
         demo.ensure_demo()
 
@@ -99,8 +100,8 @@ def open_for_business(
     """Start the children one after the other, yielding while one is waited for."""
     web = [*PYTHON, "uvicorn", "config.asgi:application", "--host", host, "--port", str(port)]
     web += ["--timeout-graceful-shutdown", "2", "--log-level", "warning", "--no-access-log"]
-    supervisor.start("web", web, env=environment)
-    worker = [*PYTHON, "celery", "-A", "config", "worker", "-B", "--pool", "threads"]
+    portal = supervisor.start("web", web, env=environment)
+    worker = [*PYTHON, "celery", "--quiet", "-A", "config", "worker", "-B", "--pool", "threads"]
     worker += ["--concurrency", "4", "--loglevel", "warning", "--without-gossip"]
     worker += ["--without-mingle", "--without-heartbeat"]
     worker += ["--schedule", str(settings.DATA_DIR / "beat-schedule")]
@@ -108,11 +109,8 @@ def open_for_business(
 
     deadline = time.monotonic() + READY_WITHIN_S
     while not answers(local):
-        if time.monotonic() > deadline:
-            supervisor.stop(
-                f"The portal did not answer at {local} within {READY_WITHIN_S} s; "
-                "what it said is above."
-            )
+        if time.monotonic() > deadline or portal.quick_ends == 5:
+            supervisor.stop(f"The portal did not start at {local}; what it said is above.")
             return
         yield
     supervisor.say(greeting(public))
@@ -237,6 +235,14 @@ def answers(url: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def migrate() -> None:
+    """Bring the database to this version, if it is not there yet."""
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        print("Preparing the database …", flush=True)
+        call_command("migrate", interactive=False, verbosity=0)
 
 
 def collect_static(data: Path) -> None:
