@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 from django.core.management import call_command
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from config.supervisor import hold_lock
 
@@ -28,7 +28,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def data(settings: SettingsWrapper, tmp_path: Path) -> Path:
+def data(settings: Settings, tmp_path: Path) -> Path:
     """A data folder of its own."""
     settings.DATA_DIR = tmp_path
     return tmp_path
