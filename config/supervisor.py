@@ -187,16 +187,18 @@ class Supervisor:
             if child.process and child.process.poll() is not None:
                 self._note_end(child)
 
-    def _show(self, child: Child) -> None:
+    def _show(self, child: Child) -> bool:
+        """Show what the child said since; say whether it may say more."""
         assert child.process
         assert child.process.stdout
         try:
-            piece = child.process.stdout.read(65536)
+            piece = os.read(child.process.stdout.fileno(), 65536)
+        except BlockingIOError:
+            return False
         except OSError:
             piece = b""
-        if piece is None:
-            return
-        if not piece:
+        more = bool(piece)
+        if not more:
             self._selector.unregister(child.process.stdout)
             child.process.stdout.close()
             piece = b"\n" if child.rest else b""
@@ -207,15 +209,14 @@ class Supervisor:
             text = line.decode(errors="replace").rstrip("\r")
             child.lines = [*child.lines[-40:], text]
             self.say(text, name=child.name)
+        return more
 
     def _note_end(self, child: Child) -> None:
         assert child.process
         assert child.process.stdout
         end_group(child.process.pid, signal.SIGKILL)  # what it started ends with it
         while not child.process.stdout.closed:
-            before = child.rest
-            self._show(child)
-            if not child.process.stdout.closed and child.rest == before:
+            if not self._show(child) and not child.process.stdout.closed:
                 # Something left its session and still holds the pipe: do not wait for that.
                 self._selector.unregister(child.process.stdout)
                 child.process.stdout.close()

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -177,6 +178,11 @@ def gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
+def replaced(portal: Up, name: str, before: psutil.Process) -> bool:
+    """Say whether another process does now what this one did."""
+    return portal.children().get(name, before) != before
+
+
 @pytest.mark.faults
 def test_one_command_to_a_portal_that_survives_its_parts_and_leaves_nothing(
     tmp_path: Path,
@@ -195,7 +201,7 @@ def test_one_command_to_a_portal_that_survives_its_parts_and_leaves_nothing(
             before.kill()
             if name == "guard":  # it comes back with the next start of a child
                 portal.children()["worker"].kill()
-            portal.until(lambda n=name, b=before: portal.children().get(n, b) != b)
+            portal.until(partial(replaced, portal, name, before))
         portal.until(lambda: ask(portal, "/healthz") == 200)
 
         family = portal.children()

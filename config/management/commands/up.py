@@ -177,13 +177,13 @@ def hold_locks(data: Path) -> tuple[int, int]:
 
 def check_port(host: str, port: int) -> None:
     """End with one line when the portal could not listen there."""
+    if not 0 < port < 65536:
+        sys.exit(f"--port {port} is not a port: choose one from 1024 to 65535.")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except OverflowError:
-        sys.exit(f"--port {port} is not a port: choose one from 1024 to 65535.")
     except socket.gaierror:
         sys.exit(f"--host {host} is not an address of this machine.")
     except OSError as error:
