@@ -8,7 +8,10 @@ class JobsConfig(AppConfig):
 
     def ready(self) -> None:
         from agents.enrolment import when_retired
+        from sites.archiving import unless
 
+        from .obstacles import active_runs
         from .transitions import revoke
 
         when_retired(revoke)
+        unless(active_runs)

@@ -1,5 +1,6 @@
 """Who may do what with organizations, sites, targets and snapshots."""
 
+from django.contrib.auth.models import Group
 from django.db.models import Q
 
 from .access import (
@@ -119,3 +120,6 @@ def _colleagues(grants: Grants) -> Q | None:
 
 token_policy = Policy(AccessToken, {"view": [_own_user], "revoke": [_own_user]})
 user_policy = Policy(User, {"view": [_oneself, _colleagues, superuser], "manage": [superuser]})
+
+# Groups and the record of configuration changes belong to no organization.
+group_policy = Policy(Group, {"view": [superuser], "manage": [superuser]})

@@ -50,11 +50,11 @@ ALLOWED_HOSTS = [
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",  # without its own admin site: ours is named below
     "unfold.contrib.filters",
     "unfold.contrib.forms",
     "unfold.contrib.guardian",
-    "django.contrib.admin",
+    "config.apps.PortalAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -302,5 +302,8 @@ UNFOLD = {
     "SITE_URL": "/",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "SITE_ICON": "config.admin_navigation.logo",
+    "COLORS": "config.admin_navigation.colors",
+    "SIDEBAR": {"navigation": "config.admin_navigation.navigation"},
 }
 AUDITLOG_LOGENTRY_MODEL = "auditlog.LogEntry"

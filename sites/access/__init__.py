@@ -1,6 +1,15 @@
 """Access: declared once in tables, asked everywhere."""
 
-from .grants import OBJECT_ROLES, VERBS, Grants, grantable, grants_of, set_role
+from .grants import (
+    OBJECT_ROLES,
+    VERBS,
+    Grants,
+    grantable,
+    grants_of,
+    roles_on,
+    set_role,
+    withdraw_roles,
+)
 from .policy import (
     ADMINISTRATOR,
     EVERY,
@@ -27,6 +36,8 @@ __all__ = [
     "by_role",
     "grantable",
     "grants_of",
+    "roles_on",
     "set_role",
     "superuser",
+    "withdraw_roles",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.db import models, transaction
@@ -13,6 +14,7 @@ from django.db.models import F, Value
 from ..events import access_changed
 from ..models import (
     Membership,
+    Organization,
     SiteGroupPermission,
     SiteUserPermission,
     Target,
@@ -115,16 +117,43 @@ def _members_of(who: User | Group) -> Iterable[User]:
     return [who] if isinstance(who, User) else User.objects.filter(groups=who)
 
 
+def _tables_of(on: models.Model) -> tuple[type[models.Model], type[models.Model]]:
+    return next(
+        (u, g)
+        for _, u, g in _TABLES
+        if u._meta.get_field("content_object").related_model is type(on)
+    )
+
+
+def roles_on(on: models.Model) -> list[tuple[User | Group, str]]:
+    """List who was given which object role on a site, target or pool: people first, then groups."""
+    found: list[tuple[User | Group, str]] = []
+    for table, column in zip(_tables_of(on), ("user", "group"), strict=True):
+        highest: dict[Any, int] = {}
+        rows = table._default_manager.filter(content_object=on).select_related(column, "permission")
+        for row in rows.order_by(column):
+            who, verb = getattr(row, column), row.permission.codename.split("_")[0]
+            if verb in VERBS:
+                highest[who] = max(highest.get(who, 0), VERBS.index(verb) + 1)
+        names = {level: role for role, level in OBJECT_ROLES.items()}
+        found += [(who, names[level]) for who, level in highest.items()]
+    return found
+
+
+def withdraw_roles(user: User, organization: Organization) -> None:
+    """Take every object role that a person was given in an organization."""
+    for _, by_user, _ in _TABLES:
+        by_user._default_manager.filter(
+            user=user, content_object__organization=organization
+        ).delete()
+
+
 def set_role(who: User | Group, role: str | None, *, on: models.Model) -> None:
     """Give a user or group exactly this object role on a site, target or pool; None takes it away.
 
     Also writes the Event that ends the live connections of the people concerned.
     """
-    by_user, by_group = next(
-        (u, g)
-        for _, u, g in _TABLES
-        if u._meta.get_field("content_object").related_model is type(on)
-    )
+    by_user, by_group = _tables_of(on)
     table, column = (by_user, "user") if isinstance(who, User) else (by_group, "group")
     codenames = [
         f"{verb}_{on._meta.model_name}" for verb in VERBS[: OBJECT_ROLES[role] if role else 0]

@@ -1,0 +1,179 @@
+"""The admin of saved jobs: Backup Now, editing without its secrets, archiving."""
+
+from functools import cached_property
+from typing import Any
+
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import action
+from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from agents.catalogue import newest_version, secret_names
+from django import forms
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+from sites.access.admin import Among, ScopedAdmin, ScopedForm
+from sites.masking import HIDDEN, looks_secret, masked, restored
+from sites.problems import Refused
+
+from .. import definitions, starts
+from ..models import Job
+from ..permissions import job_policy
+
+
+class JobForm(ScopedForm):
+    """A saved job; its site and organization are its target's."""
+
+    parameters = forms.JSONField(
+        required=False,
+        widget=UnfoldAdminTextareaWidget,
+        help_text=f"A JSON object. Secrets read {HIDDEN}; leave that to keep them.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk and "parameters" in self.fields:
+            self.initial["parameters"] = masked(self.stored, self.is_secret)
+
+    @cached_property
+    def stored(self) -> dict[str, Any]:
+        """What the database holds; the instance changes while the form is checked."""
+        found = Job.objects.filter(pk=self.instance.pk).values_list("parameters", flat=True).first()
+        return found or {}
+
+    def is_secret(self, name: str) -> bool:
+        """Ask the function's schema, and the name for what a schema forgot to mark."""
+        version = newest_version(self.instance.function, self.instance.version)
+        return name in secret_names(version.parameters if version else {}) or looks_secret(name)
+
+    def clean_parameters(self) -> dict[str, Any]:
+        """Put the hidden values back."""
+        value = self.cleaned_data["parameters"] or {}
+        if not isinstance(value, dict):
+            raise forms.ValidationError("Write a JSON object, such as {}.")
+        try:
+            return dict(restored(value, self.stored))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+    def clean(self) -> dict[str, Any]:
+        """Take site and organization from the target; an assignment names what it needs and no more."""
+        data = super().clean() or {}
+        target = data.get("target")
+        if target:
+            self.instance.site, self.instance.organization = target.site, target.organization
+        if data.get("assignment") != "agent":
+            data["agent"] = None
+        if data.get("assignment") != "pool":
+            data["pool"] = None
+        return data
+
+    def _post_clean(self) -> None:
+        """Ask the rules about agent, pool and parameters, as every other door does."""
+        super()._post_clean()  # type: ignore[misc]
+        if self.errors:
+            return
+        job = self.instance
+        version = newest_version(job.function, job.version)
+        if version is None:
+            self.add_error(None, f"No agent has ever advertised {job.function} {job.version}.")
+            return
+        for check in (
+            lambda: starts.check_assignment(job.target, by=self.user, agent=job.agent, pool=job.pool),
+            lambda: starts.check_parameters(version, job.parameters),
+        ):
+            try:
+                check()
+            except Refused as refusal:
+                for name, texts in (refusal.errors or {}).items():
+                    field = name.split(".")[0]
+                    for text in texts:
+                        self.add_error(field if field in self.fields else None, f"{name}: {text}")
+
+
+@admin.register(Job)
+class JobAdmin(ScopedAdmin):
+    policy = job_policy
+    form = JobForm
+    may_change = "edit"
+    may_add = ("target", "create_job")
+    choices = {"pool": "choose"}
+    fixed = ("target", "function")
+    acts = {"start": "start", "archive": "edit"}
+    actions_detail = ("start", "archive")
+    list_display = ("name", "target", "site", "function", "owner", "assignment", "archived_at")
+    list_select_related = ("target", "site", "function__tool", "owner")
+    list_filter = (
+        ("site", Among),
+        ("function", Among),
+        ("assignment", ChoicesDropdownFilter),
+        ("archived_at", admin.EmptyFieldListFilter),
+    )
+    search_fields = ("name", "target__name")
+    readonly_fields = ("site", "organization", "owner", "public_id", "created_at", "updated_at")
+    autocomplete_fields = ("target",)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Leave the parameters out where they would be printed as they are, instead of in the form."""
+        changes = obj is None or self.has_change_permission(request, obj)
+        what = ("name", "target", "function", "version", *(("parameters",) if changes else ()))
+        sets = [
+            (None, {"fields": what}),
+            ("Who carries it out", {"fields": ("assignment", "agent", "pool")}),
+            (
+                "Limits",
+                {"fields": ("run_timeout_s", "queue_timeout_s", "allow_overlap", "auto_commit")},
+            ),
+            ("Marks", {"fields": ("tags", "external_id")}),
+        ]
+        if obj is not None:
+            sets.append(("About", {"fields": (*self.readonly_fields, "archived_at")}))
+        return sets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return (*super().get_readonly_fields(request, obj), "archived_at")
+
+    def save_model(self, request: HttpRequest, obj: Job, form: Any, change: bool) -> None:
+        if not change:
+            obj.owner = request.user  # type: ignore[assignment]
+        definitions.save(obj, by=request.user)  # type: ignore[arg-type]
+
+    @action(description="Backup Now", icon="play_arrow", variant=ActionVariant.PRIMARY)
+    def start(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Start the job, or show the run that is at work already."""
+
+        def do(job: Job) -> HttpResponseBase:
+            started = starts.start_run(job, by=request.user)  # type: ignore[arg-type]
+            words = "was started" if started.created else "is at work already"
+            messages.success(request, f"Run {started.run} {words}.")
+            return redirect("admin:jobs_jobrun_change", started.run.pk)
+
+        return self.ask(
+            request,
+            object_id,
+            "start",
+            title="Backup Now",
+            question=lambda job: f"Start job {job} on {job.target} now?",
+            do=do,
+        )
+
+    @action(description="Archive", icon="archive", variant=ActionVariant.DANGER)
+    def archive(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Put the job away."""
+
+        def do(job: Job) -> str:
+            definitions.archive(job, by=request.user)  # type: ignore[arg-type]
+            return f"Job {job} is archived."
+
+        return self.ask(
+            request,
+            object_id,
+            "archive",
+            title="Archive job",
+            question=lambda job: (
+                f"Archive job {job}? It starts no more and leaves the lists; its runs and history stay."
+            ),
+            do=do,
+            danger=True,
+        )

@@ -1,0 +1,412 @@
+"""The admin asks the policies too: who is let in, which rows and choices there are, what may be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from csp.decorators import csp_update
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.contrib.filters.admin import RelatedDropdownFilter
+from unfold.sites import UnfoldAdminSite
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.admin import ShowFacets
+from django.contrib.admin.exceptions import NotRegistered
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied
+from django.core.paginator import Paginator
+from django.db import models
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.functional import cached_property
+
+from ..models import Role, User
+from ..problems import Refused
+from .grants import grants_of
+from .policy import EVERY, Policy
+
+# Unfold is built on Alpine, which makes functions from text, and on style attributes.
+RELAXED = {"script-src": ["'unsafe-eval'"], "style-src": ["'unsafe-inline'"]}
+
+
+def admitted(user: User | AnonymousUser) -> bool:
+    """Say whether the admin opens: to superusers and to whoever administers an organization."""
+    grants = grants_of(user)
+    return grants.superuser or bool(grants.organizations(Role.ADMINISTRATOR))
+
+
+class PortalAdminSite(UnfoldAdminSite):
+    """The admin of the portal: entered by role, left to the portal's own log-in and password page."""
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        # Rows go one by one, through rules; never a selection of them through SQL.
+        self.disable_action("delete_selected")
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return admitted(request.user)
+
+    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Callable[..., Any]:
+        return csp_update(RELAXED)(super().admin_view(view, cacheable))
+
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Send to the portal's log-in, which has its rate limits and second factor.
+
+        Whoever is logged in and not admitted would be sent back and forth: they read why instead.
+        """
+        if self.has_permission(request):
+            return HttpResponseRedirect(reverse("admin:index", current_app=self.name))
+        if request.user.is_authenticated:
+            raise PermissionDenied("The admin is open to administrators of an organization.")
+        back = request.GET.get("next") or reverse("admin:index", current_app=self.name)
+        return redirect_to_login(back, settings.LOGIN_URL)
+
+    def password_change(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return redirect("account_change_password")
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts no further than 10,000 rows, which takes the same time whatever the table's size."""
+
+    most = 10_000
+    template_name = "admin/capped_pagination.html"
+
+    @cached_property
+    def counted(self) -> int:
+        """How many rows there are, or one more than `most`."""
+        return int(self.object_list.order_by()[: self.most + 1].count())  # type: ignore[union-attr]
+
+    @property
+    def count(self) -> int:  # type: ignore[override]
+        return min(self.counted, self.most)
+
+    @property
+    def total(self) -> str:
+        """The count as people read it."""
+        return f"{self.most:,}+" if self.counted > self.most else f"{self.counted:,}"
+
+
+class Among(RelatedDropdownFilter):  # type: ignore[misc]
+    """Narrows a list to one related object, of those that the person may see."""
+
+    def field_choices(
+        self, field: Any, request: HttpRequest, model_admin: Any
+    ) -> list[tuple[Any, str]]:
+        choices = model_admin.choices_for(field, request, every=True)
+        return [(row.pk, str(row)) for row in choices]
+
+
+class ScopedForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A form that also checks rules over the fields that it does not show."""
+
+    user: User  # set by ScopedAdmin
+
+    def _get_validation_exclusions(self) -> set[str]:
+        """Check names for uniqueness in the organization or site, though those are not in the form."""
+        kept = ("organization", "site", "target")
+        return {
+            name
+            for name in super()._get_validation_exclusions()  # type: ignore[misc]
+            if name not in kept or getattr(self.instance, f"{name}_id", None) is None
+        }
+
+    def add_error(self, field: str | None, error: Any) -> None:
+        """Put what the model says of a field that is not shown at the top of the form."""
+        found = getattr(error, "error_dict", None)
+        if found and any(name not in self.fields for name in found):
+            for name, errors in found.items():
+                super().add_error(name if name in self.fields else None, errors)
+            return
+        super().add_error(field, error)
+
+
+class ScopedAdmin(ModelAdmin):  # type: ignore[misc]
+    """Asks one policy for everything. Rows are those that it lets the person view, in organizations
+    that they administer; what is not named in `may_…` nobody does here, superusers included.
+    """
+
+    policy: ClassVar[Policy]
+    # Where the policy is about what the row belongs to, such as the run of a transition.
+    through: ClassVar[str] = ""
+    # The path to the organization's id; empty where the policy alone decides.
+    organization: ClassVar[str] = "organization"
+    may_change: ClassVar[str | None] = None
+    may_delete: ClassVar[str | None] = None
+    # To create is asked of the parent: the field that names it, and the action there.
+    may_add: ClassVar[tuple[str, str] | None] = None
+    # What must be allowed on the choices of a field, where it is more than to view them.
+    choices: ClassVar[dict[str, str]] = {}
+    # Given at creation and never changed.
+    fixed: ClassVar[tuple[str, ...]] = ()
+    # Button on the page of a row → the policy's action.
+    acts: ClassVar[dict[str, str]] = {}
+
+    form = ScopedForm
+    paginator = CappedPaginator
+    show_full_result_count = False
+    show_facets = ShowFacets.NEVER
+    list_filter_submit = True
+    list_per_page = 50
+    compressed_fields = True
+    warn_unsaved_form = True
+    actions = None
+
+    # --- rows ------------------------------------------------------------------------------------
+    def in_scope(
+        self, request: HttpRequest, action: str, queryset: models.QuerySet[Any]
+    ) -> models.QuerySet[Any]:
+        """Keep the rows on which the person may do this, in the organizations they administer."""
+        if not self.through:
+            queryset = self.policy.rows(request.user, action, queryset)
+        elif self.policy.branches(request.user, action) != [EVERY]:
+            parents = self.policy.model._default_manager.all()
+            parents = self.policy.rows(request.user, action, parents)
+            queryset = queryset.filter(**{f"{self.through}__in": parents})
+        grants = grants_of(request.user)
+        if self.organization and not grants.superuser:
+            administered = sorted(grants.organizations(Role.ADMINISTRATOR))
+            queryset = queryset.filter(**{f"{self.organization}__in": administered})
+        return queryset
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        return self.in_scope(request, "view", super().get_queryset(request))
+
+    def allowed(self, request: HttpRequest, action: str | None, obj: models.Model | None) -> bool:
+        """Say whether the person may do this to the object, or to any at all where there is none."""
+        if action is None or not admitted(request.user):
+            return False
+        if obj is None or obj.pk is None:
+            return bool(self.policy.branches(request.user, action))
+        # The same is asked a dozen times while one page is drawn.
+        answers = request.__dict__.setdefault("_allowed", {})
+        key = (self.model, obj.pk, action)
+        if key not in answers:
+            rows = self.model._default_manager.filter(pk=obj.pk)
+            answers[key] = self.in_scope(request, action, rows).exists()
+        return bool(answers[key])
+
+    # --- Django's hooks --------------------------------------------------------------------------
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return self.allowed(request, "view", obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return self.allowed(request, self.may_change, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return self.allowed(request, self.may_delete, obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        if self.may_add is None:
+            return False
+        field, action = self.may_add
+        parent = self.model._meta.get_field(field).related_model
+        parent_admin = self.admin_site.get_model_admin(parent)  # type: ignore[arg-type]
+        return bool(parent_admin.allowed(request, action, None))  # type: ignore[attr-defined]
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Filter by what the list offers alone, so that no hidden column can be guessed letter by letter."""
+        name, *rest = lookup.split("__")
+        try:
+            self.model._meta.get_field(name)
+        except FieldDoesNotExist:
+            return True  # not a column: a filter's own parameter, or nothing that Django knows
+        offered = {f if isinstance(f, str) else f[0] for f in self.list_filter if not callable(f)}
+        plain = {"id", "exact", "isnull", "in", "gt", "gte", "lt", "lte"}
+        return name in offered and set(rest) <= plain
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
+    ) -> tuple[models.QuerySet[Any], bool]:
+        return super().get_search_results(  # type: ignore[no-any-return]
+            request, queryset, search_term.replace("\x00", "")[:200]
+        )
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: models.Model | None = None
+    ) -> tuple[str, ...]:
+        fields = tuple(super().get_readonly_fields(request, obj))
+        return fields + self.fixed if obj else fields
+
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Tell the form who fills it in; a class per request, so that no two share a person."""
+        form = super().get_form(request, *args, **kwargs)
+        return type(form.__name__, (form,), {"user": request.user})
+
+    # --- choices ---------------------------------------------------------------------------------
+    def choices_for(
+        self, field: Any, request: HttpRequest, *, every: bool = False
+    ) -> models.QuerySet[Any]:
+        """List what a field may name here; with `every`, also what was archived or retired."""
+        related = field.remote_field.model
+        try:
+            admin = self.admin_site.get_model_admin(related)
+        except NotRegistered:
+            return related._default_manager.none()  # type: ignore[no-any-return]
+        action = self.choices.get(field.name, "view")
+        if self.may_add and self.may_add[0] == field.name:
+            action = self.may_add[1]
+        rows = admin.get_queryset(request)
+        if action != "view":
+            rows = admin.in_scope(request, action, rows)  # type: ignore[attr-defined]
+        for ended in () if every else ("archived_at", "retired_at"):
+            if any(known.name == ended for known in related._meta.fields):
+                rows = rows.filter(**{ended: None})
+        return rows
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        choices = kwargs["queryset"] = self.choices_for(db_field, request)
+        if db_field.name == "organization":
+            # Most people administer one: it is chosen for them.
+            kwargs.setdefault("initial", choices.first() if choices.count() == 1 else None)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        kwargs["queryset"] = self.choices_for(db_field, request)
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    # --- writing ---------------------------------------------------------------------------------
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write what was changed and nothing else: agents and sweeps write their columns meanwhile."""
+        if not change:
+            obj.save()
+            return
+        changed = [name for name in form.changed_data if name in form.fields]
+        columns = [f.name for f in obj._meta.concrete_fields if f.name in changed]
+        columns += [f.name for f in obj._meta.concrete_fields if getattr(f, "auto_now", False)]
+        obj.save(update_fields=columns)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except Refused as refusal:
+            return self.say(request, refusal)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except Refused as refusal:
+            return self.say(request, refusal)
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+        """List what goes with it. Whoever may delete it may delete its parts, which have no policy."""
+        shown, counts, _, protected = super().get_deleted_objects(objs, request)
+        return shown, counts, set(), protected
+
+    def say(self, request: HttpRequest, refusal: Refused) -> HttpResponse:
+        """Go back to the page with the sentence that the rule said."""
+        more = [text for texts in (refusal.errors or {}).values() for text in texts]
+        messages.error(request, " ".join([refusal.detail, *more]))
+        return redirect(request.get_full_path().removesuffix("delete/"))
+
+    def _get_obj_does_not_exist_redirect(
+        self, request: HttpRequest, opts: Any, object_id: str
+    ) -> HttpResponse:
+        raise Http404(f"There is no such {opts.verbose_name}.")
+
+    # --- buttons ---------------------------------------------------------------------------------
+    def permits(self, name: str, request: HttpRequest, obj: Any) -> bool:
+        """Say whether the person may press this button on this object; its rule may still refuse."""
+        return self.allowed(request, self.acts[name], obj)
+
+    def offers(self, name: str, obj: Any) -> bool:
+        """Say whether the button makes sense in the state that the object is in."""
+        return not (getattr(obj, "archived_at", None) or getattr(obj, "retired_at", None))
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        obj = self.get_object(request, object_id)
+        if obj is None:
+            return []
+        return [
+            act
+            for act in super().get_actions_detail(request, object_id)
+            if self.offers(name := act.method.__name__, obj) and self.permits(name, request, obj)
+        ]
+
+    def ask(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        name: str,
+        *,
+        title: str,
+        question: Callable[[Any], str],
+        do: Callable[[Any], str | HttpResponseBase],
+        danger: bool = False,
+    ) -> HttpResponseBase:
+        """Ask before acting, name the object, then call one rule and say what it did or refused.
+
+        `do` gives the sentence to show on the object's page, or a whole answer.
+        """
+        obj = self.get_object(request, object_id)
+        if obj is None:
+            raise Http404(f"There is no such {self.opts.verbose_name}.")
+        if not self.permits(name, request, obj):
+            raise PermissionDenied(f"Your role does not allow this on “{obj}”.")
+        page = reverse(
+            f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[obj.pk]
+        )
+        if request.method != "POST":
+            context = {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "original": obj,
+                "title": title,
+                "question": question(obj),
+                "danger": danger,
+                "back": page,
+            }
+            return TemplateResponse(request, "admin/ask.html", context)
+        try:
+            done = do(obj)
+        except Refused as refusal:
+            messages.error(request, refusal.detail)
+            return redirect(page)
+        if isinstance(done, HttpResponseBase):
+            return done
+        messages.success(request, done)
+        return redirect(page)
+
+
+class ScopedInline(TabularInline):  # type: ignore[misc]
+    """Rows under their parent, to be read: whoever sees the parent sees them."""
+
+    extra = 0
+    max_num = 0
+    can_delete = False
+    show_change_link = False
+    per_page = 50
+
+    def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return admitted(request.user)
+
+    def has_add_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
