@@ -1,8 +1,8 @@
 """How git names the bytes and trees of a snapshot, and what stands in for a large file."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from typing import BinaryIO, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 FILE = "100644"
 EXECUTABLE = "100755"
@@ -36,11 +36,11 @@ def pointer(sha256: str, size: int) -> bytes:
     return f"yardmaster large file v1\nsha256 {sha256}\nsize {size}\n".encode()
 
 
-def hash_stream(stream: BinaryIO) -> tuple[str, int]:
-    """Return the SHA-256 and the number of bytes of a stream, read in blocks."""
+def hash_stream(read: Callable[[int], bytes]) -> tuple[str, int]:
+    """Return the SHA-256 and the number of all bytes that `read` gives, block by block."""
     digest = hashlib.sha256()
     size = 0
-    while block := stream.read(BLOCK):
+    while block := read(BLOCK):
         digest.update(block)
         size += len(block)
     return digest.hexdigest(), size

@@ -22,13 +22,11 @@ STAGES = ("claimed", "running", "validating", "uploading")
 ENDINGS = {
     Reason.LEASE_LOST: (
         "The agent lost contact with the portal and stopped the work.",
-        "The portal may give a run to nobody else while an agent works on it, so an agent that"
-        " hears nothing from the portal for the length of its lease stops.",
+        "An agent that hears nothing from the portal for the length of its lease stops.",
     ),
     Reason.SHUTDOWN: (
         "The agent was stopped before the run was done.",
-        "The agent program was told to end, and the run did not finish in the time that it gives"
-        " to running work.",
+        "The program was told to end, and the run did not finish in the time that was left.",
     ),
 }
 

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 import stat as st
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from yardmaster.objects import (
     pointer,
     tree_id,
 )
+from yardmaster.tools.names import is_gits_own, leaves_tree, why_refused
 from yardmaster.tools.patterns import compile_patterns
 from yardmaster.tools.statcache import Known, is_young
 
@@ -33,7 +33,6 @@ CHECK_EVERY = 200
 READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not blocking, in case a file is replaced by a pipe between being listed and being opened.
 READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,7 @@ def scan_folder(
         walk.folder(descriptor, "", 0)
     finally:
         os.close(descriptor)
+    walk.finish_links()
     return walk.scan
 
 
@@ -138,6 +138,7 @@ class _Walk:
         self.known = known
         self.check = check
         self.seen = 0
+        self.links: dict[str, str] = {}
         self.started_ns = time.time_ns()
         self.private: tuple[int, int] | None = None
         with suppress(OSError):
@@ -209,9 +210,11 @@ class _Walk:
         """Read a file, again when it changed meanwhile."""
         for _ in range(TRIES):
             try:
-                return self.read(descriptor, name, path)
+                self.read(descriptor, name, path)
             except _Changing:
                 self.check()
+            else:
+                return
         self.scan.problems.append(f"{path}: it kept changing while it was read ({TRIES} times)")
 
     def read(self, descriptor: int, name: str, path: str) -> None:
@@ -226,7 +229,7 @@ class _Walk:
             size = before.st_size
             sha256: str | None = None
             if size > self.rules.object_bytes:
-                sha256, length = hash_stream(_Checked(stream, self.check))  # type: ignore[arg-type]
+                sha256, length = hash_stream(self.checked(stream))
                 object_id = blob_id(pointer(sha256, length))
             else:
                 data = _read_small(stream, size)
@@ -238,15 +241,29 @@ class _Walk:
         self.scan.files_read += 1
         self.add(path, before.st_mode, seen, remember=not is_young(before, self.started_ns))
 
+    def checked(self, stream: BinaryIO) -> Callable[[int], bytes]:
+        """Return how to read a stream so that a long reading can be stopped."""
+
+        def read(length: int) -> bytes:
+            self.check()
+            return stream.read(length)
+
+        return read
+
     def link(self, descriptor: int, name: str, path: str) -> None:
-        """Record where a link points to; the portal takes none that leaves the folder."""
-        points_to = os.readlink(name, dir_fd=descriptor)
-        if not _is_clean(points_to) or leaves_tree(path, points_to):
+        """Note where a link points to; `finish_links` decides when all are known."""
+        self.links[path] = os.readlink(name, dir_fd=descriptor)
+
+    def finish_links(self) -> None:
+        """Record the links, except those that lead out of the folder: the portal takes none."""
+        leaving = sorted(path for path in self.links if leaves_tree(path, self.links))
+        for path in leaving:
+            points_to = self.links.pop(path)
             self.leave_out(path, f"it is a link that leaves the folder (to {points_to!r})")
-            return
-        target = points_to.encode()
-        self.scan.entries.append(Entry(path, LINK, len(target), blob_id(target)))
-        self.scan.bytes += len(target)
+        for path, points_to in self.links.items():
+            target = points_to.encode()
+            self.scan.entries.append(Entry(path, LINK, len(target), blob_id(target)))
+            self.scan.bytes += len(target)
 
     def add(self, path: str, mode: int, known: Known, *, remember: bool = True) -> None:
         """Add a file to what was found."""
@@ -273,16 +290,14 @@ class _Walk:
         return True
 
     def good_name(self, name: str, path: str) -> bool:
-        """Return whether a name can be kept; one that cannot be said in UTF-8 is a problem."""
-        if name.casefold() == ".git":
-            self.leave_out(path, "git's own folder is never kept")
+        """Return whether a name can be kept; one that cannot is a problem, except git's own."""
+        if is_gits_own(name):
+            self.leave_out(path, "git's own files are never kept")
             return False
-        if _is_clean(name):
-            return True
-        self.scan.problems.append(
-            f"{path!r}: its name is not UTF-8 or contains control characters; rename or exclude it"
-        )
-        return False
+        reason = why_refused(name, path)
+        if reason:
+            self.scan.problems.append(f"{path!r}: {reason}; rename or exclude it")
+        return not reason
 
     def leave_out(self, path: str, why: str) -> None:
         """Note something that is there and is not kept."""
@@ -297,18 +312,6 @@ class _Walk:
         self.scan.problems.append(f"{path}: {words}")
 
 
-class _Checked:
-    """A stream that lets a long read be stopped."""
-
-    def __init__(self, stream: BinaryIO, check: Callable[[], None]) -> None:
-        self._stream = stream
-        self._check = check
-
-    def read(self, length: int) -> bytes:
-        self._check()
-        return self._stream.read(length)
-
-
 def _read_small(stream: BinaryIO, size: int) -> bytes:
     """Return a file's bytes, and one more than `size` if it has grown."""
     data = stream.read(size + 1)
@@ -319,31 +322,6 @@ def _read_small(stream: BinaryIO, size: int) -> bytes:
             break
         data += more
     return data
-
-
-def leaves_tree(path: str, points_to: str) -> bool:
-    """Return whether a link at `path` points out of the tree at any step of its target."""
-    if points_to.startswith("/"):
-        return True
-    depth = path.count("/")
-    for name in points_to.split("/"):
-        if name == "..":
-            depth -= 1
-        elif name not in {"", "."}:
-            depth += 1
-        if depth < 0:
-            return True
-    return False
-
-
-def _is_clean(name: str) -> bool:
-    if name.isprintable():
-        return True
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return CONTROL.search(name) is None
 
 
 def _kind(mode: int) -> str:
