@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import F, Value
+from django.db.models.functions import Coalesce
+from sites import keyset
 from sites.access.policy import Person
+from sites.keyset import Order
 
 from .models import JobRun
 from .permissions import run_policy
@@ -18,6 +18,17 @@ from .querysets import RunQuerySet
 
 # Counts beyond this are printed as "10,000+": counting on would read the whole history.
 MOST = 10_000
+NEWEST = "-created"
+# A run that never started stands by when it was made; one that has not ended is the newest to end,
+# and has no duration yet.
+ORDERS = keyset.both_ways(
+    Order("created", F("created_at"), "time"),
+    Order("started", Coalesce(F("started_at"), F("created_at")), "time"),
+    Order(
+        "finished", Coalesce(F("finished_at"), Value(datetime(9999, 1, 1, tzinfo=UTC))), "time"
+    ),
+    Order("duration", Coalesce(F("duration_s"), Value(-1.0)), "number"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,70 +46,26 @@ def page_of_runs(
     *,
     size: int,
     cursor: str = "",
-    oldest_first: bool = False,
+    order: str = NEWEST,
 ) -> Page:
-    """Give one page of the runs in ``queryset`` that the person may see.
+    """Give one page of the runs in ``queryset`` that the person may see, in one of ``ORDERS``.
 
-    Each branch of what they may see (own, granted site, granted target, organization) is read
-    along its own index and the newest of all are kept: OR-ing the branches made the database sort
-    everything (527 ms against 0.8 ms at 2.2 M rows). A cursor that cannot be read is the first page.
+    Three queries or fewer, whatever the person was granted. A cursor that cannot be read, or is
+    one of another order, is the first page. `newer` is what comes before in the chosen order.
     """
-    place = _read(cursor)
-    backwards = place is not None and place[0] == "before"
-    descending = oldest_first == backwards
-    keys: dict[int, datetime] = {}
-    for branch in run_policy.branches(user, "view"):
-        rows = queryset.filter(branch)
-        if place is not None:
-            rows = rows.filter(_beyond(place[1], place[2], descending))
-        order = ("-created_at", "-id") if descending else ("created_at", "id")
-        keys.update(rows.order_by(*order).values_list("pk", "created_at")[: size + 1])
-    found = sorted(keys, key=lambda pk: (keys[pk], pk), reverse=descending)
-    more = len(found) > size
-    found = found[:size]
-    if backwards:
-        found.reverse()
-    runs = JobRun.objects.for_rows().in_bulk(found)
-    page = [runs[pk] for pk in found]
-    if not page:
-        return Page([], "", "")
-    has_newer = more if backwards else place is not None
-    has_older = True if backwards else more
-    return Page(
-        page,
-        _write("before", page[0]) if has_newer else "",
-        _write("after", page[-1]) if has_older else "",
+    chosen = ORDERS[order]
+    found = keyset.cut(
+        queryset,
+        run_policy.branches(user, "view"),
+        chosen,
+        size=size,
+        place=keyset.read(cursor, chosen),
     )
+    runs = JobRun.objects.for_rows().in_bulk(found.ids) if found.ids else {}
+    return Page([runs[pk] for pk in found.ids], found.previous, found.next)
 
 
 def count_up_to(queryset: Any, most: int = MOST) -> str:
     """Count rows without reading more than ``most``: "1,204" or "10,000+"."""
     number = queryset.order_by()[: most + 1].count()
     return f"{most:,}+" if number > most else f"{number:,}"
-
-
-def _beyond(created_at: datetime, pk: int, descending: bool) -> Q:
-    side = "lt" if descending else "gt"
-    # The first condition alone bounds the index scan; the second settles equal times.
-    return Q(**{f"created_at__{side}e": created_at}) & (
-        Q(**{f"created_at__{side}": created_at}) | Q(**{f"id__{side}": pk})
-    )
-
-
-def _write(side: str, run: JobRun) -> str:
-    place = json.dumps([side, run.created_at.isoformat(), run.pk], separators=(",", ":"))
-    return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
-
-
-def _read(cursor: str) -> tuple[str, datetime, int] | None:
-    if not cursor or len(cursor) > 200:
-        return None
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        side, at, pk = json.loads(text)
-        moment = datetime.fromisoformat(at)
-        if side not in ("before", "after") or moment.tzinfo is None or not 0 <= int(pk) < 2**63:
-            return None
-        return side, moment, int(pk)
-    except (ValueError, TypeError, binascii.Error, OverflowError, RecursionError):
-        return None

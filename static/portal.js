@@ -297,7 +297,7 @@ const KINDS = [
   "run.pending", "run.claimed", "run.running", "run.validating", "run.uploading", "run.completed",
   "run.failed", "run.canceled", "run.timed_out", "run.changed", "run.log", "run.progress", "run.late",
   "job.changed", "snapshot.accepted", "agent.enrolled", "agent.changed", "agent.lost",
-  "agent.regained", "agent.retired",
+  "agent.seen", "agent.retired",
 ];
 const place = $("[data-live]");
 const stale = new Set(); // ids whose rows are to be fetched again
@@ -320,8 +320,11 @@ function hear(kind, data) {
     tellStarter(kind, id);
   }
   if (!place) return;
-  const watched = parts().some((each) => each.dataset.part.split(" ").some((one) => one === id || one === data.job || one === kind.split(".")[0]));
-  if (watched) stale.add(id), data.job && stale.add(data.job);
+  const [family, what] = kind.split(".");
+  const hint = what === "log" || what === "progress";
+  const names = [id, data.job, hint ? null : family].filter(Boolean);
+  const watched = parts().some((each) => each.dataset.part.split(" ").some((one) => names.includes(one)));
+  if (watched) for (const name of [id, data.job].filter(Boolean)) stale.add(name);
   else if (kind === "run.pending" && place.dataset.live === "runs") fresh.add(id);
   else return;
   schedule();
@@ -443,6 +446,11 @@ function listen() {
       setTimeout(listen, 2000 + Math.random() * 4000);
     }
   };
+  stream.addEventListener("resync", () => {
+    if (!place) return;
+    everything = true;
+    schedule();
+  });
   const got = (event) => {
     let data = {};
     try {

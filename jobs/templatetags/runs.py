@@ -4,7 +4,9 @@ from itertools import pairwise
 from typing import Any
 
 from django import template
+from django.db.models import Count
 from jobs.models import JobRun, StatusTransition
+from jobs.permissions import run_policy
 from jobs.states import EXECUTING, FINAL, Result, Status, chip
 
 register = template.Library()
@@ -125,3 +127,13 @@ def first_line(text: str) -> str:
 def after_first_line(text: str) -> str:
     """Take what follows the first line of a text."""
     return text.strip().partition("\n")[2].strip()
+
+
+@register.simple_tag(takes_context=True)
+def held_by(context: template.Context, agents: list[Any]) -> dict[int, int]:
+    """Count, in one query, the runs that each agent holds and that the viewer may see."""
+    user = context["request"].user
+    rows = run_policy.rows(
+        user, "view", JobRun.objects.executing().filter(agent__in=[agent.pk for agent in agents])
+    )
+    return dict(rows.order_by().values_list("agent").annotate(number=Count("pk")))

@@ -1,0 +1,51 @@
+"""The form of a new agent: its name, its site, how many runs at a time."""
+
+from django import forms
+from sites.models import Organization, Site, User
+from sites.permissions import organization_policy, site_policy
+
+
+class AgentForm(forms.Form):
+    """What an agent is called and where it works. Offers only places where the person may add one."""
+
+    name = forms.CharField(
+        label="Name",
+        max_length=120,
+        widget=forms.TextInput(attrs={"class": "form-control", "placeholder": "north-agent-01"}),
+    )
+    site = forms.ModelChoiceField(
+        label="Site",
+        queryset=Site.objects.none(),
+        required=False,
+        to_field_name="public_id",
+        widget=forms.Select(attrs={"class": "form-select"}),
+    )
+    slots = forms.IntegerField(
+        label="Runs at a time",
+        min_value=1,
+        max_value=64,
+        initial=2,
+        widget=forms.NumberInput(attrs={"class": "form-control"}),
+    )
+
+    def __init__(self, *args: object, user: User, organization: Organization, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        field = self.fields["site"]
+        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - declared above
+        field.queryset = site_policy.rows(
+            user, "manage", organization.sites.filter(archived_at__isnull=True)
+        ).order_by("name")
+        self.everywhere = organization_policy.allows(user, "manage", organization)
+        if self.everywhere:
+            field.empty_label = "All sites"
+            field.help_text = "An agent of one site never runs another site's jobs."
+        else:
+            field.required, field.empty_label = True, None
+        if not self.is_bound and field.queryset.count() == 1:
+            self.initial.setdefault("site", field.queryset.get().public_id)
+
+    def may_add(self) -> bool:
+        """Say whether the person may add an agent anywhere."""
+        field = self.fields["site"]
+        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - declared above
+        return self.everywhere or field.queryset.exists()

@@ -1,0 +1,13 @@
+"""Addresses of the portal's pages about agents."""
+
+from django.urls import path
+
+from . import views
+
+urlpatterns = [
+    path("agents", views.agent_list, name="agent-list"),
+    path("agents/add", views.agent_add, name="agent-add"),
+    path("agents/<uuid:public_id>", views.agent_detail, name="agent-detail"),
+    path("agents/<uuid:public_id>/code", views.agent_code, name="agent-code"),
+    path("agents/<uuid:public_id>/drain", views.agent_drain, name="agent-drain"),
+]

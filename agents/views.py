@@ -1,0 +1,188 @@
+"""The portal's pages about agents: the list, adding one, and what became of it."""
+
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import Prefetch
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from sites.problems import Refused
+from sites.views import back
+
+from . import enrolment
+from .forms import AgentForm
+from .models import Agent, AgentPool, EnrolmentCode, FunctionVersion
+from .permissions import agent_policy, pool_policy
+from .querysets import AgentQuerySet
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _agents(request: HttpRequest) -> AgentQuerySet:
+    return (
+        Agent.objects.in_use()
+        .filter(organization=request.organization)
+        .with_state()
+        .select_related("organization", "site", "presence")
+        .order_by("name")
+    )
+
+
+def _page(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    """Draw the list with whatever stands beside it."""
+    agents = list(
+        agent_policy.rows(request.user, "view", _agents(request)).prefetch_related(
+            Prefetch("functions", FunctionVersion.objects.select_related("function__tool")),
+            Prefetch(
+                "pools", pool_policy.rows(request.user, "view", AgentPool.objects.order_by("name"))
+            ),
+        )
+    )
+    for agent in agents:
+        agent.tools = tools_of(agent)  # type: ignore[attr-defined]
+    form = context.pop("form", None) or AgentForm(
+        user=request.user, organization=request.organization
+    )
+    return render(
+        request,
+        "agents/agent_list.html",
+        {
+            "nav": "agents",
+            "agents": agents,
+            "active": sum(agent.state == "active" for agent in agents),
+            "form": form,
+            "may_add": form.may_add(),
+            "permitted": agent_policy.permitted(
+                request.user, ["manage"], [agent.pk for agent in agents]
+            ),
+        }
+        | context,
+        status=status,
+    )
+
+
+def tools_of(agent: Agent) -> list[str]:
+    """Name the tools that an agent advertises, each once."""
+    return sorted({version.function.tool.name for version in agent.functions.all()})  # type: ignore[attr-defined]
+
+
+@login_required
+@require_GET
+def agent_list(request: HttpRequest) -> HttpResponse:
+    """List the agents that the person may see, with state, site, slots and tools."""
+    return _page(request, {})
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def agent_add(request: HttpRequest) -> HttpResponse:
+    """Name a new agent; the line to paste is on the page that follows, and only there."""
+    form = AgentForm(
+        request.POST if request.method == "POST" else None,
+        user=request.user,
+        organization=request.organization,
+    )
+    if not form.may_add():
+        raise PermissionDenied(
+            "Adding an agent needs the Maintainer role at its site, or an administrator."
+        )
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        try:
+            agent, code = enrolment.add_agent(
+                request.organization,
+                name=data["name"],
+                by=request.user,
+                site=data["site"],
+                slots=data["slots"],
+            )
+        except ValidationError as error:
+            for name, texts in error.message_dict.items():
+                if name == "__all__":
+                    name, texts = "name", [f"An agent named “{data['name']}” exists already."]
+                form.add_error(name if name in form.fields else None, list(texts))
+        else:
+            _keep(request, agent, code)
+            return _to_setup(agent)
+    return _page(
+        request, {"form": form, "adding": True}, status=422 if form.errors else 200
+    )
+
+
+def _to_setup(agent: Agent) -> HttpResponse:
+    """Go to the agent's page as the last steps of adding it."""
+    return redirect(reverse("agent-detail", args=[agent.public_id]) + "?setup=1")
+
+
+def _keep(request: HttpRequest, agent: Agent, code: str) -> None:
+    """Keep the code for the one page that shows it; the database has only its hash."""
+    request.session["enrolment"] = [str(agent.public_id), code]
+
+
+@login_required
+@require_GET
+def agent_detail(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Show one agent beside the list: how its set-up goes, or what it is and can do."""
+    agent = agent_policy.get(request.user, "view", _agents(request), public_id=public_id)
+    agent.tools = tools_of(agent)
+    may_manage = agent_policy.allows(request.user, "manage", agent)
+    line = ""
+    kept = request.session.get("enrolment")
+    live = request.headers.get("X-Live") == "1"
+    if kept and kept[0] == str(agent.public_id) and may_manage and not live:
+        line = line_to_paste(kept[1])
+        del request.session["enrolment"]
+    code = EnrolmentCode.objects.filter(agent=agent).order_by("-created_at", "-id").first()
+    now = timezone.now()
+    return _page(
+        request,
+        {
+            "agent": agent,
+            "may_manage": may_manage,
+            "line": line,
+            "setup": agent.state == "setting_up" or request.GET.get("setup") == "1",
+            "code": code,
+            "code_open": code is not None and code.used_at is None and code.expires_at > now,
+            "code_expired": code is not None and code.used_at is None and code.expires_at <= now,
+        },
+    )
+
+
+def line_to_paste(code: str) -> str:
+    """Write the one line that turns a machine into this agent."""
+    at = urlsplit(settings.PUBLIC_URL)
+    plain = at.scheme == "http" and at.hostname not in LOOPBACK
+    flag = " --insecure-http" if plain else ""
+    return (
+        f"yardmaster agent enroll{flag} {settings.PUBLIC_URL}/a/{code}"
+        f" && yardmaster agent run{flag}"
+    )
+
+
+@login_required
+@require_POST
+def agent_code(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Give an agent a fresh line to paste; an earlier one that was not used ends."""
+    agent = agent_policy.get(request.user, "manage", _agents(request), public_id=public_id)
+    try:
+        _keep(request, agent, enrolment.new_code(agent, by=request.user))
+    except Refused as refusal:
+        messages.error(request, refusal.detail)
+    return _to_setup(agent)
+
+
+@login_required
+@require_POST
+def agent_drain(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Let an agent finish what it has and take nothing new, or take runs again."""
+    agent = agent_policy.get(request.user, "manage", _agents(request), public_id=public_id)
+    enrolment.drain(agent, on=request.POST.get("drain") == "1")
+    return back(request, "agent-list")

@@ -1,0 +1,22 @@
+"""Addresses of the portal's pages about jobs and runs."""
+
+from django.urls import path
+
+from .views import home, manage, run, runs
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("jobs", runs.my_jobs, name="run-list"),
+    path("jobs/history", runs.history, name="run-history"),
+    path("jobs/manage", manage.job_list, name="job-list"),
+    path("jobs/manage/add", manage.job_add, name="job-add"),
+    path("jobs/manage/<uuid:public_id>", manage.job_detail, name="job-detail"),
+    path("jobs/manage/<uuid:public_id>/edit", manage.job_edit, name="job-edit"),
+    path("jobs/manage/<uuid:public_id>/run", manage.backup_now, name="job-run"),
+    path("jobs/manage/<uuid:public_id>/archive", manage.job_archive, name="job-archive"),
+    path("jobs/<uuid:public_id>", run.run_detail, name="run-detail"),
+    path("jobs/<uuid:public_id>/cancel", runs.cancel, name="run-cancel"),
+    path("jobs/<uuid:public_id>/retry", runs.retry, name="run-retry"),
+    path("jobs/<uuid:public_id>/log", run.run_log, name="run-log"),
+    path("jobs/<uuid:public_id>/files/<uuid:file_id>", run.run_file, name="run-file"),
+]

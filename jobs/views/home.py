@@ -1,0 +1,101 @@
+"""The first page: what needs the viewer, what is at work, and how far the set-up is."""
+
+from typing import Any
+
+from agents.models import Agent
+from agents.permissions import agent_policy
+from django.contrib.auth.decorators import login_required
+from django.db.models import OuterRef, Q, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+from jobs.models import Job, JobRun
+from jobs.permissions import job_policy, run_policy
+from jobs.states import Result, Status
+from sites.models import Target
+from sites.permissions import target_policy
+
+SHOWN = 20
+# A job whose newest run ended like this waits for a person.
+_UNWELL = Q(status__in=[Status.FAILED, Status.TIMED_OUT]) | Q(result=Result.PARTIAL)
+_UNACCEPTED = Q(result=Result.MODIFIED, auto_commit=False, snapshot__accepted_at=None)
+
+
+@login_required
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    """Answer whether anything needs the viewer; each line has its one next step."""
+    if not request.organization:
+        return render(request, "sites/no_organization.html", {"nav": "home"})
+    jobs = Job.objects.in_use().filter(organization=request.organization)
+    visible = job_policy.rows(request.user, "view", jobs)
+    newest = run_policy.rows(
+        request.user, "view", JobRun.objects.filter(job=OuterRef("pk"))
+    ).order_by("-created_at", "-id")
+    unwell = list(
+        JobRun.objects.for_rows()
+        .filter(
+            _UNWELL | _UNACCEPTED,
+            pk__in=visible.values_list(Subquery(newest.values("pk")[:1])),
+        )
+        .order_by("-created_at", "-id")[: SHOWN + 1]
+    )
+    agents = agent_policy.rows(
+        request.user,
+        "view",
+        Agent.objects.in_use().filter(organization=request.organization).with_state(),
+    ).select_related("site")
+    silent = list(agents.filter(state="disconnected")[: SHOWN + 1])
+    running = list(
+        run_policy.rows(
+            request.user,
+            "view",
+            JobRun.objects.for_rows().active().filter(organization=request.organization),
+        ).order_by("created_at", "id")[: SHOWN + 1]
+    )
+    needs = len(unwell) + len(silent)
+    more = len(unwell) > SHOWN or len(silent) > SHOWN
+    return render(
+        request,
+        "jobs/home.html",
+        {
+            "nav": "home",
+            "needs": f"More than {SHOWN}" if more else str(needs),
+            "needs_number": needs,
+            "unwell": unwell[:SHOWN],
+            "silent": silent[:SHOWN],
+            "running": running[:SHOWN],
+            "running_more": len(running) > SHOWN,
+            "setup": _setup(request, agents, visible),
+            "permitted": run_policy.permitted(
+                request.user,
+                ["cancel"],
+                [run.pk for run in running if run.status == Status.PENDING],
+            ),
+            "startable": job_policy.permitted(
+                request.user, ["start"], [run.job_id for run in unwell if run.job_id]
+            ),
+            "now": timezone.now(),
+        },
+    )
+
+
+def _setup(request: HttpRequest, agents: Any, jobs: Any) -> list[dict[str, Any]]:
+    """List what is left to set up; empty once all of it is done, or is nothing the viewer may do."""
+    seen = agents.filter(enrolled_at__isnull=False).exists()
+    saved = jobs.exists()
+    if seen and saved and JobRun.objects.filter(
+        organization=request.organization, status=Status.COMPLETED
+    )[:1].exists():
+        return []
+    may_add = target_policy.rows(
+        request.user, "create_job", Target.objects.filter(organization=request.organization)
+    ).exists()
+    if not may_add and not agent_policy.rows(request.user, "manage", agents).exists():
+        return []
+    return [
+        {"words": "An agent is connected", "done": seen, "url": "agent-add", "do": "Add an agent"},
+        {"words": "A job is saved", "done": saved, "url": "job-add", "do": "Add job"},
+        {"words": "The first run is done", "done": False, "url": "job-list", "do": "Run one now"},
+    ]

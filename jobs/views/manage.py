@@ -1,0 +1,262 @@
+"""The pages of saved jobs: Job Management, one job, adding and editing, Backup Now, archiving."""
+
+from typing import Any
+from uuid import UUID
+
+from agents.models import Function, FunctionVersion
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import OuterRef, Q, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from jobs import definitions, starts
+from jobs.forms import JobForm, functions_for
+from jobs.models import Job, JobRun
+from jobs.pages import page_of_runs
+from jobs.permissions import job_policy, run_policy
+from jobs.querysets import JobQuerySet
+from jobs.states import Status
+from jobs.views.runs import SIZES, ids_in, size_of
+from sites.models import Target
+from sites.permissions import target_policy
+from sites.problems import Refused
+from sites.views import back
+
+
+def _jobs(request: HttpRequest) -> JobQuerySet:
+    return (
+        Job.objects.in_use()
+        .filter(organization=request.organization)
+        .select_related(
+            "organization", "site", "target", "function__tool", "agent", "pool", "owner"
+        )
+    )
+
+
+def _newest_runs(request: HttpRequest, jobs: list[Job]) -> dict[int, JobRun]:
+    """Give each job's newest run that the viewer may see, in two queries."""
+    newest = run_policy.rows(
+        request.user, "view", JobRun.objects.filter(job=OuterRef("pk"))
+    ).order_by("-created_at", "-id")
+    found = Job.objects.filter(pk__in=[job.pk for job in jobs]).values_list(
+        Subquery(newest.values("pk")[:1]), flat=True
+    )
+    runs = JobRun.objects.for_rows().filter(pk__in=[pk for pk in found if pk is not None])
+    return {run.job_id: run for run in runs if run.job_id is not None}
+
+
+def _backups(jobs: list[Job]) -> set[int]:
+    """Name the functions among those of the jobs that make snapshots ("Backup Now", not "Run now")."""
+    return set(
+        FunctionVersion.objects.filter(
+            function__in={job.function_id for job in jobs},
+            produces=FunctionVersion.Produces.SNAPSHOT,
+        ).values_list("function_id", flat=True)
+    )
+
+
+@login_required
+@require_GET
+def job_list(request: HttpRequest) -> HttpResponse:
+    """List the saved jobs with target, agent, last activity, and Backup Now in each row."""
+    rows = job_policy.rows(request.user, "view", _jobs(request)).order_by("name", "id")
+    search = request.GET.get("search", "").replace("\0", "").strip()[:200]
+    page = None
+    if "rows" in request.GET:
+        jobs = list(rows.filter(public_id__in=ids_in(request, "rows")))
+    else:
+        if search:
+            rows = rows.filter(
+                Q(name__icontains=search)
+                | Q(target__name__icontains=search)
+                | Q(agent__name__icontains=search)
+            )
+        if request.GET.get("ordering") == "-name":
+            rows = rows.order_by("-name", "-id")
+        page = Paginator(rows, size_of(request)).get_page(request.GET.get("page"))
+        jobs = list(page.object_list)
+    may_add = target_policy.rows(
+        request.user, "create_job", Target.objects.filter(organization=request.organization)
+    ).exists()
+    zones = {job.site.time_zone for job in jobs}
+    return render(
+        request,
+        "jobs/job_list.html",
+        {
+            "nav": "manage",
+            "jobs": jobs,
+            "page": page,
+            "search": search,
+            "newest": _newest_runs(request, jobs),
+            "backups": _backups(jobs),
+            "permitted": job_policy.permitted(
+                request.user, ["start", "edit"], [job.pk for job in jobs]
+            ),
+            "may_add": may_add,
+            "zone": zones.pop() if len(zones) == 1 else "",
+            "size": size_of(request),
+            "sizes": SIZES,
+        },
+    )
+
+
+@login_required
+@require_GET
+def job_detail(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Show one saved job: what it does, its limits, and its newest runs that the viewer may see."""
+    job = job_policy.get(request.user, "view", _jobs(request), public_id=public_id)
+    runs = page_of_runs(request.user, JobRun.objects.filter(job=job), size=10)
+    permitted = job_policy.permitted(request.user, ["start", "edit"], [job.pk])
+    secret = _secret_parameters(job)
+    return render(
+        request,
+        "jobs/job_detail.html",
+        {
+            "nav": "manage",
+            "job": job,
+            "runs": runs.rows,
+            "older": runs.older,
+            "last": runs.rows[0] if runs.rows else None,
+            "backups": _backups([job]),
+            "permitted": permitted
+            | run_policy.permitted(
+                request.user,
+                ["cancel"],
+                [run.pk for run in runs.rows if run.status == Status.PENDING],
+            )
+            if job.pk not in {run.pk for run in runs.rows}
+            else permitted,
+            "parameters": [
+                (name, "••••" if name in secret else value)
+                for name, value in sorted(job.parameters.items())
+            ],
+            "zone": job.site.time_zone,
+        },
+    )
+
+
+def _secret_parameters(job: Job) -> frozenset[str]:
+    from agents.catalogue import newest_version, secret_names
+
+    version = newest_version(job.function, job.version)
+    return secret_names(version.parameters) if version else frozenset(job.parameters)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def job_add(request: HttpRequest) -> HttpResponse:
+    """Add a job: first the function where several exist, then the rest."""
+    targets = target_policy.rows(
+        request.user, "create_job", Target.objects.filter(organization=request.organization)
+    )
+    if not targets.exists():
+        if not target_policy.rows(
+            request.user, "view", Target.objects.filter(organization=request.organization)
+        ).exists():
+            return render(request, "jobs/job_add.html", {"nav": "manage", "nothing": "target"})
+        raise PermissionDenied("Adding a job needs the Editor role at the target's site.")
+    functions = list(functions_for(request.user, request.organization))
+    if not functions:
+        return render(request, "jobs/job_add.html", {"nav": "manage", "nothing": "function"})
+    chosen = request.GET.get("function", "")
+    function = next((each for each in functions if str(each.public_id) == chosen), None)
+    if function is None and len(functions) == 1:
+        function = functions[0]
+    if function is None:
+        return render(request, "jobs/job_add.html", {"nav": "manage", "functions": functions})
+    initial = {"target": request.GET.get("target"), "name": request.GET.get("name", "")}
+    form = _form(request, function, None, initial)
+    if request.method == "POST" and form.is_valid():
+        job = form.apply(Job(owner=request.user))
+        if _saved(request, form, job):
+            return redirect("job-detail", job.public_id)
+    return render(
+        request,
+        "jobs/job_form.html",
+        {"nav": "manage", "form": form, "function": function, "several": len(functions) > 1},
+        status=422 if form.errors else 200,
+    )
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def job_edit(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Change a job; target and function stay."""
+    job = job_policy.get(request.user, "edit", _jobs(request), public_id=public_id)
+    form = _form(request, job.function, job, None)
+    if request.method == "POST" and form.is_valid() and _saved(request, form, form.apply(job)):
+        return redirect("job-detail", job.public_id)
+    return render(
+        request,
+        "jobs/job_form.html",
+        {"nav": "manage", "form": form, "function": job.function, "job": job},
+        status=422 if form.errors else 200,
+    )
+
+
+def _form(
+    request: HttpRequest, function: Function, job: Job | None, initial: dict[str, Any] | None
+) -> JobForm:
+    return JobForm(
+        request.POST if request.method == "POST" else None,
+        user=request.user,
+        organization=request.organization,
+        function=function,
+        job=job,
+        initial=initial,
+    )
+
+
+def _saved(request: HttpRequest, form: JobForm, job: Job) -> bool:
+    """Save by the rule; what it refuses goes to the fields."""
+    try:
+        definitions.save(job, by=request.user)
+    except Refused as refusal:
+        form.take(refusal.errors or {"": [refusal.detail]})
+        return False
+    messages.info(request, f"{job.name} is saved.")
+    return True
+
+
+@login_required
+@require_POST
+def backup_now(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Start a job on demand; one that is at work already gives its run."""
+    job = job_policy.get(request.user, "start", _jobs(request), public_id=public_id)
+    try:
+        started = starts.start_run(job, by=request.user)
+        if not started.created:
+            messages.info(request, f"{job.name} is at work already; no second run was started.")
+        elif request.POST.get("go") == "run":
+            return redirect("run-detail", started.run.public_id)
+    except Refused as refusal:
+        messages.error(request, refusal.detail)
+    return back(request, reverse("job-list"))
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def job_archive(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Ask, then put a job away; its runs and their history stay."""
+    job = job_policy.get(request.user, "edit", _jobs(request), public_id=public_id)
+    refused = ""
+    if request.method == "POST":
+        if request.POST.get("name", "").strip() != job.name:
+            refused = "The name does not match; nothing was archived."
+        else:
+            try:
+                definitions.archive(job, by=request.user)
+                messages.info(request, f"{job.name} is archived. Its runs and their history stay.")
+                return redirect("job-list")
+            except Refused as refusal:
+                refused = refusal.detail
+    return render(
+        request,
+        "jobs/job_archive.html",
+        {"nav": "manage", "job": job, "refused": refused},
+        status=409 if refused else 200,
+    )

@@ -1,0 +1,277 @@
+"""The page of one run: summary, changes, details, files, log, status history."""
+
+import re
+from typing import Any
+from uuid import UUID
+
+from agents.catalogue import newest_version, secret_names
+from django.contrib.auth.decorators import login_required
+from django.core.files.storage import default_storage
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+from jobs.models import JobRun, RunLog
+from jobs.permissions import job_policy, run_policy
+from jobs.states import FINAL, Origin, Reason, Result, Status
+from jobs.views.changes import changes_of
+
+# What the log tab shows: the end of the log; the rest is for the download.
+LOG_SHOWN = 200_000
+RECORDS_SHOWN = 1_000
+# What a terminal would do with the text (colours, moving the cursor) is taken out.
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def _run(request: HttpRequest, public_id: UUID) -> JobRun:
+    runs = JobRun.objects.for_rows().select_related("retry_of", "target__accepted_snapshot")
+    run: JobRun = run_policy.get(request.user, "view", runs, public_id=public_id)
+    return run
+
+
+@login_required
+@require_GET
+def run_detail(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Show one run; only the tab that is open is read."""
+    run = _run(request, public_id)
+    transitions = list(run.transitions.select_related("user", "agent"))  # type: ignore[attr-defined]
+    records = run.records.count() if run.status in FINAL or run.count_total else 0  # type: ignore[attr-defined]
+    files = list(run.files.all()[:200])  # type: ignore[attr-defined]
+    tabs = _tabs(run, len(transitions), records, len(files))
+    tab = request.GET.get("tab", "summary")
+    if tab not in tabs:
+        tab = "summary"
+    permitted = run_policy.permitted(request.user, ["cancel", "inputs", "retry"], [run.pk])
+    may_start = run.job is not None and job_policy.allows(request.user, "start", run.job)
+    may_edit = run.job is not None and job_policy.allows(request.user, "edit", run.job)
+    context: dict[str, Any] = {
+        "nav": "history",
+        "run": run,
+        "zone": run.site.time_zone if run.site else "UTC",
+        "transitions": transitions,
+        "tabs": tabs,
+        "tab": tab,
+        "permitted": permitted,
+        "may_retry": run.status in FINAL
+        and run.origin == Origin.LOCAL
+        and (may_start or (run.job is None and "retry" in permitted[run.pk])),
+        "may_edit": may_edit,
+        "says": meaning(run),
+    }
+    if tab == "summary":
+        context |= _summary(run, inputs="inputs" in permitted[run.pk])
+    elif tab == "changes":
+        context |= changes_of(run, request.GET)
+    elif tab == "details":
+        context["records"] = list(run.records.all()[:RECORDS_SHOWN])  # type: ignore[attr-defined]
+        context["records_total"] = records
+    elif tab == "files":
+        context["files"] = files
+    elif tab == "log":
+        context |= _log(run, LOG_SHOWN)
+    return render(request, "jobs/run_detail.html", context)
+
+
+def _tabs(run: JobRun, transitions: int, records: int, files: int) -> dict[str, tuple[str, Any]]:
+    """Name the tabs for which there is something, with their counts."""
+    tabs: dict[str, tuple[str, Any]] = {"summary": ("Summary", None)}
+    if run.snapshot is not None:
+        tabs["changes"] = ("Changes", run.snapshot.changes if run.result != Result.UP_TO_DATE else 0)
+    if records:
+        tabs["details"] = ("Details", records)
+    if files:
+        tabs["files"] = ("Files", files)
+    if run.log_length:
+        tabs["log"] = ("Log", None)
+    tabs["history"] = ("Status history", transitions)
+    return tabs
+
+
+def meaning(run: JobRun) -> str:
+    """Say in one sentence what the run's status means for the reader."""
+    untouched = " The accepted backup is untouched." if run.makes_snapshot else ""
+    match run.status:
+        case Status.PENDING:
+            return _waiting(run)
+        case Status.CLAIMED:
+            return f"{run.agent} has taken it and is about to begin."
+        case Status.RUNNING | Status.VALIDATING | Status.UPLOADING:
+            return run.message or f"{run.agent} is at work."
+        case Status.CANCELED:
+            return "Canceled before an agent had begun."
+        case Status.TIMED_OUT:
+            return f"{_timed_out(run)}{untouched}"
+        case Status.FAILED:
+            first = (run.error or run.message or run.get_reason_display()).strip().split("\n", 1)[0]
+            return f"{first[:200].rstrip('.')}.{untouched}"
+    if run.result == Result.UP_TO_DATE:
+        return "Nothing differs from the accepted backup."
+    if run.result == Result.MODIFIED and run.snapshot:
+        number = run.snapshot.changes
+        what = f"{number:,} file{' differs' if number == 1 else 's differ'}"
+        if run.base_snapshot is None:
+            return f"The first backup: {run.snapshot.files:,} files."
+        taken = (
+            "the change is the accepted backup now"
+            if run.auto_commit
+            else "the change waits to be accepted"
+        )
+        return f"{what} from the backup before it; {taken}."
+    return (run.summary or run.message).strip().split("\n", 1)[0][:300]
+
+
+def _waiting(run: JobRun) -> str:
+    if run.requested_agent:
+        return f"Waits for {run.requested_agent}."
+    if run.requested_pool:
+        return f"Waits for an agent of the pool {run.requested_pool}."
+    return "Waits for an agent that can do it and has a free slot."
+
+
+def _timed_out(run: JobRun) -> str:
+    if run.reason == Reason.NEVER_CLAIMED:
+        return "No agent took it within its longest wait."
+    if run.reason == Reason.AGENT_LOST:
+        return f"{run.agent or 'The agent'} gave no sign of life, so the run was ended."
+    minutes, seconds = divmod(run.run_timeout_s, 60)
+    limit = f"{minutes} min" if minutes and not seconds else f"{run.run_timeout_s} s"
+    return f"Stopped after its limit of {limit}."
+
+
+def _summary(run: JobRun, *, inputs: bool) -> dict[str, Any]:
+    secret: frozenset[str] = frozenset()
+    if run.function and run.parameters:
+        version = newest_version(run.function, run.version)
+        # A version that is not known any more could have marked any of them.
+        secret = secret_names(version.parameters) if version else frozenset(run.parameters)
+    return {
+        "inputs": list(run.inputs.all()) if inputs else None,  # type: ignore[attr-defined]
+        "parameters": [
+            (name, "••••" if name in secret else value)
+            for name, value in sorted(run.parameters.items())
+        ],
+        "late_reports": list(run.late_reports.select_related("agent"))  # type: ignore[attr-defined]
+        if run.status in FINAL
+        else [],
+        "causes": causes(run) if run.status == Status.TIMED_OUT else [],
+        **(_log(run, 2_000) if run.log_length else {}),
+    }
+
+
+def causes(run: JobRun) -> list[dict[str, str]]:
+    """Order the four usual causes of a time-out by what the portal saw during the run (S0-23)."""
+    lost = run.reason == Reason.AGENT_LOST
+    never = run.reason == Reason.NEVER_CLAIMED
+    deadline = run.reason == Reason.DEADLINE
+    others = 0
+    if run.agent_id and run.started_at and run.finished_at:
+        others = (
+            JobRun.objects.filter(
+                agent=run.agent_id, created_at__lt=run.finished_at, started_at__lt=run.finished_at
+            )
+            .exclude(pk=run.pk)
+            .exclude(finished_at__lt=run.started_at)
+            .count()
+        )
+    agent = run.agent or run.requested_agent or "The agent"
+    found = [
+        (
+            2 if deadline and not others else 1 if deadline else 0,
+            "Timeout value too short",
+            f"The work took longer than its limit of {run.run_timeout_s:,} s. If it is growing, raise the limit of the job."
+            if deadline
+            else "The limit for the work was not what ended it.",
+        ),
+        (
+            2 if others and deadline else 1 if others or never else 0,
+            "Overlapping jobs",
+            f"{agent} had {others} other run{'s' if others != 1 else ''} at the same time. Give it fewer slots, or move one of them."
+            if others
+            else "Other runs may have held every free slot while it waited."
+            if never
+            else f"{agent} had no other run at the same time.",
+        ),
+        (
+            2 if lost else 1 if never else 0,
+            "Agent connectivity",
+            f"The last heartbeat of {agent} came more than a minute before the end. Look at its connection to the portal."
+            if lost
+            else "No agent asked for work that could do it. Look whether one is Active on the page Agents."
+            if never
+            else f"{agent} was heard of until the end.",
+        ),
+        (
+            1 if lost or never else 0,
+            "Agent issue",
+            f"{agent} may have stopped or been restarted. Look at its own log on the machine."
+            if lost
+            else "No agent has this function, or all that have it are stopped."
+            if never
+            else f"{agent} reported that it was at work until the limit.",
+        ),
+    ]
+    words = {2: ("red", "alert-triangle", "Likely"), 1: ("orange", "help-circle", "Possible")}
+    ordered = sorted(found, key=lambda cause: -cause[0])
+    return [
+        dict(
+            zip(
+                ("look", "icon", "words"),
+                words.get(weight, ("grey", "minus", "Unlikely")),
+                strict=True,
+            )
+        )
+        | {"title": title, "text": text}
+        for weight, title, text in ordered
+    ]
+
+
+def _log(run: JobRun, most: int) -> dict[str, Any]:
+    """Read the end of the log, newest pieces first, until enough is there."""
+    pieces: list[str] = []
+    length = 0
+    for text in RunLog.objects.filter(run=run).order_by("-offset").values_list("text", flat=True)[:400]:
+        pieces.append(text)
+        length += len(text)
+        if length >= most:
+            break
+    text = clean_log("".join(reversed(pieces)))
+    cut = len(text) > most or length < run.log_length and len(pieces) == 400
+    if len(text) > most:
+        text = text[-most:].partition("\n")[2]
+    return {"log": text, "log_cut": cut}
+
+
+def clean_log(text: str) -> str:
+    """Take out of a log what a terminal would act on."""
+    return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
+
+
+@login_required
+@require_GET
+def run_log(request: HttpRequest, public_id: UUID) -> StreamingHttpResponse:
+    """Send the whole log as a text file, piece by piece."""
+    run = _run(request, public_id)
+    pieces = RunLog.objects.filter(run=run).order_by("offset").values_list("text", flat=True)
+    answer = StreamingHttpResponse(
+        (text for text in pieces.iterator(chunk_size=50)), content_type="text/plain; charset=utf-8"
+    )
+    answer["Content-Disposition"] = f'attachment; filename="run-{run.public_id}.log"'
+    return answer
+
+
+@login_required
+@require_GET
+def run_file(request: HttpRequest, public_id: UUID, file_id: UUID) -> FileResponse:
+    """Send a file of the run, always as a download: what an agent made is never shown as a page."""
+    run = _run(request, public_id)
+    file = run.files.filter(public_id=file_id).first()  # type: ignore[attr-defined]
+    if file is None:
+        raise Http404("There is no such file.")
+    answer = FileResponse(
+        default_storage.open(file.storage_name),
+        as_attachment=True,
+        filename=file.name,
+        content_type="application/octet-stream",
+    )
+    answer["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    return answer

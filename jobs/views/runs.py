@@ -1,0 +1,212 @@
+"""The pages of runs: My Jobs and All Jobs, Job History, and what is done to one run."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+from jobs import starts, transitions
+from jobs.filters import RunFilter
+from jobs.models import JobRun
+from jobs.pages import NEWEST, count_up_to, page_of_runs
+from jobs.permissions import job_policy, run_policy
+from jobs.querysets import RunQuerySet
+from jobs.states import OUTCOMES, Status
+from sites.access import grants_of
+from sites.models import Role
+from sites.problems import Refused
+from sites.views import back
+
+SIZES = (25, 50, 100)
+OUTCOME_NAMES = {
+    "running": "Running",
+    "success": "Success",
+    "failed": "Failed",
+    "partial": "Partial",
+    "cancelled": "Cancelled",
+}
+# Which filters people read as pills, and the words before the value.
+PILLS = {
+    "search": "Name or id is",
+    "status": "Status is",
+    "job": "Job is",
+    "site": "Site is",
+    "target": "Target is",
+    "agent": "Agent is",
+    "tag": "Tag is",
+    "started_after": "Started after",
+    "started_before": "Started before",
+}
+
+
+def is_administrator(request: HttpRequest) -> bool:
+    """Say whether the person administers the current organization (All Jobs is for them alone)."""
+    grants = grants_of(request.user)
+    return request.organization is not None and (
+        request.organization.pk in grants.organizations(Role.ADMINISTRATOR)
+    )
+
+
+@login_required
+@require_GET
+def my_jobs(request: HttpRequest) -> HttpResponse:
+    """List the runs that the person started; administrators switch to All Jobs."""
+    administrator = is_administrator(request)
+    every = administrator and request.GET.get("tab") == "all"
+    runs = JobRun.objects.filter(organization=request.organization)
+    if not every:
+        runs = runs.mine(request.user)
+    return _list(
+        request,
+        runs,
+        "jobs/run_list.html",
+        {"nav": "runs", "every": every, "administrator": administrator},
+    )
+
+
+@login_required
+@require_GET
+def history(request: HttpRequest) -> HttpResponse:
+    """List all runs of the current organization that the person may see (Job History)."""
+    runs = JobRun.objects.filter(organization=request.organization)
+    running = run_policy.rows(request.user, "view", runs.active())
+    return _list(
+        request,
+        runs,
+        "jobs/run_history.html",
+        {
+            "nav": "history",
+            "outcomes": OUTCOME_NAMES,
+            "outcome": request.GET.get("outcome", ""),
+            "running": count_up_to(running),
+        },
+    )
+
+
+def _list(
+    request: HttpRequest, runs: RunQuerySet, template: str, context: dict[str, Any]
+) -> HttpResponse:
+    """Draw a list of runs, or (``rows``, ``fresh``) only those rows that a live page asks for.
+
+    A row that is on the page already is drawn whatever the filters say: it changed under them.
+    A fresh one is drawn only when the filters let it through.
+    """
+    filters = RunFilter(request.GET, queryset=runs, request=request)
+    narrowed = filters.qs if filters.is_valid() else runs.none()
+    if "rows" in request.GET or "fresh" in request.GET:
+        known = run_policy.rows(
+            request.user, "view", runs.filter(public_id__in=ids_in(request, "rows"))
+        )
+        fresh = run_policy.rows(
+            request.user, "view", narrowed.filter(public_id__in=ids_in(request, "fresh"))
+        )
+        wanted = {*known.values_list("pk", flat=True), *fresh.values_list("pk", flat=True)}
+        rows = list(JobRun.objects.for_rows().filter(pk__in=wanted))
+        newer = older = ""
+    else:
+        size = size_of(request)
+        oldest_first = request.GET.get("ordering") == "created_at"
+        page = page_of_runs(
+            request.user,
+            narrowed,
+            size=size,
+            cursor=request.GET.get("cursor", ""),
+            order="created" if oldest_first else NEWEST,
+        )
+        rows = page.rows
+        newer, older = (_at(request, cursor) for cursor in (page.newer, page.older))
+        context |= {"size": size, "sizes": SIZES, "oldest_first": oldest_first}
+    zones = {run.site.time_zone if run.site else "UTC" for run in rows}
+    context |= {
+        "runs": rows,
+        "permitted": run_policy.permitted(
+            request.user, ["cancel"], [run.pk for run in rows if run.status == Status.PENDING]
+        ),
+        "zone": zones.pop() if len(zones) == 1 else "",
+        "newer": newer,
+        "older": older,
+        "on_first_page": "cursor" not in request.GET,
+        "pills": _pills(request),
+        "filter_errors": [text for texts in filters.errors.values() for text in texts],
+        "kept": [
+            (name, value)
+            for name, value in request.GET.items()
+            if name not in ("size", "cursor", "rows", "fresh")
+        ],
+    }
+    return render(request, template, context)
+
+
+def ids_in(request: HttpRequest, name: str) -> list[UUID]:
+    """Read the run ids that a live page asks for; what is no id is left out."""
+    found = []
+    for text in request.GET.get(name, "").split(",")[:200]:
+        try:
+            found.append(UUID(text))
+        except ValueError:
+            continue
+    return found
+
+
+def size_of(request: HttpRequest) -> int:
+    text = request.GET.get("size", "")
+    return int(text) if text in {str(size) for size in SIZES} else 50
+
+
+def _at(request: HttpRequest, cursor: str) -> str:
+    if not cursor:
+        return ""
+    params = request.GET.copy()
+    params["cursor"] = cursor
+    return f"?{params.urlencode()}"
+
+
+def _pills(request: HttpRequest) -> list[dict[str, str]]:
+    """Name each filter that is set, with the address of the page without it."""
+    pills = []
+    for name, words in PILLS.items():
+        value = request.GET.get(name, "").strip()
+        if not value:
+            continue
+        params: QueryDict = request.GET.copy()
+        for drop in (name, "cursor"):
+            params.pop(drop, None)
+        if name == "status" and value in Status.values:
+            value = Status(value).label
+        shown = f"{value[:6]}…" if len(value) == 36 and value.count("-") == 4 else value[:60]
+        pills.append({"words": words, "value": shown, "without": f"?{params.urlencode()}"})
+    return pills
+
+
+@login_required
+@require_POST
+def cancel(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Take a pending run back; for its starter alone."""
+    run = run_policy.get(request.user, "cancel", public_id=public_id)
+    try:
+        transitions.cancel(run, by=request.user)
+    except Refused as refusal:
+        messages.error(request, refusal.detail)
+    return back(request, "run-list")
+
+
+@login_required
+@require_POST
+def retry(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Start the same again as a new run, and go to it."""
+    run = run_policy.get(
+        request.user, "view", JobRun.objects.for_rows(), public_id=public_id
+    )
+    if run.job is not None:
+        job_policy.get(request.user, "start", pk=run.job_id)
+    else:
+        run_policy.get(request.user, "retry", pk=run.pk)
+    try:
+        again = starts.retry(run, by=request.user)
+    except Refused as refusal:
+        messages.error(request, refusal.detail)
+        return back(request, "run-history")
+    return redirect("run-detail", again.public_id)
