@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from agents import catalogue
 from agents.models import Agent
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -18,12 +15,10 @@ from sites.files import Readable
 from sites.problems import Refused
 
 from . import transitions
+from .masking import masked, secrets_of
 from .models import JobRun, RunFile, RunLog, RunRecord
 from .states import EXECUTING, FINAL
 
-MASK = "••••"
-# Shorter values are no secrets, and masking them would eat the log.
-_SHORTEST_SECRET = 4
 CHUNK_LIMIT = 8 * 1024 * 1024
 FILE_LIMIT = 20 * 1024**3
 
@@ -36,39 +31,6 @@ def executing(agent: Agent, public_id: object, attempt: int) -> JobRun:
     if run.status not in EXECUTING:
         raise transitions.stale(run, attempt)
     return run
-
-
-def secrets_of(run: JobRun) -> list[str]:
-    """List the secret values that the claim handed out, the longest first."""
-    if run.function is None:
-        return []
-    version = catalogue.newest_version(run.function, run.version)
-    names = catalogue.secret_names(version.parameters) if version else frozenset()
-    found: set[str] = set()
-    for name in names & run.parameters.keys():
-        found.update(_texts(run.parameters[name]))
-    return sorted((s for s in found if len(s) >= _SHORTEST_SECRET), key=len, reverse=True)
-
-
-def _texts(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-        yield json.dumps(value)[1:-1]
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif value is not None and not isinstance(value, bool):
-        yield str(value)
-
-
-def masked(text: str, secrets: Iterable[str]) -> str:
-    """Put `••••` in place of each secret."""
-    for secret in secrets:
-        text = text.replace(secret, MASK)
-    return text
 
 
 def append_log(agent: Agent, public_id: object, *, attempt: int, offset: int, text: str) -> int:

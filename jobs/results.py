@@ -14,6 +14,7 @@ from sites.models import Event, Snapshot, Target
 from sites.problems import Refused
 
 from . import transitions
+from .masking import masked, secrets_of
 from .models import JobRun, LateReport
 from .states import EXECUTING, FINAL, MOVES, Reason, Result, Status
 
@@ -58,10 +59,9 @@ def finish(agent: Agent, public_id: object, *, attempt: int, report: dict[str, A
 
 def _end(run: JobRun, to: Status, agent: Agent, digest: str, report: dict[str, Any]) -> bool:
     counts = report.get("counts") or {}
+    secrets = secrets_of(run)
     columns: dict[str, Any] = {
-        "message": report.get("message") or "",
-        "summary": report.get("summary") or "",
-        "error": report.get("error") or "",
+        **{name: masked(report.get(name) or "", secrets) for name in ("message", "summary", "error")},
         "report_hash": digest,
         **{f"count_{name}": counts[name] for name in counts if counts[name] is not None},
     }
@@ -76,7 +76,7 @@ def _end(run: JobRun, to: Status, agent: Agent, digest: str, report: dict[str, A
         by=transitions.Actor(agent=agent),
         reason=reason,
         message=columns["message"],
-        **columns,
+        columns=columns,
     ):
         return False
     if to == Status.COMPLETED and run.makes_snapshot and run.auto_commit:

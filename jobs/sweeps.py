@@ -71,10 +71,12 @@ def _move_on(run: JobRun) -> bool:
                 where=lapsed,
                 reason=Reason.LEASE_ENDED,
                 message=f"Agent {run.agent} did not begin in time; back in the queue.",
-                lease_losses=F("lease_losses") + 1,
-                agent=None,
-                claim=None,
-                lease_until=None,
+                columns={
+                    "lease_losses": F("lease_losses") + 1,
+                    "agent": None,
+                    "claim": None,
+                    "lease_until": None,
+                },
             )
         case _ if getattr(run, "late", False):
             return transitions.move(

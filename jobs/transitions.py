@@ -5,6 +5,7 @@ Every status change of every run goes through `move` (or the claim in `dispatch`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -58,12 +59,13 @@ def move(
     where: Q | None = None,
     reason: str = "",
     message: str = "",
-    **columns: Any,
+    columns: Mapping[str, Any] | None = None,
 ) -> bool:
     """Move a run from the status that was read to another; False when it was no longer so.
 
     Runs inside the caller's transaction. The UPDATE asks again for id, status, attempt and claim
     (and `where`), so of two that move a run at once one succeeds, and the other reads anew.
+    `message` is the transition's; `columns` are what else changes on the run.
     `run` is brought up to date in the columns that are plain values.
     """
     came_from = Status(run.status)
@@ -74,13 +76,13 @@ def move(
         "sequence": F("sequence") + 1,
         "updated_at": Now(),
         **({"finished_at": Now(), "lease_until": None, "reason": reason} if to in FINAL else {}),
-        **columns,
+        **(columns or {}),
     }
     held = Q(pk=run.pk, status=came_from, attempt=run.attempt, claim=run.claim_id)
     if not JobRun.objects.filter(held & (where or Q())).update(**changes):
         return False
     run.status, run.sequence = to, run.sequence + 1
-    for name, value in columns.items():
+    for name, value in (columns or {}).items():
         if not hasattr(value, "resolve_expression"):
             setattr(run, name, value)
     StatusTransition.objects.create(
@@ -205,7 +207,7 @@ def report_status(
         if progress is not None:
             columns["progress"] = progress_of(progress)
         with transaction.atomic():
-            if move(run, to, by=Actor(agent=agent), where=alive, message=message, **columns):
+            if move(run, to, by=Actor(agent=agent), where=alive, message=message, columns=columns):
                 return run
         if to == Status.RUNNING and JobRun.objects.filter(
             pk=run.pk, status=Status.CLAIMED, attempt=attempt, lease_until__lte=Now()
@@ -233,7 +235,7 @@ def revoke(agent: Agent, by: User) -> None:
                 by=Actor(user=by),
                 reason=Reason.CREDENTIAL_REVOKED,
                 message=f"Agent {agent} was retired.",
-                error=f"Agent {agent} was retired while it held this run.",
+                columns={"error": f"Agent {agent} was retired while it held this run."},
             ):
                 break
             run.refresh_from_db()

@@ -6,8 +6,6 @@ a member without grants, Oscar belongs to another organization, Root is the supe
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from agents.models import Function
@@ -110,15 +108,3 @@ def backup(agent: factories.Enrolled) -> Function:
 def job(press: Target, backup: Function, edda: User) -> Job:
     """A backup of the press, owned by Edda."""
     return factories.job(press, backup, owner=edda)
-
-
-@pytest.fixture
-def postgres(request: pytest.FixtureRequest) -> Any:
-    """For tests that only PostgreSQL can answer; the PostgreSQL half of the suite runs them."""
-    from django.db import connection
-
-    if connection.vendor != "postgresql":
-        pytest.skip("runs in the PostgreSQL half of the suite")
-    return connection
-
-
