@@ -1,0 +1,8 @@
+"""What a live process of a test uses: the test's database, and intervals that it chose."""
+
+import json
+import os
+
+from config.settings.test import *  # noqa: F403
+
+LIVE = json.loads(os.environ.get("LIVE", "{}"))

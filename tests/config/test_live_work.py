@@ -1,0 +1,150 @@
+"""How waiting agents hear that there is work: one is woken, then two more, then four."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agents.models import Function
+from config.live.streams import RESYNC, WAITING_MESSAGES, Stream
+from jobs.models import Job
+from sites.models import Organization, Site, Target, User
+from tests import factories
+
+from .live_process import Answer, LiveProcess, live_process
+
+HINT = ("work", {})
+
+
+@pytest.fixture
+def eight(works: Organization, hall: Site, alice: User) -> list[factories.Enrolled]:
+    """Eight agents of the hall that can do the same."""
+    return [factories.enrolled(works, f"agent-{n}", site=hall, by=alice) for n in range(8)]
+
+
+@pytest.fixture
+def waiting_job(eight: list[factories.Enrolled], press: Target, edda: User) -> Job:
+    """A job that each of the eight may carry out, with a queue that they know when they connect."""
+    made = factories.job(press, Function.objects.get(name="backup"), owner=edda)
+    run = factories.run(made, by=edda)
+    (claimed,) = eight[0].api.claim()
+    eight[0].api.move(claimed, "running")
+    eight[0].api.finish(claimed, "failed")
+    run.refresh_from_db()
+    assert run.status == "failed"
+    return made
+
+
+def hints_after(live: LiveProcess, streams: list[Answer], comments: int) -> list[int]:
+    """Let the process's own clock write so many comments, then stop it and count the hints."""
+    text, seen = "", 0
+    while seen < comments:
+        line = streams[0].raw.readline().decode()
+        assert line, text
+        text, seen = text + line, seen + (line == ":\n")
+    live.process.terminate()
+    texts = [text + streams[0].rest(), *(stream.rest() for stream in streams[1:])]
+    return [each.count("event: work") for each in texts]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_that_nobody_takes_wakes_one_then_two_more_then_four(
+    eight: list[factories.Enrolled], waiting_job: Job, edda: User
+) -> None:
+    with live_process(again_s=0.2, comment_s=0.5) as live:
+        streams = [live.agent(each.api.token) for each in eight]
+        factories.run(waiting_job, by=edda)
+        assert sorted(hints_after(live, streams, 6)) == [0, 1, 1, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_that_is_taken_wakes_one_and_the_next_run_another(
+    eight: list[factories.Enrolled], waiting_job: Job, edda: User
+) -> None:
+    with live_process(again_s=0.5, comment_s=0.5) as live:
+        streams = [live.agent(each.api.token) for each in eight]
+        for each in eight[:2]:
+            factories.run(waiting_job, by=edda)
+            (claimed,) = each.api.claim()
+            each.api.move(claimed, "running")
+            each.api.finish(claimed, "failed")
+        assert hints_after(live, streams, 6) == [1, 1, 0, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_work_that_waited_before_the_agent_came_is_told_at_once(
+    agent: factories.Enrolled, job: Job, edda: User
+) -> None:
+    factories.run(job, by=edda)
+    with live_process() as live:
+        assert live.agent(agent.api.token).message() == HINT
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_queue_that_is_made_while_agents_wait_reaches_those_who_take_from_it(
+    works: Organization,
+    hall: Site,
+    yard: Site,
+    agent: factories.Enrolled,
+    job: Job,
+    alice: User,
+    edda: User,
+) -> None:
+    rover = factories.enrolled(works, "rover", by=alice)
+    other = factories.enrolled(works, "yard-agent", site=yard, by=alice)
+    with live_process(again_s=0.2, comment_s=0.5) as live:
+        streams = [live.agent(each.api.token) for each in (rover, agent, other)]
+        factories.run(job, by=edda)  # the first in its queue
+        assert hints_after(live, streams, 4)[2] == 0
+        # Of the two that may take it, each was woken at least once by the second round.
+    with live_process(again_s=0.2) as live:
+        streams = [live.agent(each.api.token) for each in (rover, agent)]
+        factories.run(
+            factories.job(job.target, Function.objects.get(name="list"), owner=edda), by=edda
+        )
+        assert [stream.message() for stream in streams] == [HINT, HINT]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_agent_that_is_retired_loses_its_stream(agent: factories.Enrolled, alice: User) -> None:
+    from agents.enrolment import retire
+
+    with live_process() as live:
+        stream = live.agent(agent.api.token)
+        retire(agent.agent, by=alice)
+        assert stream.rest() == ": ok\n\n"
+        again = live.get("/live/agent", Authorization=f"Bearer {agent.api.token}")
+        assert again.raw.status == 401
+
+
+def test_a_client_that_does_not_read_keeps_a_bounded_number_of_messages() -> None:
+    async def story() -> list[bytes]:
+        sent: list[bytes] = []
+        reads = asyncio.Event()
+        gone = asyncio.Event()
+
+        async def send(message):
+            if message["type"] == "http.response.body":
+                sent.append(message["body"])
+                await reads.wait()
+
+        async def receive():
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        stream = Stream(send, ends_at=0)
+        serving = asyncio.create_task(stream.serve(receive, b"ok"))
+        while not sent:
+            await asyncio.sleep(0)
+        for number in range(WAITING_MESSAGES + 3):
+            stream.write(b"%d " % number)
+        reads.set()
+        while len(sent) < 2:
+            await asyncio.sleep(0)
+        gone.set()
+        await serving
+        return sent
+
+    newest = b"".join(b"%d " % n for n in range(WAITING_MESSAGES, WAITING_MESSAGES + 3))
+    assert asyncio.run(story()) == [b"ok", RESYNC + newest]
