@@ -111,7 +111,7 @@ class Portal:
             def answer(self) -> None:
                 portal.handle(self)
 
-            do_GET = do_POST = do_PUT = do_PATCH = answer
+            do_GET = do_POST = do_PUT = do_PATCH = answer  # noqa: N815
 
             def log_message(self, *args: object) -> None:
                 pass

@@ -113,6 +113,7 @@ def test_retry_after_is_obeyed(portal: Portal, headers: dict[str, str]) -> None:
         httpx.Response(200, json={"name": "line 1"}),
     ]
     client = Client(portal.url, TOKEN)
+    client.close()
     client._http = httpx.Client(transport=httpx.MockTransport(lambda request: answers.pop(0)))
     waited: list[float] = []
     client.send_until(lambda: False, waited.append, "POST", "/agent/hello", json={})
@@ -143,7 +144,9 @@ def test_safe_addresses(url: str) -> None:
     assert check_address(url) == url.rstrip("/")
 
 
-@pytest.mark.parametrize("url", ["http://p.example", "http://10.0.0.1:8000", "http://127.0.0.1.x.y"])
+@pytest.mark.parametrize(
+    "url", ["http://p.example", "http://10.0.0.1:8000", "http://127.0.0.1.x.y"]
+)
 def test_plain_http_to_another_machine_is_refused_unless_asked_for(url: str) -> None:
     with pytest.raises(InsecureAddress, match="--insecure-http"):
         check_address(url)

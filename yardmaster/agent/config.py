@@ -63,8 +63,10 @@ def read(folder: Path) -> Config:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the agent's folder, readable by its owner alone."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Make a folder of the agent, readable by its owner alone; so are those made on the way."""
+    if not folder.parent.exists():
+        make_folder(folder.parent)
+    folder.mkdir(exist_ok=True, mode=0o700)
 
 
 def write(folder: Path, config: Config) -> None:

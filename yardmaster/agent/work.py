@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from yardmaster.agent.config import make_folder
 from yardmaster.agent.held import Held, Reason, WorkStopped
 from yardmaster.agent.logs import LogStream
 from yardmaster.agent.masking import Masker, secrets_of
@@ -58,7 +59,7 @@ class RunContext:
         self.cache_folder = folder.joinpath(
             "cache", *(re.sub(r"[^A-Za-z0-9-]", "_", name) for name in names)
         )
-        self.cache_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self.cache_folder)
         self.object_bytes = int(limits["object_bytes"])
         self._chunk_bytes = int(limits["chunk_bytes"])
         self._held = held
