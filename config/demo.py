@@ -18,8 +18,10 @@ from django.db import transaction
 
 from agents import enrolment
 from agents.models import Agent, Function
+from jobs import definitions
 from jobs.models import Job
-from sites.models import Membership, Organization, Role, Site, Target, User
+from sites import members
+from sites.models import Organization, Role, Site, Target, User
 
 USERNAME = "admin"
 ORGANIZATION = "Riverside Water"
@@ -43,7 +45,7 @@ def ensure_demo() -> bool:
         organization = Organization(name=ORGANIZATION)
         organization.full_clean()
         organization.save()
-        Membership.objects.create(organization=organization, user=admin, role=Role.ADMINISTRATOR)
+        members.add_member(organization, admin, Role.ADMINISTRATOR)
         site = Site(organization=organization, name=SITE, time_zone=machine_zone())
         site.full_clean()
         site.save()
@@ -93,16 +95,10 @@ def ensure_job() -> bool:
     ).first()
     if function is None:
         return False
-    job = Job(
-        organization=target.organization,
-        site=target.site,
-        target=target,
-        name=f"{TARGET} backup",
-        function=function,
-        owner=User.objects.get(username=USERNAME),
-    )
-    job.full_clean()
-    job.save()
+    admin = User.objects.filter(username=USERNAME).first()
+    if admin is not None:
+        job = Job(target=target, name=f"{TARGET} backup", function=function, owner=admin)
+        definitions.save(job, by=admin)
     return True
 
 

@@ -57,9 +57,12 @@ class Command(BaseCommand):
         os.truncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()} {public}".encode(), 0)
 
-        migrate()
-        collect_static(settings.DATA_DIR)
-        demo.ensure_demo()
+        try:
+            migrate()
+            collect_static(settings.DATA_DIR)
+            demo.ensure_demo()
+        except KeyboardInterrupt:
+            sys.exit("Stopped. The next start goes on where this one was.")
 
         environment = {
             **os.environ,
