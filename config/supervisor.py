@@ -25,7 +25,7 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-STOP_AFTER_S = 3.5  # all is to be stopped within 5 s
+STOP_AFTER_S = 3.0  # all is to be stopped within 5 s
 LONGEST_DELAY_S = 30.0
 STEADY_AFTER_S = 10.0  # a child that ran this long did start
 COLOURS = (36, 35, 33, 32, 34, 31)
@@ -123,6 +123,12 @@ class Supervisor:
 
         signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {number: signal.signal(number, ask) for number in signals}
+        woken, waker = os.pipe()
+        os.set_blocking(woken, False)
+        os.set_blocking(waker, False)
+        # Without it a signal is heard only when the wait for output is over.
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        self._selector.register(woken, selectors.EVENT_READ)
         try:
             while not self.stopping:
                 self._pump(0.1 if steps else 0.5)
@@ -139,6 +145,10 @@ class Supervisor:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(-1)
+            self._selector.unregister(woken)
+            os.close(woken)
+            os.close(waker)
         return self.failure
 
     def say(self, text: str, *, name: str = "yardmaster") -> None:
@@ -182,7 +192,10 @@ class Supervisor:
     def _pump(self, timeout: float) -> None:
         """Show what the children said, and note which have ended."""
         for key, _ in self._selector.select(timeout):
-            self._show(key.data)
+            if isinstance(key.data, Child):
+                self._show(key.data)
+            else:
+                os.read(key.fd, 512)  # a signal: its handler has run
         for child in self.children.values():
             if child.process and child.process.poll() is not None:
                 self._note_end(child)
