@@ -8,6 +8,8 @@ FILE = "100644"
 EXECUTABLE = "100755"
 LINK = "120000"
 BLOCK = 1024 * 1024
+# What git sorts by, and the entry's line in its tree.
+_Lines = list[tuple[bytes, bytes]]
 
 
 class Entry(NamedTuple):
@@ -51,41 +53,33 @@ def tree_id(entries: Iterable[Entry]) -> str:
 
     Folders exist through their files, as in git: an empty folder cannot be said.
     """
-    folders: dict[str, list[tuple[bytes, bytes]]] = {"": []}
-    for entry in entries:
-        folder, _, name = entry.path.rpartition("/")
-        _add(folders, folder, name, b"", entry.mode.encode(), entry.id)
+    folders: dict[str, _Lines] = {"": []}
+    for path, mode, _, object_id, _ in entries:
+        folder, _, name = path.rpartition("/")
+        raw = name.encode()
+        line = f"{mode} ".encode() + raw + b"\0" + bytes.fromhex(object_id)
+        _lines_of(folders, folder).append((raw, line))
     # A folder's own id needs those of the folders in it, so the deepest come first.
-    for folder in sorted(folders, key=lambda path: path.count("/") if path else -1, reverse=True):
-        if folder:
-            parent, _, name = folder.rpartition("/")
-            _add(folders, parent, name, b"/", b"40000", _hash_tree(folders[folder]))
+    below = sorted(filter(None, folders), key=lambda folder: folder.count("/"), reverse=True)
+    for path in below:
+        folder, _, name = path.rpartition("/")
+        raw = name.encode()
+        line = b"40000 " + raw + b"\0" + bytes.fromhex(_hash_tree(folders[path]))
+        # Git sorts a folder as if its name ended with a slash.
+        folders[folder].append((raw + b"/", line))
     return _hash_tree(folders[""])
 
 
-def _add(
-    folders: dict[str, list[tuple[bytes, bytes]]],
-    folder: str,
-    name: str,
-    ending: bytes,
-    mode: bytes,
-    object_id: str,
-) -> None:
-    raw = name.encode()
-    line = b"%s %s\0%s" % (mode, raw, bytes.fromhex(object_id))
-    known = folders.get(folder)
-    if known is None:
-        known = folders[folder] = []
-        while folder:
-            folder = folder.rpartition("/")[0]
-            if folder in folders:
-                break
-            folders[folder] = []
-    # Git sorts a folder as if its name ended with a slash.
-    known.append((raw + ending, line))
+def _lines_of(folders: dict[str, _Lines], folder: str) -> _Lines:
+    """Return a folder's lines, and see that it and those above it are there."""
+    lines = folders.get(folder)
+    if lines is None:
+        lines = folders[folder] = []
+        _lines_of(folders, folder.rpartition("/")[0])
+    return lines
 
 
-def _hash_tree(lines: list[tuple[bytes, bytes]]) -> str:
+def _hash_tree(lines: _Lines) -> str:
     lines.sort()
     body = b"".join([line for _, line in lines])
     digest = hashlib.sha1(b"tree %d\0" % len(body), usedforsecurity=False)

@@ -52,8 +52,8 @@ class Run:
     claim_id: str = ""
     status: str = "pending"
     statuses: list[str] = field(default_factory=list)
-    result: dict[str, Any] | None = None
-    late: dict[str, Any] | None = None
+    result: Any = None
+    late: Any = None
     log: bytes = b""
     tree: str = ""
     manifest: list[Entry] = field(default_factory=list)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -46,9 +47,9 @@ def test_enrolling_keeps_the_token_in_a_file_of_its_owner(
     assert TOKEN not in result.output
     [(_, _, sent)] = portal.asked("enroll")
     assert sent["code"] == "CODE"
-    [tool] = sent["tools"]
-    assert (tool["name"], tool["version"]) == ("folder", "1.0")
-    [function] = tool["functions"]
+    [advertised] = sent["tools"]
+    assert (advertised["name"], advertised["version"]) == ("folder", "1.0")
+    [function] = advertised["functions"]
     assert (function["name"], function["produces"]) == ("backup", "snapshot")
 
 
@@ -56,8 +57,8 @@ def test_the_advertised_parameters_are_a_json_schema() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     from yardmaster.agent.loop import describe
 
-    [tool] = describe()["tools"]  # type: ignore[misc]
-    schema = tool["functions"][0]["parameters"]
+    tools: Any = describe()["tools"]
+    schema = tools[0]["functions"][0]["parameters"]
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     assert validator.is_valid({"include": ["*.st"], "exclude": [], "max_file_mb": 1.5})

@@ -65,7 +65,7 @@ def test_each_answer_asks_for_one_thing(
 def test_an_answer_that_is_not_the_portals_is_no_answer(client: Client, portal: Portal) -> None:
     # A log-in page of the network, for example: 200, but nothing that the portal would say.
     portal.settings = "<html>"  # type: ignore[assignment]
-    portal.act = lambda *_: (200, ["no", "object"])  # type: ignore[method-assign, assignment, return-value]
+    portal.act = lambda *_: (200, ["no", "object"])  # type: ignore[method-assign, assignment]
     with pytest.raises(TryAgain, match="not JSON"):
         client.send("POST", "/agent/hello", json={})
 
@@ -122,9 +122,12 @@ def test_retry_after_is_obeyed(portal: Portal, headers: dict[str, str]) -> None:
 
 def test_the_pause_is_full_jitter_below_a_growing_ceiling(monkeypatch: Any) -> None:
     spans: list[tuple[float, float]] = []
-    monkeypatch.setattr(
-        client_module.random, "uniform", lambda low, high: spans.append((low, high)) or high
-    )
+
+    def highest(low: float, high: float) -> float:
+        spans.append((low, high))
+        return high
+
+    monkeypatch.setattr(client_module.random, "uniform", highest)
     assert [pause(attempt) for attempt in (1, 2, 3, 4, 5, 6, 5000)] == [2, 4, 8, 16, 30, 30, 30]
     assert {low for low, _ in spans} == {1.0}
     assert pause(1, 10_000_000.0) == 900.0

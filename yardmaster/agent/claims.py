@@ -16,6 +16,8 @@ from yardmaster.client import Answer, PortalError, Refused, RunGone, TryAgain, U
 
 log = logging.getLogger("yardmaster")
 
+# What one claim may ask for; more slots are filled by the next one.
+MOST_RUNS = 64
 FINAL = frozenset({"completed", "failed", "canceled", "timed_out"})
 RESTARTED = failed(
     "The agent was restarted while the run was going on.",
@@ -90,7 +92,7 @@ def _ask(agent: Agent, claim_id: str, most: int) -> Answer:
         agent.sleep_until_stopping,
         "POST",
         "/agent/claims",
-        json={"claim_id": claim_id, "max": most},
+        json={"claim_id": claim_id, "max": min(most, MOST_RUNS)},
     )
 
 

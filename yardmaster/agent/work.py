@@ -101,7 +101,8 @@ class RunContext:
 def find_function(tools: Mapping[str, Tool], run: Mapping[str, Any]) -> Function:
     """Return the function that a run asks for, or raise Failed."""
     tool = tools.get(str(run["tool"]))
-    if tool is None or tool.version != run["version"]:
+    # A run without a version takes the one that is here.
+    if tool is None or run["version"] not in {"", tool.version}:
         raise Failed(f"This agent does not have the tool {run['tool']} {run['version']}.")
     found = tool.functions.get(str(run["function"]))
     if found is None:

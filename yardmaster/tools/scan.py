@@ -158,7 +158,7 @@ class _Walk:
         except OSError as error:
             self.problem(prefix or ".", error)
             return
-        exclude, include = self.rules.exclude, self.rules.include
+        exclude, include, known = self.rules.exclude, self.rules.include, self.known
         for item in found:
             self.seen += 1
             if self.seen % CHECK_EVERY == 0:
@@ -170,9 +170,10 @@ class _Walk:
                 if item.is_dir(follow_symlinks=False):
                     if self.good_name(item.name, path):
                         self.below(descriptor, item.name, path, depth)
-                elif (include is None or include.fullmatch(path)) and self.good_name(
-                    item.name, path
-                ):
+                elif include is not None and not include.fullmatch(path):
+                    continue
+                # The name of a file that is remembered was good then.
+                elif path in known or self.good_name(item.name, path):
                     self.leaf(descriptor, item, path)
             except FileNotFoundError:
                 # Removed since the folder was listed: it is not there, as after a later start.

@@ -63,9 +63,14 @@ class StatCache:
             return {}
 
     def save(self, old: Mapping[str, Known], new: Mapping[str, Known]) -> None:
-        """Replace what `load` returned by what is known now; files that are gone go."""
+        """Replace what `load` returned by what is known now; files that are gone go.
+
+        What is unchanged has to be the very object that `load` returned.
+        """
         gone = [(path,) for path in old if path not in new]
-        changed = [(path, *known) for path, known in new.items() if old.get(path) != known]
+        changed = [(path, *known) for path, known in new.items() if old.get(path) is not known]
+        if not gone and not changed:
+            return
         with closing(self._connect()) as database, database:
             stored = database.execute("SELECT value FROM scope").fetchone()
             if stored is None or stored[0] != self._scope:

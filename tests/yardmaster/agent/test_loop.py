@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def test_slots_limit_what_is_claimed(portal: Portal, plant: Path, start_agent: S
     assert [run.status for run in runs].count("pending") == 1
     portal.unfail(rule)
     for run in runs:
-        portal.wait(lambda run=run: run.result)
+        portal.wait(partial(getattr, run, "result"))
 
 
 def test_a_draining_agent_claims_nothing(

@@ -122,7 +122,7 @@ def test_a_file_that_changes_before_it_is_sent_is_read_again(
             (plant / "readme.txt").write_text("Line 2, and longer\n")
         return answer
 
-    portal.snapshot = change_it  # type: ignore[method-assign]
+    portal.snapshot = change_it  # type: ignore[method-assign, assignment]
     body, run = backup(plant)
     assert body["status"] == "completed"
     assert blob_id(b"Line 2, and longer\n") in portal.objects
@@ -140,7 +140,7 @@ def test_a_file_that_never_stays_fails_the_run(backup: Backup, portal: Portal, p
                 stream.write("more")
         return answer
 
-    portal.snapshot = change_it  # type: ignore[method-assign]
+    portal.snapshot = change_it  # type: ignore[method-assign, assignment]
     body, run = backup(plant)
     assert body["status"] == "failed"
     assert "kept changing while they were sent" in body["message"]

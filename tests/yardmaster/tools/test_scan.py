@@ -25,8 +25,8 @@ def scanned(
     private: Path = Path("/nonexistent"),
     **rules: Any,
 ) -> Scan:
-    asked = {"include": [], "exclude": [], "max_file_bytes": None, "object_bytes": 8_388_608}
-    made = Rules.of(**{**asked, **rules}, private_folder=private)
+    asked: dict[str, Any] = {"include": [], "exclude": [], "max_file_bytes": None}
+    made = Rules.of(**{**asked, "object_bytes": 8_388_608, **rules}, private_folder=private)
     return scan_folder(root, made, known or {}, check)
 
 
