@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -19,9 +20,22 @@ from sites.models import Event, Organization, Site, Target, User
 from sites.permissions import target_policy
 from tests import factories
 
-from .live_process import PATIENCE_S, live_process, session_cookie
+from .live_process import PATIENCE_S, LiveProcess, live_process, session_cookie
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(scope="module")
+def process(django_db_setup: None) -> Iterator[LiveProcess]:
+    """One process for all tests that need no intervals of their own and do not end it."""
+    with live_process(hints_s=0) as running:
+        yield running
+
+
+@pytest.fixture
+def live(process: LiveProcess) -> Iterator[LiveProcess]:
+    yield process
+    process.hang_up()
 
 
 def marker(user: User, organization: Organization) -> None:
@@ -34,6 +48,7 @@ def start(target: Target, function: Function, user: User) -> JobRun:
 
 
 def test_each_person_hears_of_what_the_policies_let_them_see(
+    live: LiveProcess,
     cast: dict[str, User],
     works: Organization,
     elsewhere: Organization,
@@ -68,45 +83,44 @@ def test_each_person_hears_of_what_the_policies_let_them_see(
         "the lathe": lathe,
     }
     people = {name: elsewhere if name == "oscar" else works for name in everyone}
-    with live_process() as live:
-        pages = {name: live.page(user) for name, user in everyone.items()}
-        for thing in things.values():
-            match thing:
-                case JobRun():
-                    event_of(thing, "running").save()
-                case Agent():
-                    events.record(
-                        "agent.lost",
-                        thing.public_id,
-                        organization=thing.organization,
-                        site=thing.site,
-                    )
-                case Job():
-                    events.record(
-                        "job.changed",
-                        thing.public_id,
-                        organization=thing.organization,
-                        site=thing.site,
-                        target=thing.target,
-                    )
-                case Target():
-                    events.record(
-                        "target.accepted",
-                        thing.public_id,
-                        organization=thing.organization,
-                        site=thing.site,
-                        target=thing,
-                    )
-        for name, organization in people.items():
-            marker(everyone[name], organization)
-        heard = {}
-        for name in people:
-            ids = []
-            while (message := pages[name].message()) and not (
-                message[0] == "run.marker" and message[1]["mine"]
-            ):
-                ids.append(message[1]["id"])
-            heard[name] = ids
+    pages = {name: live.page(user) for name, user in everyone.items()}
+    for thing in things.values():
+        match thing:
+            case JobRun():
+                event_of(thing, "running").save()
+            case Agent():
+                events.record(
+                    "agent.lost",
+                    thing.public_id,
+                    organization=thing.organization,
+                    site=thing.site,
+                )
+            case Job():
+                events.record(
+                    "job.changed",
+                    thing.public_id,
+                    organization=thing.organization,
+                    site=thing.site,
+                    target=thing.target,
+                )
+            case Target():
+                events.record(
+                    "target.accepted",
+                    thing.public_id,
+                    organization=thing.organization,
+                    site=thing.site,
+                    target=thing,
+                )
+    for name, organization in people.items():
+        marker(everyone[name], organization)
+    heard = {}
+    for name in people:
+        ids = []
+        while (message := pages[name].message()) and not (
+            message[0] == "run.marker" and message[1]["mine"]
+        ):
+            ids.append(message[1]["id"])
+        heard[name] = ids
 
     table = {
         title: " ".join(sorted(name for name in people if str(thing.public_id) in heard[name]))
@@ -144,53 +158,50 @@ def test_each_person_hears_of_what_the_policies_let_them_see(
 
 
 def test_a_message_says_what_happened_to_what_and_whether_it_is_ones_own(
-    edda: User, vera: User, job: Job
+    live: LiveProcess, edda: User, vera: User, job: Job
 ) -> None:
     run = factories.run(job, by=edda)
-    with live_process() as live:
-        own, other = live.page(edda), live.page(vera)
-        event = event_of(run, "running")
-        event.save()
-        event.refresh_from_db()
-        expected = {
-            "kind": "run.running",
-            "id": str(run.public_id),
-            "job": str(job.public_id),
-            "mine": True,
-            "at": event.at.isoformat(),
-        }
-        assert own.message() == ("run.running", expected)
-        assert other.message() == ("run.running", expected | {"mine": False})
+    own, other = live.page(edda), live.page(vera)
+    event = event_of(run, "running")
+    event.save()
+    event.refresh_from_db()
+    expected = {
+        "kind": "run.running",
+        "id": str(run.public_id),
+        "job": str(job.public_id),
+        "mine": True,
+        "at": event.at.isoformat(),
+    }
+    assert own.message() == ("run.running", expected)
+    assert other.message() == ("run.running", expected | {"mine": False})
 
 
 def test_a_stream_may_be_about_one_organization(
-    alice: User, root: User, works: Organization, elsewhere: Organization
+    live: LiveProcess, alice: User, root: User, works: Organization, elsewhere: Organization
 ) -> None:
     factories.Membership.objects.create(organization=elsewhere, user=alice, role="administrator")
-    with live_process() as live:
-        for user in (alice, root):
-            about_one = live.page(user, f"?organization={elsewhere.public_id}")
-            events.record("run.running", uuid4(), organization=works)
-            events.record("run.failed", uuid4(), organization=elsewhere)
-            assert [kind for kind, _ in about_one.until("run.failed")] == []
+    for user in (alice, root):
+        about_one = live.page(user, f"?organization={elsewhere.public_id}")
+        events.record("run.running", uuid4(), organization=works)
+        events.record("run.failed", uuid4(), organization=elsewhere)
+        assert [kind for kind, _ in about_one.until("run.failed")] == []
 
 
 @pytest.mark.parametrize("which", ["foreign", "unknown", "nonsense"])
 def test_an_organization_that_one_is_not_in_is_not_found(
-    alice: User, elsewhere: Organization, which: str
+    live: LiveProcess, alice: User, elsewhere: Organization, which: str
 ) -> None:
     value = {"foreign": elsewhere.public_id, "unknown": uuid4(), "nonsense": "x'--"}[which]
-    with live_process() as live:
-        answer = live.get(
-            f"/live/events?organization={value}",
-            Authorization=f"Bearer {factories.access_token(alice)}",
-        )
-        assert answer.raw.status == 404
-        assert b'"not_found"' in answer.raw.read()
+    answer = live.get(
+        f"/live/events?organization={value}",
+        Authorization=f"Bearer {factories.access_token(alice)}",
+    )
+    assert answer.raw.status == 404
+    assert b'"not_found"' in answer.raw.read()
 
 
 def test_who_is_refused_at_the_door(
-    alice: User, agent: factories.Enrolled, works: Organization
+    live: LiveProcess, alice: User, agent: factories.Enrolled, works: Organization
 ) -> None:
     person, machine = factories.access_token(alice), agent.api.token
     retired = factories.enrolled(works, "old", by=alice)
@@ -212,75 +223,78 @@ def test_who_is_refused_at_the_door(
         ("GET", "/live/agent/", {}, 404),
         ("GET", "/jobs", {}, 404),
     ]
-    with live_process() as live:
-        for method, path, headers, status in cases:
-            answer = live.get(path, method=method, **headers)
-            body = answer.raw.read()
-            assert answer.raw.status == status, (method, path, headers, body)
-            assert answer.raw.headers["Content-Type"] == "application/problem+json"
-            assert (answer.raw.headers["WWW-Authenticate"] == "Bearer") == (status == 401)
-        # And who is let in.
-        assert live.agent(machine).line() == ": ok"
-        token = live.get("/live/events", Authorization=f"Bearer {person}")
-        assert (token.raw.status, token.line()) == (200, ": ok")
-        assert token.raw.headers["Cache-Control"] == "no-cache"
-        assert token.raw.headers["X-Accel-Buffering"] == "no"
+    for method, path, headers, status in cases:
+        answer = live.get(path, method=method, **headers)
+        body = answer.raw.read()
+        assert answer.raw.status == status, (method, path, headers, body)
+        assert answer.raw.headers["Content-Type"] == "application/problem+json"
+        assert (answer.raw.headers["WWW-Authenticate"] == "Bearer") == (status == 401)
+    # And who is let in.
+    assert live.agent(machine).line() == ": ok"
+    token = live.get("/live/events", Authorization=f"Bearer {person}")
+    assert (token.raw.status, token.line()) == (200, ": ok")
+    assert token.raw.headers["Cache-Control"] == "no-cache"
+    assert token.raw.headers["X-Accel-Buffering"] == "no"
     assert "Traceback" not in "".join(live.output)
 
 
-def test_a_session_ends_with_the_account_and_with_the_password(alice: User, vera: User) -> None:
-    with live_process() as live:
-        for user, change in ((alice, {"is_active": False}), (vera, {"password": "!"})):
-            cookie = session_cookie(user)
-            assert live.get("/live/events", Cookie=cookie).raw.status == 200
-            User.objects.filter(pk=user.pk).update(**change)
-            assert live.get("/live/events", Cookie=cookie).raw.status == 401
+def test_a_session_ends_with_the_account_and_with_the_password(
+    live: LiveProcess, alice: User, vera: User
+) -> None:
+    for user, change in ((alice, {"is_active": False}), (vera, {"password": "!"})):
+        cookie = session_cookie(user)
+        assert live.get("/live/events", Cookie=cookie).raw.status == 200
+        User.objects.filter(pk=user.pk).update(**change)
+        assert live.get("/live/events", Cookie=cookie).raw.status == 401
 
 
 def test_a_change_of_access_ends_the_streams_of_that_person_alone(
-    works: Organization, vera: User, edda: User, hall: Site, yard: Site
+    live: LiveProcess, works: Organization, vera: User, edda: User, hall: Site, yard: Site
 ) -> None:
-    with live_process() as live:
-        hers, also_hers, other = live.page(vera), live.page(vera), live.page(edda)
-        set_role(vera, "viewer", on=yard)
-        for page in (hers, also_hers):
-            assert page.message() == ("bye", {})
-            assert page.message() is None
-        # She comes back with her new set.
-        again = live.page(vera)
-        events.record("run.running", uuid4(), organization=works, site=yard)
-        events.record("run.failed", uuid4(), organization=works, site=hall)
-        assert [kind for kind, _ in again.until("run.failed")] == ["run.running"]
-        assert [kind for kind, _ in other.until("run.failed")] == []
+    hers, also_hers, other = live.page(vera), live.page(vera), live.page(edda)
+    set_role(vera, "viewer", on=yard)
+    for page in (hers, also_hers):
+        assert page.message() == ("bye", {})
+        assert page.message() is None
+    # She comes back with her new set.
+    again = live.page(vera)
+    events.record("run.running", uuid4(), organization=works, site=yard)
+    events.record("run.failed", uuid4(), organization=works, site=hall)
+    assert [kind for kind, _ in again.until("run.failed")] == ["run.running"]
+    assert [kind for kind, _ in other.until("run.failed")] == []
 
 
 def test_progress_and_log_are_told_as_hints_to_those_who_may_see_the_run(
-    agent: factories.Enrolled, job: Job, edda: User, mia: User, works: Organization
+    live: LiveProcess,
+    agent: factories.Enrolled,
+    job: Job,
+    edda: User,
+    mia: User,
+    works: Organization,
 ) -> None:
     run = factories.run(job, by=edda)
     (claimed,) = agent.api.claim()
     assert agent.api.move(claimed, "running").status_code == 200
-    with live_process(hints_s=0) as live:
-        page, nobody = live.page(edda), live.page(mia)
-        marker(edda, works)  # once this is read, the run has been looked at
-        page.until("run.marker")
-        number = Event.objects.count()
-        beat = {
-            "id": str(run.public_id),
-            "attempt": claimed["attempt"],
-            "claim_id": claimed["claim_id"],
-            "progress": 40,
-        }
-        assert agent.api.post("heartbeat", {"runs": [beat]}).status_code == 200
-        kind, data = page.message() or ("", {})
-        assert (kind, data["id"], data["mine"]) == ("run.progress", str(run.public_id), True)
-        log = agent.api.post(agent.api.of(claimed, "log"), {"offset": 0, "text": "Reading …\n"})
-        assert log.status_code == 200
-        kind, data = page.message() or ("", {})
-        assert (kind, data["job"]) == ("run.log", str(job.public_id))
-        assert Event.objects.count() == number
-        marker(mia, works)
-        assert nobody.until("run.marker") == []
+    page, nobody = live.page(edda), live.page(mia)
+    marker(edda, works)  # once this is read, the run has been looked at
+    page.until("run.marker")
+    number = Event.objects.count()
+    beat = {
+        "id": str(run.public_id),
+        "attempt": claimed["attempt"],
+        "claim_id": claimed["claim_id"],
+        "progress": 40,
+    }
+    assert agent.api.post("heartbeat", {"runs": [beat]}).status_code == 200
+    kind, data = page.message() or ("", {})
+    assert (kind, data["id"], data["mine"]) == ("run.progress", str(run.public_id), True)
+    log = agent.api.post(agent.api.of(claimed, "log"), {"offset": 0, "text": "Reading …\n"})
+    assert log.status_code == 200
+    kind, data = page.message() or ("", {})
+    assert (kind, data["job"]) == ("run.log", str(job.public_id))
+    assert Event.objects.count() == number
+    marker(mia, works)
+    assert nobody.until("run.marker") == []
 
 
 def test_comments_come_while_nothing_happens_and_the_stream_ends(
@@ -309,34 +323,33 @@ def test_a_process_that_is_told_to_stop_ends_its_streams_and_is_gone(
 
 
 def test_the_oldest_stream_of_an_agent_ends_when_it_opens_too_many(
+    live: LiveProcess,
     agent: factories.Enrolled,
 ) -> None:
-    with live_process() as live:
-        first, *others = [live.agent(agent.api.token) for _ in range(5)]
-        assert first.rest() == ": ok\n\n"
-        assert all(other.line() == ": ok" for other in others)
+    first, *others = [live.agent(agent.api.token) for _ in range(5)]
+    assert first.rest() == ": ok\n\n"
+    assert all(other.line() == ": ok" for other in others)
 
 
 @pytest.mark.postgres
 def test_what_a_transaction_commits_late_is_told(
-    postgres: object, alice: User, works: Organization
+    live: LiveProcess, alice: User, works: Organization
 ) -> None:
     early, late = uuid4(), uuid4()
     other = connections.create_connection("default")
     other.set_autocommit(False)
     try:
-        with live_process() as live:
-            page = live.page(alice)
-            with other.cursor() as cursor:
-                cursor.execute(
-                    "INSERT INTO sites_event (organization_id, kind, subject_id, data)"
-                    " VALUES (%s, 'run.running', %s, '{}')",
-                    [works.pk, late],
-                )
-            events.record("run.running", early, organization=works)
-            first = page.message()
-            other.commit()
-            second = page.message()
+        page = live.page(alice)
+        with other.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO sites_event (organization_id, kind, subject_id, data)"
+                " VALUES (%s, 'run.running', %s, '{}')",
+                [works.pk, late],
+            )
+        events.record("run.running", early, organization=works)
+        first = page.message()
+        other.commit()
+        second = page.message()
     finally:
         other.close()
     assert first
@@ -347,7 +360,7 @@ def test_what_a_transaction_commits_late_is_told(
 
 @pytest.mark.postgres
 def test_a_cut_database_connection_is_survived_and_pages_are_told_to_fetch_anew(
-    postgres: object, alice: User, works: Organization
+    alice: User, works: Organization
 ) -> None:
     with live_process() as live:
         page = live.page(alice)
