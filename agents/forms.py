@@ -1,12 +1,13 @@
 """The form of a new agent: its name, its site, how many runs at a time."""
 
 from django import forms
+
 from sites.models import Organization, Site, User
 from sites.permissions import organization_policy, site_policy
 
 
 class AgentForm(forms.Form):
-    """What an agent is called and where it works. Offers only places where the person may add one."""
+    """Where an agent works and under which name; only places where the person may add one."""
 
     name = forms.CharField(
         label="Name",
@@ -28,10 +29,12 @@ class AgentForm(forms.Form):
         widget=forms.NumberInput(attrs={"class": "form-control"}),
     )
 
-    def __init__(self, *args: object, user: User, organization: Organization, **kwargs: object) -> None:
+    def __init__(
+        self, *args: object, user: User, organization: Organization, **kwargs: object
+    ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         field = self.fields["site"]
-        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - declared above
+        assert isinstance(field, forms.ModelChoiceField)
         field.queryset = site_policy.rows(
             user, "manage", organization.sites.filter(archived_at__isnull=True)
         ).order_by("name")
@@ -47,5 +50,5 @@ class AgentForm(forms.Form):
     def may_add(self) -> bool:
         """Say whether the person may add an agent anywhere."""
         field = self.fields["site"]
-        assert isinstance(field, forms.ModelChoiceField)  # noqa: S101 - declared above
+        assert isinstance(field, forms.ModelChoiceField)
         return self.everywhere or field.queryset.exists()

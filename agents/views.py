@@ -14,6 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
 from sites.problems import Refused
 from sites.views import back
 
@@ -112,9 +113,7 @@ def agent_add(request: HttpRequest) -> HttpResponse:
         else:
             _keep(request, agent, code)
             return _to_setup(agent)
-    return _page(
-        request, {"form": form, "adding": True}, status=422 if form.errors else 200
-    )
+    return _page(request, {"form": form, "adding": True}, status=422 if form.errors else 200)
 
 
 def _to_setup(agent: Agent) -> HttpResponse:

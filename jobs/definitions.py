@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from agents import catalogue
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models.functions import Now
+
+from agents import catalogue
 from sites import events
 from sites.models import User
 from sites.problems import Refused
@@ -16,7 +17,7 @@ from .states import ACTIVE
 
 
 def save(job: Job, *, by: User) -> Job:
-    """Store a new or changed job. The door has asked "create_job" of the target or "edit" of the job.
+    """Store a job. The door has asked "create_job" of the target, or "edit" of the job.
 
     Refused 422 by field: what belongs to another organization or site, an agent or pool that the
     person may not choose, parameters that the function's schema does not take.
@@ -57,7 +58,8 @@ def archive(job: Job, *, by: User) -> None:
         Job.objects.select_for_update(no_key=True).get(pk=job.pk)
         if job.runs.filter(status__in=ACTIVE).exists():  # type: ignore[attr-defined]
             raise Refused(
-                "active_runs", f"Job “{job}” has an active run; it can be archived when that has ended."
+                "active_runs",
+                f"Job “{job}” has an active run; it can be archived when that has ended.",
             )
         Job.objects.filter(pk=job.pk, archived_at=None).update(archived_at=Now())
         _tell(job)

@@ -1,14 +1,15 @@
-"""The form of a saved job, with fields for its function's parameters made from their JSON Schema."""
+"""The form of a saved job; the fields of its parameters are made from their JSON Schema."""
 
 import json
 from decimal import Decimal
 from typing import Any
 
+from django import forms
+from django.db.models import Q
+
 from agents.catalogue import newest_version, secret_names
 from agents.models import Agent, AgentPool, Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
-from django import forms
-from django.db.models import Q
 from jobs.models import Job
 from sites.models import Organization, Target, User
 from sites.permissions import target_policy
@@ -68,7 +69,7 @@ class JobForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.job, self.function = job, function
         target = self.fields["target"]
-        assert isinstance(target, forms.ModelChoiceField)  # noqa: S101 - declared above
+        assert isinstance(target, forms.ModelChoiceField)
         if job is None:
             target.queryset = (
                 target_policy.rows(
@@ -100,7 +101,9 @@ class JobForm(forms.Form):
         agents = agent_policy.rows(
             user, "view", Agent.objects.in_use().filter(organization=organization)
         )
-        pools = pool_policy.rows(user, "choose", AgentPool.objects.filter(organization=organization))
+        pools = pool_policy.rows(
+            user, "choose", AgentPool.objects.filter(organization=organization)
+        )
         if job is not None:
             agents = agents.filter(Q(site=None) | Q(site=job.site_id))
         self.agents = {str(agent.public_id): agent for agent in agents.select_related("site")}
@@ -110,7 +113,7 @@ class JobForm(forms.Form):
         if job is not None and job.pool:
             self.pools.setdefault(str(job.pool.public_id), job.pool)
         field = self.fields["who"]
-        assert isinstance(field, forms.ChoiceField)  # noqa: S101 - declared above
+        assert isinstance(field, forms.ChoiceField)
         field.choices = [
             ("automatic", "Automatic"),
             *(
@@ -131,7 +134,9 @@ class JobForm(forms.Form):
             if name in self.secret:
                 self.fields[key].required = False
                 self.fields[key].widget = forms.PasswordInput(attrs={"autocomplete": "off"})
-                self.fields[key].help_text = "Shown to nobody once saved. Empty keeps what is there."
+                self.fields[
+                    key
+                ].help_text = "Shown to nobody once saved. Empty keeps what is there."
             names.append(key)
         return names
 
@@ -166,17 +171,21 @@ class JobForm(forms.Form):
 
     def clean_tags(self) -> list[str]:
         """Cut the tags at their commas, each once."""
-        return list(dict.fromkeys(t.strip() for t in self.cleaned_data["tags"].split(",") if t.strip()))
+        return list(
+            dict.fromkeys(t.strip() for t in self.cleaned_data["tags"].split(",") if t.strip())
+        )
 
     def parameters(self) -> dict[str, Any]:
-        """Collect the parameters; an empty optional one is left out, an empty secret stays as it was."""
+        """Collect the parameters: empty ones are left out, an empty secret stays as it was."""
         kept = dict(self.job.parameters) if self.job else {}
         found = {name: value for name, value in kept.items() if f"p_{name}" not in self.fields}
         for key in self.parameter_names:
             name, value = key.removeprefix("p_"), self.cleaned_data.get(key)
             if name in self.secret and not value:
                 value = kept.get(name)
-            if value not in (None, "", []) or (value == [] and name in self.schema.get("required", [])):
+            if value not in (None, "", []) or (
+                value == [] and name in self.schema.get("required", [])
+            ):
                 found[name] = float(value) if isinstance(value, Decimal) else value
         return found
 
@@ -222,9 +231,11 @@ class JobForm(forms.Form):
 
 def functions_for(user: User, organization: Organization) -> Any:
     """List the functions that a new job can name."""
-    return function_policy.rows(
-        user, "view", Function.objects.filter(organization=organization)
-    ).select_related("tool").order_by("tool__name", "name")
+    return (
+        function_policy.rows(user, "view", Function.objects.filter(organization=organization))
+        .select_related("tool")
+        .order_by("tool__name", "name")
+    )
 
 
 def _name_with_site(target: Target) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce
+
 from sites import keyset
 from sites.access.policy import Person
 from sites.keyset import Order
@@ -24,10 +25,9 @@ NEWEST = "-created"
 ORDERS = keyset.both_ways(
     Order("created", F("created_at"), "time"),
     Order("started", Coalesce(F("started_at"), F("created_at")), "time"),
-    Order(
-        "finished", Coalesce(F("finished_at"), Value(datetime(9999, 1, 1, tzinfo=UTC))), "time"
-    ),
+    Order("finished", Coalesce(F("finished_at"), Value(datetime(9999, 1, 1, tzinfo=UTC))), "time"),
     Order("duration", Coalesce(F("duration_s"), Value(-1.0)), "number"),
+    newest_first=True,
 )
 
 

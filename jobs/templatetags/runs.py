@@ -5,6 +5,7 @@ from typing import Any
 
 from django import template
 from django.db.models import Count
+
 from jobs.models import JobRun, StatusTransition
 from jobs.permissions import run_policy
 from jobs.states import EXECUTING, FINAL, Result, Status, chip
@@ -137,3 +138,18 @@ def held_by(context: template.Context, agents: list[Any]) -> dict[int, int]:
         user, "view", JobRun.objects.executing().filter(agent__in=[agent.pk for agent in agents])
     )
     return dict(rows.order_by().values_list("agent").annotate(number=Count("pk")))
+
+
+# weight of a cause → (look, icon, words)
+CAUSES = {
+    "likely": ("red", "alert-triangle", "Likely"),
+    "possible": ("orange", "help-circle", "Possible"),
+    "unlikely": ("grey", "minus", "Unlikely"),
+}
+
+
+@register.inclusion_tag("components/chip.html")
+def cause_chip(weight: str) -> dict[str, Any]:
+    """Draw how likely a cause is."""
+    look, icon, words = CAUSES[weight]
+    return {"look": look, "icon": icon, "words": words}

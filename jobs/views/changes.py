@@ -1,9 +1,10 @@
-"""What the Changes tab of a run shows: the files that differ, and their diffs under View Options."""
+"""What the Changes tab of a run shows: the files that differ, and how, under View Options."""
 
 from posixpath import basename, dirname
 from typing import Any
 
 from django.http import QueryDict
+
 from jobs.models import JobRun
 from sites import vault
 from sites.models import Snapshot
@@ -39,7 +40,7 @@ def changes_of(run: JobRun, params: QueryDict) -> dict[str, Any]:
     shown, never the result. What cannot be compared comes back as ``unreadable``.
     """
     new, old = run.snapshot, run.base_snapshot
-    assert new is not None  # noqa: S101 - the tab exists only then
+    assert new is not None
     options = Options(
         hide_whitespace=params.get("whitespace") == "1",
         hide_comments=params.get("comments") == "1",
@@ -124,7 +125,7 @@ def _note(change: FileChange, diff: FileDiff) -> str:
     if change.status == "renamed" and not change.edited:
         return "Renamed; its content is the same."
     if change.status == "mode":
-        return f"The mode changed from {change.old_mode} to {change.new_mode}; its content is the same."
+        return f"Mode {change.old_mode} became {change.new_mode}; its content is the same."
     if diff.text is not None and diff.text.line_end:
         return f"The newline at the end of the file was {diff.text.line_end}."
     if diff.text is not None and not diff.text.hunks and not diff.text.hidden:

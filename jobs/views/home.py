@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from agents.models import Agent
-from agents.permissions import agent_policy
 from django.contrib.auth.decorators import login_required
 from django.db.models import OuterRef, Q, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
+
+from agents.models import Agent
+from agents.permissions import agent_policy
 from jobs.models import Job, JobRun
 from jobs.permissions import job_policy, run_policy
 from jobs.states import Result, Status
@@ -82,12 +83,16 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def _setup(request: HttpRequest, agents: Any, jobs: Any) -> list[dict[str, Any]]:
-    """List what is left to set up; empty once all of it is done, or is nothing the viewer may do."""
+    """List what is left to set up; empty once all is done, or nothing the viewer may do."""
     seen = agents.filter(enrolled_at__isnull=False).exists()
     saved = jobs.exists()
-    if seen and saved and JobRun.objects.filter(
-        organization=request.organization, status=Status.COMPLETED
-    )[:1].exists():
+    if (
+        seen
+        and saved
+        and JobRun.objects.filter(organization=request.organization, status=Status.COMPLETED)[
+            :1
+        ].exists()
+    ):
         return []
     may_add = target_policy.rows(
         request.user, "create_job", Target.objects.filter(organization=request.organization)

@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-from agents.models import Function, FunctionVersion
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -13,6 +12,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from agents.models import Function, FunctionVersion
 from jobs import definitions, starts
 from jobs.forms import JobForm, functions_for
 from jobs.models import Job, JobRun
@@ -50,7 +51,7 @@ def _newest_runs(request: HttpRequest, jobs: list[Job]) -> dict[int, JobRun]:
 
 
 def _backups(jobs: list[Job]) -> set[int]:
-    """Name the functions among those of the jobs that make snapshots ("Backup Now", not "Run now")."""
+    """Name the functions of these jobs that make snapshots ("Backup Now", not "Run now")."""
     return set(
         FunctionVersion.objects.filter(
             function__in={job.function_id for job in jobs},

@@ -4,12 +4,14 @@ import re
 from typing import Any
 from uuid import UUID
 
-from agents.catalogue import newest_version, secret_names
 from django.contrib.auth.decorators import login_required
 from django.core.files.storage import default_storage
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
+
+from agents.catalogue import newest_version, secret_names
+from jobs.diagnosis import likely_causes
 from jobs.models import JobRun, RunLog
 from jobs.permissions import job_policy, run_policy
 from jobs.states import FINAL, Origin, Reason, Result, Status
@@ -76,7 +78,10 @@ def _tabs(run: JobRun, transitions: int, records: int, files: int) -> dict[str, 
     """Name the tabs for which there is something, with their counts."""
     tabs: dict[str, tuple[str, Any]] = {"summary": ("Summary", None)}
     if run.snapshot is not None:
-        tabs["changes"] = ("Changes", run.snapshot.changes if run.result != Result.UP_TO_DATE else 0)
+        tabs["changes"] = (
+            "Changes",
+            run.snapshot.changes if run.result != Result.UP_TO_DATE else 0,
+        )
     if records:
         tabs["details"] = ("Details", records)
     if files:
@@ -153,89 +158,24 @@ def _summary(run: JobRun, *, inputs: bool) -> dict[str, Any]:
         "late_reports": list(run.late_reports.select_related("agent"))  # type: ignore[attr-defined]
         if run.status in FINAL
         else [],
-        "causes": causes(run) if run.status == Status.TIMED_OUT else [],
+        "causes": likely_causes(run) if run.status == Status.TIMED_OUT else [],
         **(_log(run, 2_000) if run.log_length else {}),
     }
-
-
-def causes(run: JobRun) -> list[dict[str, str]]:
-    """Order the four usual causes of a time-out by what the portal saw during the run (S0-23)."""
-    lost = run.reason == Reason.AGENT_LOST
-    never = run.reason == Reason.NEVER_CLAIMED
-    deadline = run.reason == Reason.DEADLINE
-    others = 0
-    if run.agent_id and run.started_at and run.finished_at:
-        others = (
-            JobRun.objects.filter(
-                agent=run.agent_id, created_at__lt=run.finished_at, started_at__lt=run.finished_at
-            )
-            .exclude(pk=run.pk)
-            .exclude(finished_at__lt=run.started_at)
-            .count()
-        )
-    agent = run.agent or run.requested_agent or "The agent"
-    found = [
-        (
-            2 if deadline and not others else 1 if deadline else 0,
-            "Timeout value too short",
-            f"The work took longer than its limit of {run.run_timeout_s:,} s. If it is growing, raise the limit of the job."
-            if deadline
-            else "The limit for the work was not what ended it.",
-        ),
-        (
-            2 if others and deadline else 1 if others or never else 0,
-            "Overlapping jobs",
-            f"{agent} had {others} other run{'s' if others != 1 else ''} at the same time. Give it fewer slots, or move one of them."
-            if others
-            else "Other runs may have held every free slot while it waited."
-            if never
-            else f"{agent} had no other run at the same time.",
-        ),
-        (
-            2 if lost else 1 if never else 0,
-            "Agent connectivity",
-            f"The last heartbeat of {agent} came more than a minute before the end. Look at its connection to the portal."
-            if lost
-            else "No agent asked for work that could do it. Look whether one is Active on the page Agents."
-            if never
-            else f"{agent} was heard of until the end.",
-        ),
-        (
-            1 if lost or never else 0,
-            "Agent issue",
-            f"{agent} may have stopped or been restarted. Look at its own log on the machine."
-            if lost
-            else "No agent has this function, or all that have it are stopped."
-            if never
-            else f"{agent} reported that it was at work until the limit.",
-        ),
-    ]
-    words = {2: ("red", "alert-triangle", "Likely"), 1: ("orange", "help-circle", "Possible")}
-    ordered = sorted(found, key=lambda cause: -cause[0])
-    return [
-        dict(
-            zip(
-                ("look", "icon", "words"),
-                words.get(weight, ("grey", "minus", "Unlikely")),
-                strict=True,
-            )
-        )
-        | {"title": title, "text": text}
-        for weight, title, text in ordered
-    ]
 
 
 def _log(run: JobRun, most: int) -> dict[str, Any]:
     """Read the end of the log, newest pieces first, until enough is there."""
     pieces: list[str] = []
     length = 0
-    for text in RunLog.objects.filter(run=run).order_by("-offset").values_list("text", flat=True)[:400]:
+    for text in (
+        RunLog.objects.filter(run=run).order_by("-offset").values_list("text", flat=True)[:400]
+    ):
         pieces.append(text)
         length += len(text)
         if length >= most:
             break
     text = clean_log("".join(reversed(pieces)))
-    cut = len(text) > most or length < run.log_length and len(pieces) == 400
+    cut = len(text) > most or (length < run.log_length and len(pieces) == 400)
     if len(text) > most:
         text = text[-most:].partition("\n")[2]
     return {"log": text, "log_cut": cut}

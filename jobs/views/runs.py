@@ -8,13 +8,14 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
+
 from jobs import starts, transitions
 from jobs.filters import RunFilter
 from jobs.models import JobRun
 from jobs.pages import NEWEST, count_up_to, page_of_runs
 from jobs.permissions import job_policy, run_policy
 from jobs.querysets import RunQuerySet
-from jobs.states import OUTCOMES, Status
+from jobs.states import Status
 from sites.access import grants_of
 from sites.models import Role
 from sites.problems import Refused
@@ -197,9 +198,7 @@ def cancel(request: HttpRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def retry(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Start the same again as a new run, and go to it."""
-    run = run_policy.get(
-        request.user, "view", JobRun.objects.for_rows(), public_id=public_id
-    )
+    run = run_policy.get(request.user, "view", JobRun.objects.for_rows(), public_id=public_id)
     if run.job is not None:
         job_policy.get(request.user, "start", pk=run.job_id)
     else:

@@ -1,4 +1,4 @@
-"""How the portal's templates print what is not plain text: icons, times, durations, ids, numbers."""
+"""How the portal's templates print what is not plain text: icons, times, durations, numbers."""
 
 import datetime as dt
 import zoneinfo
@@ -53,7 +53,10 @@ def when(moment: dt.datetime | None, zone: str | None = None, form: str = "") ->
         text = f"{text} {local:%Z}"
     full = f"{local.day} {local:%B %Y, %H:%M:%S} {zone or 'UTC'}"
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>', moment.astimezone(dt.UTC).isoformat(), full, text
+        '<time datetime="{}" title="{}">{}</time>',
+        moment.astimezone(dt.UTC).isoformat(),
+        full,
+        text,
     )
 
 

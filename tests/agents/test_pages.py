@@ -1,0 +1,85 @@
+"""The portal's pages of agents: who sees them, and how one is added."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from agents.models import Agent
+from django.conf import settings
+from django.test import Client
+from sites.models import Site, User
+from tests.factories import FOLDER, Enrolled
+
+pytestmark = pytest.mark.django_db
+
+
+def as_(user: User) -> Client:
+    client = Client(raise_request_exception=False)
+    client.force_login(user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    return client
+
+
+def test_adding_an_agent_shows_one_line_once_that_enrols_it(alice: User, hall: Site) -> None:
+    client = as_(alice)
+    answer = client.post(
+        "/agents/add", {"name": "hall-02", "site": str(hall.public_id), "slots": "2"}
+    )
+    agent = Agent.objects.get()
+    assert answer.headers["Location"] == f"/agents/{agent.public_id}?setup=1"
+    page = client.get(answer.headers["Location"]).content.decode()
+    code = re.search(r"yardmaster agent enroll \S+/a/([0-9A-Z-]+)", page)
+    assert code and "Waiting for the first contact" in page and "Setting Up" in page
+    again = client.get(answer.headers["Location"]).content.decode()
+    assert code[1] not in again and "The line was shown once" in again
+
+    enrolled = Client().post(
+        "/api/v1/agent/enroll",
+        {"code": code[1], "name": "", "version": "1.0", "platform": "Linux", "tools": [FOLDER]},
+        content_type="application/json",
+    )
+    assert enrolled.status_code == 201
+    after = client.get(answer.headers["Location"]).content.decode()
+    assert "hall-02 is active." in after and "1 tool: folder" in after
+    assert enrolled.json()["token"] not in after
+
+
+def test_a_live_refetch_does_not_use_the_line_up(alice: User, hall: Site) -> None:
+    client = as_(alice)
+    there = client.post("/agents/add", {"name": "hall-02", "slots": "2"}).headers["Location"]
+    live = client.get(there, headers={"HX-Request": "true", "X-Live": "1"}).content.decode()
+    assert "agent enroll" not in live
+    assert "agent enroll" in client.get(there).content.decode()
+
+
+def test_an_agent_of_the_same_name_is_refused_at_the_field(alice: User, agent: Enrolled) -> None:
+    answer = as_(alice).post("/agents/add", {"name": agent.agent.name, "slots": "2"})
+    assert answer.status_code == 422 and Agent.objects.count() == 1
+    assert "exists already" in answer.content.decode()
+
+
+def test_who_may_not_manage_agents_gets_no_button_and_no_page(
+    agent: Enrolled, vera: User, edda: User, manuel: User, mia: User, oscar: User
+) -> None:
+    path = f"/agents/{agent.agent.public_id}"
+    for user in (vera, edda, manuel):
+        page = as_(user).get("/agents").content.decode()
+        assert agent.agent.name in page and "Add an agent" not in page
+        assert as_(user).get("/agents/add").status_code == 403
+        assert as_(user).get(path).status_code == 200
+        for act in ("code", "drain"):
+            assert as_(user).post(f"{path}/{act}").status_code == 403
+    for user in (mia, oscar):
+        assert agent.agent.name not in as_(user).get("/agents").content.decode()
+        assert as_(user).get(path).status_code == 404
+        for act in ("code", "drain"):
+            assert as_(user).post(f"{path}/{act}").status_code == 404
+
+
+def test_a_drained_agent_says_so_and_takes_runs_again(agent: Enrolled, alice: User) -> None:
+    client, path = as_(alice), f"/agents/{agent.agent.public_id}/drain"
+    client.post(path, {"drain": "1"})
+    assert "Draining" in client.get("/agents").content.decode()
+    client.post(path, {"drain": "0"})
+    assert "Draining" not in client.get("/agents").content.decode()
