@@ -13,7 +13,7 @@ from pygit2.enums import FileMode, ObjectType
 from sites.vault.content import Pointer
 from sites.vault.lines import count_changed
 from sites.vault.store import commit_of, open_repository, read_blob, tree_of
-from sites.vault.text import MAX_TEXT_BYTES, decode, lines
+from sites.vault.text import MAX_TEXT_BYTES, MAX_TEXT_LINES, decode, lines
 from sites.vault.tree import name_of, pointer_of
 
 ADDED, MODIFIED, REMOVED, RENAMED, MODE = "added", "modified", "removed", "renamed", "mode"
@@ -25,7 +25,8 @@ _PAIRS = 40_000
 _LOOKED_INTO_BYTES = 1024 * 1024
 # What one comparison may read to find renames, and to count lines.
 _SIMILARITY_BUDGET = 48 * 1024 * 1024
-_LINES_BUDGET = 48 * 1024 * 1024
+_LINES_BUDGET_BYTES = 48 * 1024 * 1024
+_LINES_BUDGET = 2_000_000
 # git's measure of likeness: pieces that end at a line's end, or after 64 bytes.
 _PIECES = re.compile(rb"[^\n]{0,63}\n|[^\n]{1,64}")
 
@@ -72,8 +73,8 @@ class Counts:
 class Changes:
     """All that differs between two snapshots, in the order of paths.
 
-    `uncounted` is the number of changed texts whose lines were not counted because the change as
-    a whole is too large.
+    `uncounted` is the number of changed files whose lines were not counted because the file or
+    the change as a whole is too large.
     """
 
     files: list[FileChange] = field(default_factory=list)
@@ -271,7 +272,8 @@ class _LineCounter:
     def __init__(self, repository: pygit2.Repository, wanted: bool) -> None:
         self._repository = repository
         self._wanted = wanted
-        self._budget = _LINES_BUDGET
+        self._bytes = _LINES_BUDGET_BYTES
+        self._lines = _LINES_BUDGET
         self.uncounted = 0
 
     def count(self, old: _Side | None, new: _Side | None) -> tuple[bool, int | None, int | None]:
@@ -282,11 +284,10 @@ class _LineCounter:
         if any(side.pointer for side in sides):
             return True, None, None
         if any(side.size > MAX_TEXT_BYTES for side in sides):
-            return False, None, None
-        self._budget -= sum(side.size for side in sides)
-        if self._budget < 0:
-            self.uncounted += 1
-            return False, None, None
+            return self._left_out()
+        self._bytes -= sum(side.size for side in sides)
+        if self._bytes < 0:
+            return self._left_out()
         texts = [
             decode(read_blob(self._repository, side.id)) if side else decode(b"")
             for side in (old, new)
@@ -295,7 +296,17 @@ class _LineCounter:
             return True, None, None
         if old and new and old.id == new.id:
             return False, 0, 0
-        return False, *count_changed(lines(texts[0].text), lines(texts[1].text))
+        before, after = lines(texts[0].text), lines(texts[1].text)
+        longest = max(len(before), len(after))
+        # Long texts cost more a line than short ones.
+        self._lines -= longest + longest * longest // 10_000
+        if longest > MAX_TEXT_LINES or self._lines < 0:
+            return self._left_out()
+        return False, *count_changed(before, after)
+
+    def _left_out(self) -> tuple[bool, None, None]:
+        self.uncounted += 1
+        return False, None, None
 
 
 def _change(old: _Side | None, new: _Side | None, counter: _LineCounter) -> FileChange:

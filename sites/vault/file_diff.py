@@ -8,7 +8,7 @@ import pygit2
 from sites.vault import tree
 from sites.vault.diff import Options, TextDiff, diff_texts
 from sites.vault.store import open_repository, read_blob
-from sites.vault.text import MAX_TEXT_BYTES, Text, decode
+from sites.vault.text import MAX_TEXT_BYTES, MAX_TEXT_LINES, Text, decode
 from sites.vault.tree import Entry
 
 
@@ -16,8 +16,8 @@ from sites.vault.tree import Entry
 class FileDiff:
     """Two versions of a file; a side that does not exist is None.
 
-    `refused` says why there is no text: `binary`, `large` (not in git) or `too_large` (over 2 MB;
-    offer the download).
+    `refused` says why there is no text: `binary`, `large` (not in git) or `too_large` (over 2 MB
+    or 100,000 lines; offer the download).
     """
 
     old: Entry | None
@@ -45,6 +45,8 @@ def compare_file(
     texts = [_text(repository, side) for side in (before, after)]
     if texts[0] is None or texts[1] is None:
         return FileDiff(before, after, "binary")
+    if any(text.text.count("\n") > MAX_TEXT_LINES for text in texts if text):
+        return FileDiff(before, after, "too_large")
     shown = (after or before or Entry("", "", "file", 0, "", "")).path
     return FileDiff(
         before,

@@ -148,12 +148,11 @@ def take_objects(quarantine: Quarantine, repository: Path, stream: Readable, *, 
                 raise InvalidObjects(f"The stream ends in the middle of object {name}.")
             if hashlib.sha1(b"blob %d\0" % length + data).digest() != object_id:
                 raise WrongHash(f"The bytes sent as object {name} have another id.")
-            if blob_size(both, pygit2.Oid(raw=object_id)) == length:
-                received += 1
-                continue
+            loose = _loose(quarantine, name)
             try:
-                # git never writes over an object, be it broken (see drop_broken).
-                _loose(quarantine, name).unlink(missing_ok=True)
+                # git never writes over an object that is there, be it broken by a power cut.
+                if os.path.exists(loose) and blob_size(both, pygit2.Oid(raw=object_id)) != length:
+                    os.unlink(loose)
                 both.write(ObjectType.BLOB, data)
             except (pygit2.GitError, OSError) as error:
                 if quarantine.path.is_dir():
@@ -216,13 +215,14 @@ def drop_broken(
         try:
             objects.read(object_id)
         except (KeyError, pygit2.GitError):
-            _loose(quarantine, str(object_id)).unlink(missing_ok=True)
+            Path(_loose(quarantine, str(object_id))).unlink(missing_ok=True)
             broken.append(str(object_id))
     return Missing(broken, [])
 
 
-def _loose(quarantine: Quarantine, name: str) -> Path:
-    return quarantine.objects / name[:2] / name[2:]
+def _loose(quarantine: Quarantine, name: str) -> str:
+    """Name the file of an object that came in here."""
+    return f"{quarantine.path}/objects/{name[:2]}/{name[2:]}"
 
 
 def _read(stream: Readable, size: int) -> bytes:

@@ -143,10 +143,10 @@ def _find(repository: pygit2.Repository, tree: pygit2.Tree, path: str) -> pygit2
     found: pygit2.Object = tree
     for part in path.split("/"):
         try:
-            if not isinstance(found, pygit2.Tree) or not part:
+            if not isinstance(found, pygit2.Tree) or not part or "\0" in part:
                 raise KeyError(part)
             found = found[part]
-        except (KeyError, ValueError, UnicodeError):
+        except (KeyError, TypeError, ValueError):
             raise NotInVault(f"This snapshot has no {shown(path)}.") from None
     return found
 
