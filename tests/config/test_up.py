@@ -202,7 +202,7 @@ def test_one_command_to_a_portal_that_survives_its_parts_and_leaves_nothing(
             if name == "guard":  # it comes back with the next start of a child
                 portal.children()["worker"].kill()
             portal.until(partial(replaced, portal, name, before))
-        portal.until(lambda: ask(portal, "/healthz") == 200)
+        portal.until(lambda: ask(portal, "/accounts/login/") == 200)
 
         family = portal.children()
         assert set(family) == set(PARTS)

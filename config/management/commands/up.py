@@ -231,7 +231,7 @@ def answers(url: str) -> bool:
     """Say whether the portal serves, whatever it says."""
     try:
         urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
-            f"{url}/healthz", timeout=1
+            f"{url}/accounts/login/", timeout=2
         )
     except urllib.error.HTTPError as error:
         return error.code < 500
