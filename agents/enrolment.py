@@ -31,10 +31,13 @@ def add_agent(
     """Make an agent that waits for its program: the agent and its one-time code, shown once."""
     agent = Agent(organization=organization, site=site, name=name, slots=slots, created_by=by)
     agent.full_clean()
-    with transaction.atomic():
-        agent.save()
-        code = _make_code(agent, by=by)
-        presence.announce("agent.changed", agent)
+    try:
+        with transaction.atomic():
+            agent.save()
+            code = _make_code(agent, by=by)
+            presence.announce("agent.changed", agent)
+    except IntegrityError:
+        raise name_taken(agent) from None
     return agent, code
 
 
@@ -82,12 +85,7 @@ def enroll(
             with transaction.atomic():
                 agent.save()
         except IntegrityError:
-            raise Refused(
-                "name_taken",
-                f"An agent named “{agent.name}” exists already; enrol under another name.",
-                status=422,
-                errors={"name": ["An agent of this organization has this name already."]},
-            ) from None
+            raise name_taken(agent) from None
         catalogue.advertise(agent, tools)
         presence.seen(agent)
         presence.announce("agent.enrolled", agent)
@@ -107,6 +105,30 @@ def greet(
         presence.seen(agent)
         presence.announce("agent.changed", agent)
     return catalogue.queues_of(agent)
+
+
+def change(agent: Agent, *, draining: bool | None = None, **columns: Any) -> None:
+    """Give an agent another name or number of slots, or let it drain. A retired one stays."""
+    if agent.retired_at is not None:
+        raise Refused("retired", f"Agent “{agent}” is retired and is not changed any more.")
+    for column, value in columns.items():
+        setattr(agent, column, value)
+    agent.full_clean(validate_constraints=False)
+    try:
+        with transaction.atomic():
+            if columns:
+                agent.save(update_fields=list(columns))
+                presence.announce("agent.changed", agent)
+            if draining is not None and draining != agent.draining:
+                drain(agent, on=draining)
+    except IntegrityError:
+        raise name_taken(agent) from None
+
+
+def name_taken(agent: Agent) -> Refused:
+    """Say that another agent of the organization has this name."""
+    words = f"An agent named “{agent.name}” exists already; choose another name."
+    return Refused("name_taken", words, status=422, errors={"name": [words]})
 
 
 def drain(agent: Agent, *, on: bool) -> None:

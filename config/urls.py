@@ -23,3 +23,8 @@ except ImportError:
     pass
 else:
     urlpatterns.insert(4, path("api/v1/", include("config.api")))
+
+handler400 = "sites.api.problems.bad_request"
+handler403 = "sites.api.problems.not_allowed"
+handler404 = "sites.api.problems.not_found"
+handler500 = "sites.api.problems.server_error"

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
-from django.db import models
+from django.db import connection, models
+from django.db.models.functions import Cast, StrIndex
+from django.db.models.lookups import GreaterThan
 
 from .states import ACTIVE, EXECUTING, OUTCOMES, Status
 
 if TYPE_CHECKING:
     from sites.models import User
 
-    from .models import Job, JobRun
+
+def _has_tag(tag: str) -> models.Q:
+    """Say "this tag is among the row's tags", in what each database understands."""
+    if connection.vendor == "postgresql":
+        return models.Q(tags__contains=[tag])
+    # SQLite has no containment of JSON: look for the tag as JSON writes it, with its quotes.
+    stored = Cast("tags", models.TextField())
+    return models.Q(GreaterThan(StrIndex(stored, models.Value(json.dumps(tag))), 0))
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -20,6 +30,10 @@ class JobQuerySet(models.QuerySet["Job"]):
     def in_use(self) -> JobQuerySet:
         """Those that were not archived."""
         return self.filter(archived_at__isnull=True)
+
+    def tagged(self, tag: str) -> JobQuerySet:
+        """Those that bear this tag."""
+        return self.filter(_has_tag(tag))
 
 
 class RunQuerySet(models.QuerySet["JobRun"]):
@@ -45,9 +59,22 @@ class RunQuerySet(models.QuerySet["JobRun"]):
         """Those that this person started."""
         return self.filter(started_by=user)
 
+    def tagged(self, tag: str) -> RunQuerySet:
+        """Those that bear this tag."""
+        return self.filter(_has_tag(tag))
+
     def for_rows(self) -> RunQuerySet:
         """With all that a row of a list shows, in the same query."""
         return self.select_related(
-            "organization", "site", "target", "job", "function__tool", "agent", "started_by",
-            "snapshot", "base_snapshot", "requested_agent", "requested_pool",
+            "organization",
+            "site",
+            "target",
+            "job",
+            "function__tool",
+            "agent",
+            "started_by",
+            "snapshot",
+            "base_snapshot",
+            "requested_agent",
+            "requested_pool",
         )

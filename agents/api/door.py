@@ -16,7 +16,8 @@ from rest_framework.exceptions import APIException, AuthenticationFailed, Valida
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
 from sites.api.parsing import TooLarge, load
 from sites.api.problems import refuse
 from sites.problems import Refused, problem
@@ -38,6 +39,8 @@ class AgentDoor(APIView):
 
     authentication_classes: ClassVar = []
     permission_classes: ClassVar = []
+    # Tells the schema which token opens this door.
+    for_agents = True
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:  # type: ignore[override]
@@ -54,11 +57,22 @@ class AgentDoor(APIView):
     @classmethod
     def answer(cls, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
         method = (request.method or "").lower()
-        if method not in ("get", "post", "put", "patch") or not hasattr(cls, method):
-            return respond(problem(405, "method_not_allowed", f"This address takes no {request.method}."))
+        taken = [name for name in ("get", "post", "put", "patch") if hasattr(cls, name)]
+        if method not in taken:
+            return respond(
+                problem(405, "method_not_allowed", f"This address takes no {request.method}."),
+                Allow=", ".join(taken).upper(),
+            )
         try:
             request.get_host()
             return getattr(cls(), method)(request, **kwargs)  # type: ignore[no-any-return]
+        except RequestDataTooBig:
+            return refuse(TooLarge("The body is larger than this address takes."))
+        except SuspiciousOperation:
+            # Such as a Host that is not ours.
+            return refuse(Malformed("The request is not one for this portal."))
+        except UnreadablePostError:
+            return refuse(Malformed("The body ended early."))
         except Exception as error:
             try:
                 return refuse(error)
@@ -107,7 +121,7 @@ def body_of(request: HttpRequest, serializer: type[BaseSerializer[Any]]) -> dict
 
 def read_body(request: HttpRequest, limit: int) -> bytes:
     """Read a body of at most `limit` bytes, whatever its Content-Length says."""
-    declared = int(request.META.get("CONTENT_LENGTH") or 0)
+    declared = declared_length(request)
     if declared > limit:
         raise TooLarge(f"The body is larger than {limit} bytes.")
     raw = request.read(limit + 1)
@@ -116,6 +130,12 @@ def read_body(request: HttpRequest, limit: int) -> bytes:
     if len(raw) < declared:
         raise Malformed("The body ended early.")
     return raw
+
+
+def declared_length(request: HttpRequest) -> int:
+    """Read Content-Length; 0 where there is none or it is not a number."""
+    text = str(request.META.get("CONTENT_LENGTH") or "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
 
 
 class Malformed(APIException):
@@ -128,11 +148,29 @@ class WrongType(APIException):
     default_code = "wrong_type"
 
 
-def raw_body(request: HttpRequest, kind: str) -> HttpRequest:
-    """Give the request as a stream of bytes of this media type; 415 else."""
+class Whole:
+    """A request's body as a stream that ends with an error when it ends early.
+
+    A connection that breaks looks like the end of the stream: without this, half a manifest would
+    pass for a whole one.
+    """
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request, self.left = request, declared_length(request)
+
+    def read(self, size: int, /) -> bytes:
+        data = self.request.read(size) if size else b""
+        self.left -= len(data)
+        if size and not data and self.left > 0:
+            raise Malformed("The body ended early.")
+        return data
+
+
+def raw_body(request: HttpRequest, kind: str) -> Whole:
+    """Give the request's body as a stream of bytes of this media type; 415 else."""
     if (request.content_type or "").lower() != kind:
         raise WrongType(f"Send {kind}.")
-    return request
+    return Whole(request)
 
 
 def offset_of(request: HttpRequest) -> int:

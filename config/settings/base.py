@@ -202,7 +202,12 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": r"/api/v1",
-    "ENUM_NAME_OVERRIDES": {},
+    "ENUM_NAME_OVERRIDES": {
+        "RunStatus": "jobs.states.Status",
+        "RunReason": "jobs.states.Reason",
+        "RunResult": "jobs.states.Result",
+        "RecordStatus": "jobs.models.RunRecord.Status",
+    },
 }
 
 # --- files ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import IO, Any, NoReturn
 
 from rest_framework.exceptions import APIException, ParseError
@@ -48,6 +49,8 @@ def _check(value: Any, depth: int = 0) -> None:
             _check(item, depth + 1)
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
         raise ValueError("A number is larger than 64 bits.")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("A number is larger than a double can hold.")
 
 
 def load(body: bytes) -> Any:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import DatabaseError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
-
-from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import DatabaseError, OperationalError
-from django.http import Http404, JsonResponse
 
 from .. import files, vault
 from ..problems import Refused, problem
@@ -52,7 +52,9 @@ def answer_for(error: Exception) -> tuple[dict[str, Any], dict[str, str]] | None
     """Give the problem and its headers for an exception; None for one that nobody foresaw."""
     match error:
         case Refused():
-            return problem(error.status, error.code, error.detail, errors=error.errors, **error.more), {}
+            return problem(
+                error.status, error.code, error.detail, errors=error.errors, **error.more
+            ), {}
         case files.OffsetMismatch():
             return problem(416, error.code, str(error), length=error.length), {}
         case files.TooLarge():
@@ -72,17 +74,23 @@ def answer_for(error: Exception) -> tuple[dict[str, Any], dict[str, str]] | None
         case PermissionDenied():
             return problem(403, CODES[403], str(error) or "Your role does not allow this."), {}
         case ValidationError():
-            errors = error.message_dict if hasattr(error, "error_dict") else {"body": error.messages}
+            errors = (
+                error.message_dict if hasattr(error, "error_dict") else {"body": error.messages}
+            )
             return problem(422, "invalid", "Some fields are not valid.", errors=errors), {}
         case exceptions.ValidationError():
-            return problem(422, "invalid", "Some fields are not valid.", errors=_flat(error.detail)), {}
+            return problem(
+                422, "invalid", "Some fields are not valid.", errors=_flat(error.detail)
+            ), {}
         case exceptions.APIException():
             headers = {}
             if getattr(error, "auth_header", None):
                 headers["WWW-Authenticate"] = error.auth_header
             if getattr(error, "wait", None):
                 headers["Retry-After"] = str(int(error.wait))
-            return problem(error.status_code, CODES.get(error.status_code, "error"), str(error.detail)), headers
+            return problem(
+                error.status_code, CODES.get(error.status_code, "error"), str(error.detail)
+            ), headers
         case OperationalError():
             return (
                 problem(503, CODES[503], "The database does not answer at the moment. Try again."),
@@ -100,11 +108,13 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         return None
     set_rollback()
     body, headers = answer
-    return Response(body, status=body["status"], headers=headers, content_type="application/problem+json")
+    return Response(
+        body, status=body["status"], headers=headers, content_type="application/problem+json"
+    )
 
 
 def refuse(error: Exception) -> JsonResponse:
-    """The same answer from a door without DRF; raises the exception again where nobody foresaw it."""
+    """Give the same answer from a door without DRF; raise again what nobody foresaw."""
     answer = answer_for(error)
     if answer is None:
         raise error
@@ -114,3 +124,45 @@ def refuse(error: Exception) -> JsonResponse:
     )
 
 
+API = "/api/"
+
+
+def _plain(status: int, detail: str) -> JsonResponse:
+    body = problem(status, CODES[status], detail)
+    return JsonResponse(body, status=status, content_type="application/problem+json")
+
+
+def nothing_here(request: HttpRequest, **_: Any) -> HttpResponse:
+    """Answer an address of the API that does not exist."""
+    return _plain(404, NOT_FOUND)
+
+
+# Django's own error pages (handler400, 403, 404, 500), as problems where a program asked.
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that Django itself refuses, such as one for another host."""
+    if request.path.startswith(API):
+        return _plain(400, "The request is malformed: see its host, address and headers.")
+    return defaults.bad_request(request, exception)
+
+
+def not_allowed(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer what a person may see and not do."""
+    if request.path.startswith(API):
+        return _plain(403, str(exception) or "Your role does not allow this.")
+    return defaults.permission_denied(request, exception)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer what does not exist, or not for this person."""
+    if request.path.startswith(API):
+        return _plain(404, NOT_FOUND)
+    return defaults.page_not_found(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer a failure of the portal itself; the log has the reason."""
+    if request.path.startswith(API):
+        return _plain(500, "The portal failed; it has noted why. Try again.")
+    return defaults.server_error(request)

@@ -1,12 +1,122 @@
-"""What the OpenAPI schema says of every route: its errors too."""
+"""What the OpenAPI schema says of every route: its errors, and who may ask."""
+
+from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
+
+PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457. A program reads `code`; a person reads `detail`.",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "object",
+            "description": "By field; with 422 alone.",
+            "additionalProperties": {"type": "array", "items": {"type": "string"}},
+        },
+    },
+}
+MEANING = {
+    "400": "Malformed",
+    "401": "Not authenticated",
+    "403": "Visible, but not allowed",
+    "404": "Not there, or not for you",
+    "406": "Nothing but JSON is on offer",
+    "409": "In the wrong state",
+    "413": "Too large",
+    "415": "Of the wrong type",
+    "416": "Another offset than the stored length",
+    "422": "Understood, but not valid",
+    "429": "Too many; see Retry-After",
+    "500": "The portal failed",
+    "503": "Not at the moment; see Retry-After",
+}
+_AGENT_TOKEN = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An agent's token (`ym_agent_…`), from its enrolment. Reaches nothing else.",
+}
 
 
 class ProblemSchema(AutoSchema):
-    """Adds the problem answers that every route can give."""
+    """Adds the problem answers that a route can give, and the agents' token to their routes."""
 
-    def get_override_parameters(self) -> list[Any]:
-        return super().get_override_parameters()
+    def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        operation = super().get_operation(*args, **kwargs)
+        if operation is None:
+            return None
+        problem = self._component("Problem", ResolvedComponent.SCHEMA, PROBLEM)
+        for status in self._problems(operation):
+            operation["responses"].setdefault(
+                status,
+                {
+                    "description": MEANING[status],
+                    "content": {"application/problem+json": {"schema": problem}},
+                },
+            )
+        operation["responses"] = dict(sorted(operation["responses"].items()))
+        return operation  # type: ignore[no-any-return]
+
+    def _problems(self, operation: dict[str, Any]) -> list[str]:
+        found = ["400", "404", "422", "500", "503"]
+        if operation.get("security") != []:
+            found += ["401", "403"]
+        if self.method != "GET":
+            found += ["409", "413", "415", "429"]
+        elif "{" in self.path:
+            # A snapshot that was purged is there and cannot be read.
+            found.append("409")
+        if {p["name"] for p in operation.get("parameters", [])} & {"offset"} or "log" in self.path:
+            found.append("416")
+        if not getattr(self.view, "for_agents", False):
+            found.append("406")
+        return found
+
+    def get_auth(self) -> list[dict[str, Any]]:
+        if getattr(self.view, "for_agents", False):
+            self._component("agentToken", ResolvedComponent.SECURITY_SCHEMA, _AGENT_TOKEN)
+            return [{"agentToken": []}]
+        return super().get_auth()  # type: ignore[no-any-return]
+
+    def _component(self, name: str, kind: str, schema: dict[str, Any]) -> dict[str, Any]:
+        component = ResolvedComponent(name=name, type=kind, object=name, schema=schema)
+        self.registry.register_on_missing(component)
+        return component.ref if kind == ResolvedComponent.SCHEMA else {}  # type: ignore[no-any-return]
+
+
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """A personal access token."""
+
+    target_class = "sites.api.authentication.TokenAuthentication"
+    name = "personalAccessToken"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A personal access token (`ym_user_…`): acts as the person.",
+        }
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """The portal's own pages."""
+
+    target_class = "sites.api.authentication.PortalSessionAuthentication"
+    name = "portalSession"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": "sessionid",
+            "description": "The portal's session; unsafe methods need its CSRF token.",
+        }

@@ -1,0 +1,50 @@
+"""Which address of /api/v1 is answered by which door; those of agents are in their own modules."""
+
+from __future__ import annotations
+
+from django.urls import path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.routers import SimpleRouter
+
+from agents.api.views import AgentViewSet, FunctionViewSet, PoolViewSet
+from jobs.api.jobs import JobViewSet
+from jobs.api.runs import ConnectionJobViewSet, RunViewSet
+from sites.api.own import Me, TokenViewSet, Upload
+from sites.api.places import OrganizationViewSet, SiteViewSet, TargetViewSet
+from sites.api.problems import nothing_here
+from sites.api.snapshots import SnapshotViewSet, TargetSnapshotViewSet
+
+router = SimpleRouter(trailing_slash=False, use_regex_path=False)
+for prefix, viewset in {
+    "organizations": OrganizationViewSet,
+    "sites": SiteViewSet,
+    "targets": TargetViewSet,
+    "snapshots": SnapshotViewSet,
+    "functions": FunctionViewSet,
+    "agents": AgentViewSet,
+    "pools": PoolViewSet,
+    "jobs": JobViewSet,
+    "runs": RunViewSet,
+    "tokens": TokenViewSet,
+}.items():
+    router.register(prefix, viewset, basename=f"api-{prefix}")
+
+urlpatterns = [
+    path("schema", SpectacularAPIView.as_view(), name="api-schema"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
+    path("me", Me.as_view(), name="api-me"),
+    path("uploads/<uuid:id>", Upload.as_view(), name="api-upload"),
+    path(
+        "targets/<uuid:id>/snapshots",
+        TargetSnapshotViewSet.as_view({"get": "list"}),
+        name="api-target-snapshots",
+    ),
+    path(
+        "connections/<uuid:id>/jobs",
+        ConnectionJobViewSet.as_view({"get": "list"}),
+        name="api-connection-jobs",
+    ),
+    *router.urls,
+    # Whatever else is asked for under /api/v1 is a problem, not a page.
+    re_path("", nothing_here, name="api-nothing"),
+]

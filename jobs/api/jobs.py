@@ -1,0 +1,124 @@
+"""Saved jobs over REST, and Backup Now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import F, QuerySet
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from sites.access.api import Listed, Retrieved, ScopedViewSet
+from sites.api.authentication import person
+from sites.api.idempotent import HEADER, answer_once
+from sites.keyset import Order, both_ways
+from sites.masking import restored
+from sites.permissions import target_policy
+from sites.problems import Refused
+
+from .. import definitions, starts
+from ..filters import JobFilter
+from ..inputs import keep
+from ..models import Job
+from ..permissions import job_policy
+from .runs import told
+from .shapes import JobChanges, JobIn, JobOut, RunDetailOut, StartIn
+
+_RUN = OpenApiResponse(RunDetailOut, "The run that is at work already; nothing was started.")
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List saved jobs"),
+    retrieve=extend_schema(summary="Read a saved job"),
+    create=extend_schema(summary="Save a new job", request=JobIn, responses={201: JobOut}),
+    partial_update=extend_schema(summary="Change a saved job", request=JobChanges),
+    destroy=extend_schema(summary="Archive a saved job", responses={204: None}),
+)
+class JobViewSet(Listed, Retrieved, ScopedViewSet):
+    """Saved definitions: a function on a target, with parameters and limits."""
+
+    policy = job_policy
+    grants = {
+        "list": "view",
+        "retrieve": "view",
+        # asked of the target
+        "create": "view",
+        "partial_update": "edit",
+        "destroy": "edit",
+        "run": "start",
+    }
+    orders = both_ways(Order("name", F("name"), "text"), Order("created", F("created_at"), "time"))
+    filterset_class = JobFilter
+    serializer_class: type[BaseSerializer[Any]] = JobOut
+
+    def rows(self) -> QuerySet[Job]:
+        return Job.objects.select_related(
+            "organization", "site", "target__site", "function__tool", "agent", "pool", "owner"
+        ).prefetch_related("function__versions")
+
+    def get_queryset(self) -> QuerySet[Job]:
+        rows = super().get_queryset()
+        asked = self.action != "list" or "archived" in self.request.GET
+        return rows if asked else rows.filter(archived_at=None)
+
+    def create(self, request: Request) -> Response:
+        data = self.read(JobIn)
+        target = target_policy.get(request.user, "create_job", pk=data["target"].pk)
+        data["parameters"] = _parameters(data.get("parameters", {}), {})
+        job = definitions.save(
+            Job(owner=person(request), **data | {"target": target}), by=person(request)
+        )
+        return Response(self.shown(job), status=201)
+
+    def partial_update(self, request: Request, id: Any) -> Response:
+        job = self.get_object()
+        data = self.read(JobChanges, partial=True)
+        if "parameters" in data:
+            data["parameters"] = _parameters(data["parameters"], job.parameters)
+        for name, value in data.items():
+            setattr(job, name, value)
+        return Response(self.shown(definitions.save(job, by=person(request))))
+
+    def destroy(self, request: Request, id: Any) -> Response:
+        definitions.archive(self.get_object(), by=person(request))
+        return Response(status=204)
+
+    @extend_schema(
+        summary="Run a saved job now (Backup Now)",
+        request=StartIn,
+        parameters=[HEADER],
+        responses={201: RunDetailOut, 200: _RUN},
+    )
+    @action(detail=True, methods=["post"])
+    def run(self, request: Request, id: Any) -> Response:
+        job: Job = self.get_object()
+        data = self.read(StartIn)
+        if data.get("parameters") is not None:
+            data["parameters"] = _parameters(data["parameters"], job.parameters)
+
+        def start() -> tuple[int, dict[str, Any]]:
+            inputs = keep(
+                data.get("inputs", ()),
+                by=person(request),
+                organization=job.organization,
+                function=job.function,
+                version=job.version,
+            )
+            started = starts.start_run(
+                job, by=person(request), parameters=data.get("parameters"), inputs=inputs
+            )
+            return 201 if started.created else 200, told(started.run, request)
+
+        return answer_once(request, start)
+
+
+def _parameters(sent: dict[str, Any], stored: dict[str, Any]) -> Any:
+    """Put stored secrets back where the sent parameters say that they are hidden."""
+    try:
+        return restored(sent, stored)
+    except ValueError as error:
+        errors = {"parameters": [str(error)]}
+        raise Refused("invalid", str(error), status=422, errors=errors) from None

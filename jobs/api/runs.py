@@ -1,0 +1,294 @@
+"""Runs over REST: lists, one run with what it left, starting, cancelling, retrying."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, QuerySet, prefetch_related_objects
+from django.http import FileResponse, Http404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from sites.access.api import Retrieved, ScopedViewSet
+from sites.api.authentication import person
+from sites.api.diffs import DiffOut, DiffQuery, diff_of
+from sites.api.downloads import download_stored
+from sites.api.fields import query_of
+from sites.api.idempotent import HEADER, answer_once
+from sites.api.own import OffsetQuery
+from sites.api.pages import CursorPages, order_of, place_of, refuse_unknown, size_of
+from sites.keyset import Order, both_ways
+from sites.models import Target
+from sites.permissions import target_policy
+from sites.problems import Refused
+
+from .. import starts, transitions
+from ..evidence import log_of
+from ..filters import RunFilter
+from ..inputs import keep
+from ..models import JobRun
+from ..pages import ORDERS, page_of_runs
+from ..permissions import run_policy
+from .shapes import (
+    ConnectionJobOut,
+    LateReportOut,
+    LogOut,
+    RecordOut,
+    RunDetailOut,
+    RunFileOut,
+    RunIn,
+    RunInputOut,
+    RunOut,
+    TransitionOut,
+)
+
+_BINARY = {(200, "application/octet-stream"): OpenApiTypes.BINARY}
+_BY_ID = {"id": Order("id", F("pk"), "number")}
+_BY_SEQUENCE = both_ways(Order("sequence", F("sequence"), "number"))
+_OF_FILE = OpenApiParameter("file", OpenApiTypes.UUID, OpenApiParameter.PATH)
+
+
+def told(run: JobRun, request: Request) -> dict[str, Any]:
+    """Tell one run as its own address does, to the person who asks."""
+    fresh = JobRun.objects.for_rows().select_related("retry_of").get(pk=run.pk)
+    return RunDetailOut(fresh, context={"request": request}).data  # type: ignore[no-any-return]
+
+
+@extend_schema_view(
+    retrieve=extend_schema(summary="Read a run", responses=RunDetailOut),
+)
+class RunViewSet(Retrieved, ScopedViewSet):
+    """Executions: the `job_id` of the systems that Yardmaster speaks with is a run's id."""
+
+    policy = run_policy
+    grants = {
+        "list": "view",
+        "retrieve": "view",
+        # asked of the target
+        "create": "view",
+        "cancel": "cancel",
+        # of a saved job by whoever may start it, of an ad hoc run by its starter: the rule asks
+        "retry": "view",
+        "transitions": "view",
+        "log": "view",
+        "inputs": "inputs",
+        "input_content": "inputs",
+        "files": "view",
+        "file_content": "view",
+        "records": "view",
+        "late_reports": "view",
+        "diff": "view",
+    }
+    orders = ORDERS
+    nested = {
+        "transitions": _BY_SEQUENCE,
+        "inputs": _BY_ID,
+        "files": _BY_ID,
+        "records": _BY_SEQUENCE,
+        "late_reports": _BY_ID,
+    }
+    filterset_class = RunFilter
+    serializer_class: type[BaseSerializer[Any]] = RunOut
+
+    def rows(self) -> QuerySet[JobRun]:
+        runs: QuerySet[JobRun] = JobRun.objects.for_rows().select_related("retry_of")
+        return runs
+
+    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        return RunOut if self.action == "list" else RunDetailOut
+
+    @extend_schema(summary="List runs", responses=RunOut(many=True))
+    def list(self, request: Request) -> Response:
+        # Not `get_queryset`: the page unites the branches of what the person may see.
+        narrowed = self.filter_queryset(JobRun.objects.all())
+        return _answer_page(self, narrowed, RunOut)
+
+    @extend_schema(
+        summary="Run a function on a target, without a saved job",
+        request=RunIn,
+        parameters=[HEADER],
+        responses={201: RunDetailOut},
+    )
+    def create(self, request: Request) -> Response:
+        data = self.read(RunIn)
+        target = target_policy.get(request.user, "create_job", pk=data.pop("target").pk)
+        function = data.pop("function")
+        if function.organization_id != target.organization_id:
+            raise ValidationError({"function": ["No such function."]})
+        if target.archived_at is not None:
+            raise Refused("archived", f"Target “{target}” is archived; nothing runs on it.")
+        given = data.pop("inputs", ())
+
+        def start() -> tuple[int, dict[str, Any]]:
+            inputs = keep(
+                given,
+                by=person(request),
+                organization=target.organization,
+                function=function,
+                version=data.get("version", ""),
+            )
+            run = starts.start_function(target, function, by=person(request), inputs=inputs, **data)
+            return 201, told(run, request)
+
+        return answer_once(request, start)
+
+    @extend_schema(
+        summary="Cancel a pending run",
+        description="For its starter alone, and only while no agent has it.",
+        request=None,
+        responses=RunDetailOut,
+    )
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, id: Any) -> Response:
+        run = transitions.cancel(self.get_object(), by=person(request))
+        return Response(told(run, request))
+
+    @extend_schema(
+        summary="Start the same again as a new run",
+        request=None,
+        parameters=[HEADER],
+        responses={201: RunDetailOut},
+    )
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, id: Any) -> Response:
+        run = self.get_object()
+        return answer_once(
+            request, lambda: (201, told(starts.retry(run, by=person(request)), request))
+        )
+
+    @extend_schema(
+        summary="List a run's status changes", filters=False, responses=TransitionOut(many=True)
+    )
+    @action(detail=True)
+    def transitions(self, request: Request, id: Any) -> Response:
+        rows = self.get_object().transitions.select_related("user", "agent")
+        return self.page_of(rows, TransitionOut)
+
+    @extend_schema(
+        summary="Read a run's log from an offset", parameters=[OffsetQuery], responses=LogOut
+    )
+    @action(detail=True)
+    def log(self, request: Request, id: Any) -> Response:
+        run = self.get_object()
+        offset = query_of(request, OffsetQuery).get("offset", 0)
+        text, following = log_of(run, offset=offset)
+        return Response({"text": text, "next_offset": following, "length": run.log_length})
+
+    @extend_schema(
+        summary="List a run's inputs; for its starter alone",
+        filters=False,
+        responses=RunInputOut(many=True),
+    )
+    @action(detail=True)
+    def inputs(self, request: Request, id: Any) -> Response:
+        return self.page_of(self.get_object().inputs.all(), RunInputOut)
+
+    @extend_schema(
+        summary="Download an input; for the run's starter alone",
+        parameters=[_OF_FILE],
+        responses=_BINARY,
+    )
+    @action(detail=True, url_path="inputs/<uuid:file>/content")
+    def input_content(self, request: Request, id: Any, file: UUID) -> FileResponse:
+        return _download(self.get_object().inputs, file)
+
+    @extend_schema(
+        summary="List the files that a run left", filters=False, responses=RunFileOut(many=True)
+    )
+    @action(detail=True)
+    def files(self, request: Request, id: Any) -> Response:
+        return self.page_of(self.get_object().files.all(), RunFileOut)
+
+    @extend_schema(summary="Download a run's file", parameters=[_OF_FILE], responses=_BINARY)
+    @action(detail=True, url_path="files/<uuid:file>/content")
+    def file_content(self, request: Request, id: Any, file: UUID) -> FileResponse:
+        return _download(self.get_object().files, file)
+
+    @extend_schema(
+        summary="List the items that a run processed",
+        filters=False,
+        responses=RecordOut(many=True),
+    )
+    @action(detail=True)
+    def records(self, request: Request, id: Any) -> Response:
+        return self.page_of(self.get_object().records.all(), RecordOut)
+
+    @extend_schema(
+        summary="List what agents reported after the run's end",
+        filters=False,
+        responses=LateReportOut(many=True),
+    )
+    @action(detail=True, url_path="late-reports")
+    def late_reports(self, request: Request, id: Any) -> Response:
+        rows = self.get_object().late_reports.select_related("agent")
+        return self.page_of(rows, LateReportOut)
+
+    @extend_schema(
+        summary="Say what the run's snapshot changed", parameters=[DiffQuery], responses=DiffOut
+    )
+    @action(detail=True)
+    def diff(self, request: Request, id: Any) -> Response:
+        run: JobRun = self.get_object()
+        query = query_of(request, DiffQuery)
+        if run.snapshot is None or run.target is None:
+            raise Refused("no_snapshot", "This run has left no snapshot to compare.", status=404)
+        return Response(diff_of(run.target, run.base_snapshot, run.snapshot, query))
+
+
+def _answer_page(
+    view: ScopedViewSet, narrowed: Any, serializer: type[BaseSerializer[Any]]
+) -> Response:
+    """Answer a page of runs; what page_of_runs would forgive in an address is 422 here."""
+    request = view.request
+    order = order_of(request, view.sorts())
+    place_of(request, order)
+    page = page_of_runs(
+        request.user,
+        narrowed,
+        size=size_of(request),
+        cursor=request.GET.get("cursor", ""),
+        order=order.name,
+    )
+    prefetch_related_objects(page.rows, "function__versions", "retry_of")
+    assert isinstance(view.paginator, CursorPages)
+    view.paginator.stands_at(request, page.newer, page.older)
+    context = view.get_serializer_context()
+    return view.get_paginated_response(serializer(page.rows, many=True, context=context).data)
+
+
+def _download(rows: Any, public_id: UUID) -> FileResponse:
+    found = rows.filter(public_id=public_id).first()
+    if found is None:
+        raise Http404
+    return download_stored(found.storage_name, name=found.name)
+
+
+class ConnectionJobViewSet(ScopedViewSet):
+    """The runs of a connection, as other systems ask for them; only here jobs are runs."""
+
+    policy = target_policy
+    grants = {"list": "view"}
+    orders = {"-created": ORDERS["-created"]}
+    filter_backends = ()
+    serializer_class = ConnectionJobOut
+
+    @extend_schema(
+        summary="List a connection's runs, newest first",
+        description="A bare array; the header `Link` names the next page.",
+        responses={(200, "application/json"): ConnectionJobOut(many=True)},
+    )
+    def list(self, request: Request, id: Any) -> Response:
+        target = target_policy.get(
+            request.user, "view", Target.objects.filter(kind=Target.Kind.CONNECTION), public_id=id
+        )
+        refuse_unknown(request, {"cursor", "page_size"})
+        paged = _answer_page(self, JobRun.objects.filter(target=target), ConnectionJobOut)
+        following = paged.data["next"]
+        headers = {"Link": f'<{following}>; rel="next"'} if following else {}
+        return Response(paged.data["results"], headers=headers)

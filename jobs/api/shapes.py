@@ -1,0 +1,286 @@
+"""What a program reads of jobs and runs, and what it may send."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from agents.catalogue import secret_names
+from agents.models import Assignment, Function
+from agents.permissions import agent_policy, function_policy, pool_policy
+from sites.api.fields import Document, Flag, Key, Named, Person, Strict, Tags, Text, Whole
+from sites.masking import HIDDEN, masked
+from sites.permissions import target_policy
+
+from ..inputs import MOST, Given
+from ..models import Job, JobRun, LateReport, RunFile, RunInput, RunRecord, StatusTransition
+from ..models.job import DAY
+from ..states import Origin, Reason, Result, Status, chip
+
+_MASKED = f"Values that the function's schema marks as secret are {HIDDEN}."
+
+
+def shown_parameters(function: Function | None, parameters: dict[str, Any]) -> Any:
+    """Hide what any version of the function calls secret: an older run must not show it either."""
+    versions = list(function.versions.all()) if function is not None else []  # type: ignore[attr-defined]
+    if not versions:
+        return masked(parameters)
+    names = frozenset[str]().union(*(secret_names(version.parameters) for version in versions))
+    return masked(parameters, names.__contains__)
+
+
+class FunctionNamed(serializers.Serializer[Function]):
+    id = serializers.UUIDField(source="public_id")
+    tool = serializers.CharField(source="tool.name")
+    name = serializers.CharField()
+
+
+class TargetNamed(Named):
+    kind = serializers.CharField()
+
+
+class JobOut(serializers.Serializer[Job]):
+    id = serializers.UUIDField(source="public_id")
+    organization = serializers.UUIDField(source="organization.public_id")
+    site = Named()
+    target = TargetNamed()
+    name = serializers.CharField()
+    function = FunctionNamed()
+    version = serializers.CharField(help_text="Empty: the newest that an agent has.")
+    parameters = serializers.SerializerMethodField(help_text=_MASKED)
+    assignment = serializers.ChoiceField(Assignment.choices)
+    agent = Named(allow_null=True)
+    pool = Named(allow_null=True)
+    owner = Person()
+    run_timeout_s = serializers.IntegerField()
+    queue_timeout_s = serializers.IntegerField()
+    allow_overlap = serializers.BooleanField()
+    auto_commit = serializers.BooleanField()
+    tags = serializers.ListField(child=serializers.CharField())
+    external_id = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+    archived_at = serializers.DateTimeField(allow_null=True)
+
+    @extend_schema_field(Document)
+    def get_parameters(self, job: Job) -> Any:
+        return shown_parameters(job.function, job.parameters)
+
+
+class Choice(Strict):
+    """Who is to carry it out: `agent` or `pool` says which, and neither means automatic."""
+
+    assignment = serializers.ChoiceField(Assignment.choices, required=False)
+    agent = Key(agent_policy, required=False, allow_null=True)
+    pool = Key(pool_policy, required=False, allow_null=True)
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        return data | chosen(data) if {"assignment", "agent", "pool"} & data.keys() else data
+
+
+def chosen(data: dict[str, Any]) -> dict[str, Any]:
+    """Settle assignment, agent and pool from what was sent of them; 422 where they disagree."""
+    agent, pool = data.get("agent"), data.get("pool")
+    implied = Assignment.AGENT if agent else Assignment.POOL if pool else Assignment.AUTOMATIC
+    said = data.get("assignment", implied)
+    if agent and pool:
+        raise serializers.ValidationError({"pool": ["Name an agent or a pool, not both."]})
+    if said != implied:
+        field = "assignment" if implied != Assignment.AUTOMATIC else said
+        words = (
+            f"“{said}” needs the {said}."
+            if implied == Assignment.AUTOMATIC
+            else (f"An {implied} is named: the assignment is “{implied}”.")
+        )
+        raise serializers.ValidationError({field: [words]})
+    return {"assignment": implied, "agent": agent, "pool": pool}
+
+
+class JobChanges(Choice):
+    name = Text(max_length=120)
+    version = Text(max_length=40, allow_blank=True, required=False)
+    parameters = Document(required=False)
+    run_timeout_s = Whole(min_value=10, max_value=7 * DAY, required=False)
+    queue_timeout_s = Whole(min_value=10, max_value=30 * DAY, required=False)
+    allow_overlap = Flag(required=False)
+    auto_commit = Flag(required=False)
+    tags = Tags(required=False)
+    external_id = Text(max_length=200, allow_blank=True, required=False)
+
+
+class JobIn(JobChanges):
+    target = Key(target_policy, joins=("organization", "site"))
+    function = Key(function_policy, joins=("tool",))
+
+
+class InputIn(Strict):
+    upload = serializers.UUIDField(help_text="The id under which the pieces were sent.")
+    name = serializers.RegexField(
+        r"^[^/\\\x00-\x1f\x7f]{1,255}$", max_length=255, help_text="A file name, without a folder."
+    )
+    media_type = serializers.RegexField(
+        r"^[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,59}/[a-zA-Z0-9][a-zA-Z0-9!#$&^_.+-]{0,59}$"
+    )
+    size = Whole(min_value=0, max_value=2**62)
+    sha256 = serializers.RegexField(r"^[0-9a-f]{64}$")
+
+    def to_internal_value(self, data: Any) -> Given:
+        return Given(**super().to_internal_value(data))
+
+
+class StartIn(Strict):
+    parameters = Document(required=False, help_text="In place of the job's own.")
+    inputs = InputIn(many=True, required=False, max_length=MOST)
+
+
+class RunIn(Choice):
+    """A run of a function on a target, without a saved job."""
+
+    target = Key(target_policy, joins=("organization", "site"))
+    function = Key(function_policy, joins=("tool",))
+    version = Text(max_length=40, allow_blank=True, required=False)
+    parameters = Document(required=False)
+    run_timeout_s = Whole(min_value=10, max_value=7 * DAY, required=False)
+    queue_timeout_s = Whole(min_value=10, max_value=30 * DAY, required=False)
+    inputs = InputIn(many=True, required=False, max_length=MOST)
+
+
+class RunInputOut(serializers.Serializer[RunInput]):
+    id = serializers.UUIDField(source="public_id")
+    name = serializers.CharField()
+    media_type = serializers.CharField()
+    size = serializers.IntegerField()
+    sha256 = serializers.CharField()
+
+
+class RunCounts(serializers.Serializer[JobRun]):
+    total = serializers.IntegerField(source="count_total", allow_null=True)
+    successful = serializers.IntegerField(source="count_successful", allow_null=True)
+    failed = serializers.IntegerField(source="count_failed", allow_null=True)
+    skipped = serializers.IntegerField(source="count_skipped", allow_null=True)
+
+
+class RunOut(serializers.Serializer[JobRun]):
+    id = serializers.UUIDField(source="public_id")
+    organization = serializers.UUIDField(source="organization.public_id")
+    site = Named(allow_null=True)
+    target = TargetNamed(allow_null=True)
+    job = Named(allow_null=True)
+    function = FunctionNamed(allow_null=True)
+    version = serializers.CharField()
+    type = serializers.CharField()
+    name = serializers.CharField()
+    status = serializers.ChoiceField(Status.choices)
+    result = serializers.ChoiceField(Result.choices, allow_blank=True)
+    reason = serializers.ChoiceField(Reason.choices, allow_blank=True)
+    chip = serializers.SerializerMethodField(
+        help_text="For a badge: pending, in_progress, a result, failed, timed_out or canceled."
+    )
+    message = serializers.CharField()
+    summary = serializers.CharField()
+    error = serializers.CharField()
+    progress = serializers.IntegerField(allow_null=True)
+    counts = RunCounts(source="*")
+    parameters = serializers.SerializerMethodField(help_text=_MASKED)
+    tags = serializers.ListField(child=serializers.CharField())
+    data = Document()
+    assignment = serializers.ChoiceField(Assignment.choices)
+    requested_agent = Named(allow_null=True)
+    requested_pool = Named(allow_null=True)
+    agent = Named(allow_null=True)
+    attempt = serializers.IntegerField()
+    started_by = Person(allow_null=True)
+    retry_of = serializers.UUIDField(source="retry_of.public_id", allow_null=True)
+    origin = serializers.ChoiceField(Origin.choices)
+    tool = serializers.CharField()
+    source_system = serializers.CharField()
+    target_system = serializers.CharField()
+    external_id = serializers.CharField()
+    robot = serializers.CharField()
+    base_snapshot = serializers.UUIDField(source="base_snapshot.public_id", allow_null=True)
+    snapshot = serializers.UUIDField(source="snapshot.public_id", allow_null=True)
+    log_length = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+    updated_at = serializers.DateTimeField()
+    duration_s = serializers.FloatField(allow_null=True)
+
+    @extend_schema_field(str)
+    def get_chip(self, run: JobRun) -> str:
+        return chip(run.status, run.result)
+
+    @extend_schema_field(Document)
+    def get_parameters(self, run: JobRun) -> Any:
+        return shown_parameters(run.function, run.parameters)
+
+
+class RunDetailOut(RunOut):
+    """One run; `inputs` is there for its starter alone."""
+
+    inputs = RunInputOut(many=True, required=False)
+
+    def to_representation(self, run: JobRun) -> dict[str, Any]:
+        if run.started_by_id != self.context["request"].user.pk:
+            # Before it is read: nobody else's request touches the inputs at all.
+            self.fields.pop("inputs", None)
+        return super().to_representation(run)
+
+
+class TransitionOut(serializers.Serializer[StatusTransition]):
+    sequence = serializers.IntegerField()
+    from_status = serializers.ChoiceField(Status.choices, allow_blank=True)
+    to_status = serializers.ChoiceField(Status.choices)
+    at = serializers.DateTimeField()
+    user = Person(allow_null=True)
+    agent = Named(allow_null=True)
+    reason = serializers.ChoiceField(Reason.choices, allow_blank=True)
+    message = serializers.CharField()
+
+
+class LogOut(serializers.Serializer[Any]):
+    text = serializers.CharField(trim_whitespace=False)
+    next_offset = serializers.IntegerField(help_text="Ask for more from here.")
+    length = serializers.IntegerField(help_text="Of the whole log, in bytes as the agent sent it.")
+
+
+class RunFileOut(serializers.Serializer[RunFile]):
+    id = serializers.UUIDField(source="public_id")
+    name = serializers.CharField()
+    media_type = serializers.CharField()
+    size = serializers.IntegerField()
+    sha256 = serializers.CharField()
+    created_at = serializers.DateTimeField()
+
+
+class RecordOut(serializers.Serializer[RunRecord]):
+    sequence = serializers.IntegerField()
+    record_id = serializers.CharField()
+    name = serializers.CharField()
+    status = serializers.ChoiceField(RunRecord.Status.choices)
+    result = serializers.CharField()
+    error = serializers.CharField()
+    processed_at = serializers.DateTimeField(allow_null=True)
+
+
+class LateReportOut(serializers.Serializer[LateReport]):
+    attempt = serializers.IntegerField()
+    agent = Named()
+    report = Document()
+    at = serializers.DateTimeField()
+
+
+class ConnectionJobOut(serializers.Serializer[JobRun]):
+    """A run as the connection's own systems know it."""
+
+    job_id = serializers.UUIDField(source="public_id")
+    status = serializers.SerializerMethodField()
+    date = serializers.DateTimeField(source="created_at")
+
+    @extend_schema_field(serializers.ChoiceField(["success", "failed", "processing"]))
+    def get_status(self, run: JobRun) -> str:
+        if run.status == Status.COMPLETED:
+            return "success"
+        return "failed" if run.finished_at else "processing"

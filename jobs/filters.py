@@ -1,0 +1,120 @@
+"""Which parameters narrow the lists of jobs and runs, in the API and in the portal alike."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django_filters import rest_framework as filters
+
+from agents.permissions import agent_policy, function_policy
+from sites.filters import (
+    ArchivedFilter,
+    ChoicesFilter,
+    KeyFilter,
+    ListFilter,
+    TextFilter,
+    TimeFilter,
+)
+from sites.permissions import organization_policy, site_policy, target_policy
+
+from .models import Job, JobRun
+from .permissions import job_policy
+from .querysets import RunQuerySet
+from .states import OUTCOMES, Origin, Result, Status
+
+_ID_START = re.compile(r"[0-9a-f]{4,32}")
+
+
+def ids_from(prefix: str) -> tuple[UUID, UUID] | None:
+    """Give the smallest and the largest id that begin so; None where no id can."""
+    digits = prefix.lower().replace("-", "")
+    if not _ID_START.fullmatch(digits):
+        return None
+    return UUID(hex=digits.ljust(32, "0")), UUID(hex=digits.ljust(32, "f"))
+
+
+class RunFilter(ListFilter):
+    """Narrows runs. The order, the page and who may see them are not asked here."""
+
+    search = TextFilter(
+        method="look_for", label="Part of the name, or the beginning of the id or external id."
+    )
+    status = ChoicesFilter(Status.choices, also={"cancelled": Status.CANCELED})
+    outcome = filters.ChoiceFilter(
+        choices=[(name, name) for name in OUTCOMES], method="with_outcome"
+    )
+    result = ChoicesFilter(Result.choices)
+    origin = ChoicesFilter(Origin.choices)
+    organization = KeyFilter(organization_policy, "organization")
+    site = KeyFilter(site_policy, "site")
+    target = KeyFilter(target_policy, "target")
+    job = KeyFilter(job_policy, "job")
+    function = KeyFilter(function_policy, "function")
+    agent = KeyFilter(agent_policy, "agent")
+    tool = TextFilter(field_name="tool", label="Name of the tool (Source).")
+    external_id = TextFilter(field_name="external_id")
+    tag = TextFilter(method="tagged", label="One of the run's tags.")
+    mine = filters.BooleanFilter(method="own", label="Only the runs that you started.")
+    started_after = TimeFilter(
+        method="since", label="Started at or after; see created for the rest."
+    )
+    started_before = TimeFilter(method="until", label="Started before.")
+    created_after = TimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = TimeFilter(field_name="created_at", lookup_expr="lt")
+
+    class Meta:
+        model = JobRun
+        fields: list[str] = []
+
+    def look_for(self, queryset: RunQuerySet, name: str, value: str) -> RunQuerySet:
+        found = Q(name__icontains=value) | Q(external_id__startswith=value)
+        ids = ids_from(value)
+        if ids:
+            found |= Q(public_id__range=ids)
+        return queryset.filter(found)
+
+    def with_outcome(self, queryset: RunQuerySet, name: str, value: str) -> RunQuerySet:
+        return queryset.with_outcome(value)
+
+    def tagged(self, queryset: RunQuerySet, name: str, value: str) -> RunQuerySet:
+        return queryset.tagged(value)
+
+    def own(self, queryset: RunQuerySet, name: str, value: bool | None) -> RunQuerySet:
+        return queryset.mine(self.request.user) if value else queryset
+
+    # A run that never started counts by when it was made.
+
+    def since(self, queryset: RunQuerySet, name: str, value: Any) -> RunQuerySet:
+        never = Q(started_at=None, created_at__gte=value)
+        return queryset.filter(Q(started_at__gte=value) | never)
+
+    def until(self, queryset: RunQuerySet, name: str, value: Any) -> RunQuerySet:
+        return queryset.filter(Q(started_at__lt=value) | Q(started_at=None, created_at__lt=value))
+
+
+class JobFilter(ListFilter):
+    """Narrows saved jobs."""
+
+    search = TextFilter(
+        method="look_for", label="Part of the name, or the external id's beginning."
+    )
+    organization = KeyFilter(organization_policy, "organization")
+    site = KeyFilter(site_policy, "site")
+    target = KeyFilter(target_policy, "target")
+    function = KeyFilter(function_policy, "function")
+    agent = KeyFilter(agent_policy, "agent")
+    tag = TextFilter(method="tagged", label="One of the job's tags.")
+    archived = ArchivedFilter()
+
+    class Meta:
+        model = Job
+        fields: list[str] = []
+
+    def look_for(self, queryset: QuerySet[Job], name: str, value: str) -> QuerySet[Job]:
+        return queryset.filter(Q(name__icontains=value) | Q(external_id__startswith=value))
+
+    def tagged(self, queryset: Any, name: str, value: str) -> Any:
+        return queryset.tagged(value)

@@ -1,0 +1,77 @@
+"""Which files a run is given, and how they become its own: the blob first, then the row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from uuid import UUID
+
+from agents import catalogue
+from agents.models import Function
+from sites import files, uploads
+from sites.models import Organization, User
+from sites.problems import Refused
+
+from .models import RunInput
+
+MOST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A file that the person has uploaded, as they describe it."""
+
+    upload: UUID
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+
+
+def keep(
+    given: Sequence[Given],
+    *,
+    by: User,
+    organization: Organization,
+    function: Function,
+    version: str = "",
+) -> list[RunInput]:
+    """Close the person's uploads and give the inputs, for the rule that makes the run to store.
+
+    Refused 422 by field: a function that takes no such files, an upload that is not what was said
+    of it. Sending the same again after a lost answer gives the same files.
+    """
+    if not given:
+        return []
+    known = catalogue.newest_version(function, version)
+    takes = known.takes if known else []
+    for number, one in enumerate(given):
+        if not any(fnmatch(one.media_type.lower(), pattern.lower()) for pattern in takes):
+            words = (
+                f"{function} takes {', '.join(takes)}, not {one.media_type}."
+                if takes
+                else f"{function} takes no files."
+            )
+            errors = {f"inputs.{number}.media_type": [words]}
+            raise Refused("invalid", words, status=422, errors=errors)
+    return [_close(one, number, by, organization) for number, one in enumerate(given)]
+
+
+def _close(one: Given, number: int, by: User, organization: Organization) -> RunInput:
+    # The hash is in the name: the same upload id with other bytes never replaces these.
+    name = f"inputs/{organization.public_id}/{by.public_id}/{one.upload}-{one.sha256}"
+    try:
+        stored = files.close(
+            uploads.folder_of(by), one.upload, name=name, size=one.size, sha256=one.sha256
+        )
+    except files.UploadError as error:
+        errors = {f"inputs.{number}.upload": [str(error)]}
+        raise Refused(error.code, str(error), status=422, errors=errors) from None
+    return RunInput(
+        name=one.name,
+        media_type=one.media_type,
+        size=one.size,
+        sha256=one.sha256,
+        storage_name=stored,
+    )

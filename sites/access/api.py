@@ -1,0 +1,120 @@
+"""How the API asks the policies: by the action's name, never by the HTTP method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import QuerySet
+from django_filters.rest_framework import DjangoFilterBackend
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import GenericViewSet
+
+from ..api.pages import PARAMETERS, refuse_unknown
+from ..keyset import Order
+from .policy import Policy
+
+
+class StrictFilters(DjangoFilterBackend):
+    """The list's FilterSet; a parameter that the list does not offer is 422, never ignored."""
+
+    def filter_queryset(
+        self, request: Request, queryset: QuerySet[Any], view: Any
+    ) -> QuerySet[Any]:
+        filterset = self.get_filterset_class(view, queryset)
+        refuse_unknown(request, {*(filterset.base_filters if filterset else ()), *PARAMETERS})
+        return super().filter_queryset(request, queryset, view)
+
+
+class ScopedViewSet(GenericViewSet):
+    """One kind of object at one address. Each action names what the policy is asked for it.
+
+    A routed action without a grant does not start: the address cannot be forgotten. What the person
+    may not see is 404 with the body of a missing id; what they see and may not do is 403.
+    """
+
+    policy: ClassVar[Policy]
+    # Action of this class → action of the policy.
+    grants: ClassVar[Mapping[str, str]] = {}
+    # The sorts on offer; the first is the default.
+    orders: ClassVar[Mapping[str, Order]] = {}
+    # The same for lists of what belongs to the object: action → sorts.
+    nested: ClassVar[Mapping[str, Mapping[str, Order]]] = {}
+    filter_backends: Sequence[Any] = [StrictFilters]
+    lookup_field = "public_id"
+    lookup_url_kwarg = "id"
+    lookup_value_converter = "uuid"
+    http_method_names: Sequence[str] = ["get", "head", "post", "put", "patch", "delete"]
+
+    @classmethod
+    def as_view(  # type: ignore[override]
+        cls, actions: dict[str, str] | None = None, **initkwargs: Any
+    ) -> Callable[..., Any]:
+        for action in (actions or {}).values():
+            if action not in cls.grants:
+                raise ImproperlyConfigured(f"{cls.__name__}.{action} has no grant in its table.")
+            if cls.grants[action] not in cls.policy.table:
+                raise ImproperlyConfigured(
+                    f"{cls.__name__}.{action} asks for what its policy does not have."
+                )
+        return super().as_view(actions, **initkwargs)  # type: ignore[arg-type]
+
+    def rows(self) -> QuerySet[Any]:
+        """Fetch the rows with what their answers show; a class says which joins that takes."""
+        return self.policy.model._default_manager.all()
+
+    def get_queryset(self) -> QuerySet[Any]:
+        """Give the rows that the person may see."""
+        return self.policy.rows(self.request.user, "view", self.rows())
+
+    def get_object(self) -> Any:
+        """Fetch the object in the address for the action at hand."""
+        return self.fetch(self.grants[self.action])
+
+    def fetch(self, action: str) -> Any:
+        """Fetch the object in the address for an action of the policy."""
+        return self.policy.get(self.request.user, action, self.rows(), public_id=self.kwargs["id"])
+
+    def read(self, serializer: type[BaseSerializer[Any]], **about: Any) -> Any:
+        """Read and check the body; 422 by field."""
+        checked = serializer(data=self.request.data, context=self.get_serializer_context(), **about)
+        checked.is_valid(raise_exception=True)
+        return checked.validated_data
+
+    def shown(self, objects: Any, *, many: bool = False) -> Any:
+        """Give what the person reads of an object or of a page of them."""
+        return self.get_serializer(objects, many=many).data
+
+    def sorts(self) -> Mapping[str, Order]:
+        """Give the sorts that the list at hand offers."""
+        return self.nested.get(self.action or "", self.orders)
+
+    def page(self, objects: Any) -> Response:
+        """Answer a list: narrowed, ordered, cut."""
+        rows = self.paginate_queryset(self.filter_queryset(objects))
+        return self.get_paginated_response(self.shown(rows, many=True))
+
+    def page_of(self, objects: Any, serializer: type[BaseSerializer[Any]]) -> Response:
+        """Answer a list of what belongs to the object: ordered and cut; it has no filters."""
+        refuse_unknown(self.request, set(PARAMETERS))
+        rows = self.paginate_queryset(objects)
+        return self.get_paginated_response(
+            serializer(rows, many=True, context=self.get_serializer_context()).data
+        )
+
+
+class Listed:
+    """Actions that every kind of object has."""
+
+    def list(self: Any, request: Request, **kwargs: Any) -> Response:
+        return self.page(self.get_queryset())  # type: ignore[no-any-return]
+
+
+class Retrieved:
+    """The object by itself."""
+
+    def retrieve(self: Any, request: Request, **kwargs: Any) -> Response:
+        return Response(self.shown(self.get_object()))

@@ -1,0 +1,234 @@
+"""Organizations, sites and targets over REST."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import F, QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from ..access import grants_of
+from ..access.api import Listed, Retrieved, ScopedViewSet
+from ..archiving import archive_site, archive_target
+from ..filters import OrganizationFilter, SiteFilter, TargetFilter
+from ..keyset import Order, both_ways
+from ..masking import HIDDEN, masked, restored
+from ..models import Organization, Site, Target
+from ..permissions import organization_policy, site_policy, target_policy
+from ..places import save_site, save_target
+from ..problems import Refused
+from .authentication import person
+from .fields import Document, Key, Strict, Text
+
+BY_NAME = both_ways(Order("name", F("name"), "text"), Order("created", F("created_at"), "time"))
+
+
+class OrganizationOut(serializers.Serializer[Organization]):
+    id = serializers.UUIDField(source="public_id")
+    name = serializers.CharField()
+    role = serializers.SerializerMethodField(help_text="Yours; null for a superuser from outside.")
+    created_at = serializers.DateTimeField()
+
+    def get_role(self, organization: Organization) -> str | None:
+        return grants_of(self.context["request"].user).roles.get(organization.pk)
+
+
+@extend_schema_view(list=extend_schema(summary="List your organizations"))
+class OrganizationViewSet(Listed, ScopedViewSet):
+    """The tenants that you belong to."""
+
+    policy = organization_policy
+    grants = {"list": "view"}
+    orders = BY_NAME
+    filterset_class = OrganizationFilter
+    serializer_class = OrganizationOut
+
+
+class SiteOut(serializers.Serializer[Site]):
+    id = serializers.UUIDField(source="public_id")
+    organization = serializers.UUIDField(source="organization.public_id")
+    name = serializers.CharField()
+    time_zone = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    archived_at = serializers.DateTimeField(allow_null=True)
+
+
+class SiteIn(Strict):
+    organization = Key(organization_policy, required=False)
+    name = Text(max_length=120)
+    time_zone = Text(max_length=64, required=False)
+
+
+class SiteChanges(Strict):
+    name = Text(max_length=120)
+
+
+def organization_for(request: Request, data: dict[str, Any], action: str) -> Organization:
+    """Find the organization that something new is to belong to: the named or the only one."""
+    named: Organization | None = data.pop("organization", None)
+    if named is not None:
+        allowed: Organization = organization_policy.get(request.user, action, pk=named.pk)
+        return allowed
+    possible = list(organization_policy.rows(request.user, action, Organization.objects.all())[:2])
+    if not possible:
+        raise PermissionDenied("This needs the role Administrator.")
+    if len(possible) > 1:
+        words = "You administer several organizations: name one."
+        raise Refused("invalid", words, status=422, errors={"organization": [words]})
+    return possible[0]
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List sites"),
+    retrieve=extend_schema(summary="Read a site"),
+    create=extend_schema(summary="Add a site", request=SiteIn, responses={201: SiteOut}),
+    partial_update=extend_schema(summary="Rename a site", request=SiteChanges),
+    destroy=extend_schema(summary="Archive a site", responses={204: None}),
+)
+class SiteViewSet(Listed, Retrieved, ScopedViewSet):
+    """Places at which jobs run."""
+
+    policy = site_policy
+    grants = {
+        "list": "view",
+        "retrieve": "view",
+        # asked of the organization
+        "create": "view",
+        "partial_update": "manage",
+        "destroy": "delete",
+    }
+    orders = BY_NAME
+    filterset_class = SiteFilter
+    serializer_class = SiteOut
+
+    def rows(self) -> QuerySet[Site]:
+        return Site.objects.select_related("organization")
+
+    def get_queryset(self) -> QuerySet[Site]:
+        return _in_use_unless_asked(self, super().get_queryset())
+
+    def create(self, request: Request) -> Response:
+        data = self.read(SiteIn)
+        organization = organization_for(request, data, "create_site")
+        site = save_site(Site(organization=organization, **data))
+        return Response(self.shown(site), status=201)
+
+    def partial_update(self, request: Request, id: Any) -> Response:
+        site = self.get_object()
+        return Response(self.shown(save_site(site, **self.read(SiteChanges, partial=True))))
+
+    def destroy(self, request: Request, id: Any) -> Response:
+        archive_site(self.get_object())
+        return Response(status=204)
+
+
+class TargetOut(serializers.Serializer[Target]):
+    """Name and kind for everyone who sees it; the rest for those who may inspect it."""
+
+    id = serializers.UUIDField(source="public_id")
+    organization = serializers.UUIDField(source="organization.public_id")
+    site = serializers.UUIDField(source="site.public_id")
+    name = serializers.CharField()
+    kind = serializers.ChoiceField(Target.Kind.choices)
+    address = serializers.CharField(required=False)
+    settings = Document(required=False, help_text=f"Values that look like secrets are {HIDDEN}.")
+    accepted_snapshot = serializers.UUIDField(
+        source="accepted_snapshot.public_id", required=False, allow_null=True
+    )
+    created_at = serializers.DateTimeField()
+    archived_at = serializers.DateTimeField(allow_null=True)
+
+    def to_representation(self, target: Target) -> dict[str, Any]:
+        shown = super().to_representation(target)
+        if "inspect" in self.context["permitted"].get(target.pk, ()):
+            shown["settings"] = masked(target.settings)
+        else:
+            for name in ("address", "settings", "accepted_snapshot"):
+                shown.pop(name, None)
+        return shown
+
+
+class TargetChanges(Strict):
+    name = Text(max_length=120)
+    kind = serializers.ChoiceField(Target.Kind.choices, required=False)
+    address = Text(max_length=1000, allow_blank=True, required=False)
+    settings = Document(required=False)
+
+
+class TargetIn(TargetChanges):
+    site = Key(site_policy, joins=("organization",))
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List targets"),
+    retrieve=extend_schema(summary="Read a target"),
+    create=extend_schema(summary="Add a target", request=TargetIn, responses={201: TargetOut}),
+    partial_update=extend_schema(summary="Change a target", request=TargetChanges),
+    destroy=extend_schema(summary="Archive a target", responses={204: None}),
+)
+class TargetViewSet(Listed, Retrieved, ScopedViewSet):
+    """What jobs act on."""
+
+    policy = target_policy
+    grants = {
+        "list": "view",
+        "retrieve": "view",
+        # asked of the site
+        "create": "view",
+        "partial_update": "edit",
+        "destroy": "delete",
+    }
+    orders = BY_NAME
+    filterset_class = TargetFilter
+    serializer_class = TargetOut
+
+    def rows(self) -> QuerySet[Target]:
+        return Target.objects.select_related("organization", "site", "accepted_snapshot")
+
+    def get_queryset(self) -> QuerySet[Target]:
+        return _in_use_unless_asked(self, super().get_queryset())
+
+    def shown(self, objects: Any, *, many: bool = False) -> Any:
+        ids = [target.pk for target in (objects if many else [objects])]
+        permitted = target_policy.permitted(self.request.user, ["inspect"], ids)
+        context = {**self.get_serializer_context(), "permitted": permitted}
+        return TargetOut(objects, many=many, context=context).data
+
+    def create(self, request: Request) -> Response:
+        data = self.read(TargetIn)
+        site = site_policy.get(request.user, "create_target", pk=data["site"].pk)
+        data |= {"site": site, "settings": _settings(data.get("settings", {}), {})}
+        target = Target(organization=site.organization, created_by=person(request), **data)
+        return Response(self.shown(save_target(target)), status=201)
+
+    def partial_update(self, request: Request, id: Any) -> Response:
+        target = self.get_object()
+        data = self.read(TargetChanges, partial=True)
+        if "settings" in data:
+            data["settings"] = _settings(data["settings"], target.settings)
+        return Response(self.shown(save_target(target, **data)))
+
+    def destroy(self, request: Request, id: Any) -> Response:
+        archive_target(self.get_object())
+        return Response(status=204)
+
+
+def _settings(sent: dict[str, Any], stored: dict[str, Any]) -> Any:
+    """Put stored secrets back where the sent document says that they are hidden."""
+    try:
+        return restored(sent, stored)
+    except ValueError as error:
+        raise Refused(
+            "invalid", str(error), status=422, errors={"settings": [str(error)]}
+        ) from None
+
+
+def _in_use_unless_asked(view: ScopedViewSet, rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Leave what was put away out of a list that does not ask for it."""
+    if view.action == "list" and "archived" not in view.request.GET:
+        return rows.filter(archived_at__isnull=True)
+    return rows

@@ -1,0 +1,149 @@
+"""Which parameters narrow the lists of places, and how a filter reads its value."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django_filters import FilterSet
+from django_filters import rest_framework as filters
+from django_filters.fields import IsoDateTimeField
+
+from .access import Policy
+from .models import Organization, Site, Target
+from .permissions import organization_policy, site_policy
+
+SEARCH_LIMIT = 200
+
+
+class ListFilter(FilterSet):
+    """The filters of one list. What is no filter is refused by the API's door, not here."""
+
+    request: Any
+
+
+class _KeyField(forms.ModelChoiceField):
+    """An id of something that the person may see; "no such" for all others alike."""
+
+    def to_python(self, value: Any) -> Any:
+        words = f"No such {self.queryset.model._meta.verbose_name}."  # type: ignore[union-attr]
+        try:
+            return super().to_python(value)
+        except ValidationError:
+            raise ValidationError(words, code="invalid_choice") from None
+
+
+class KeyFilter(filters.ModelChoiceFilter):
+    """Narrow by the public id of something that the person may see."""
+
+    field_class = _KeyField
+
+    def __init__(self, policy: Policy, field_name: str) -> None:
+        def visible(request: Any) -> QuerySet[Any]:
+            rows = policy.model._default_manager.all()
+            return policy.rows(request.user, "view", rows) if request else rows.none()
+
+        super().__init__(
+            field_name=field_name,
+            queryset=visible,
+            to_field_name="public_id",
+            label=f"Id of a {policy.model._meta.verbose_name}.",
+        )
+
+
+class _TimeField(IsoDateTimeField):
+    def to_python(self, value: Any) -> datetime | None:
+        try:
+            return super().to_python(value)  # type: ignore[no-any-return]
+        except (OverflowError, ValueError):
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from None
+
+
+class TimeFilter(filters.IsoDateTimeFilter):
+    """Narrow by an instant, ISO 8601; without a zone it is UTC."""
+
+    field_class = _TimeField
+
+
+class _ChoicesField(forms.MultipleChoiceField):
+    """Several values, as repeated parameters; an empty one is none."""
+
+    def to_python(self, value: Any) -> list[str]:
+        return [item for item in super().to_python(value) if item]
+
+
+class ChoicesFilter(filters.MultipleChoiceFilter):
+    """Narrow to any of several values; `also` are further spellings."""
+
+    field_class = _ChoicesField
+
+    def __init__(
+        self, choices: list[tuple[str, str]], *, also: dict[str, str] | None = None, **kwargs: Any
+    ) -> None:
+        self._also = also or {}
+        spellings = [*choices, *((name, name) for name in self._also)]
+        super().__init__(choices=spellings, distinct=False, **kwargs)
+
+    def filter(self, qs: QuerySet[Any], value: list[str]) -> QuerySet[Any]:
+        if not value:
+            return qs
+        return qs.filter(
+            **{f"{self.field_name}__in": [self._also.get(item, item) for item in value]}
+        )
+
+
+class TextFilter(filters.CharFilter):
+    """Narrow by text of bounded length, without NUL (the form field refuses it)."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, max_length=SEARCH_LIMIT, **kwargs)
+
+
+def by_name(label: str = "Part of the name.") -> TextFilter:
+    """Offer `search` in names, where a list has nothing else to look in."""
+    return TextFilter(field_name="name", lookup_expr="icontains", label=label)
+
+
+class ArchivedFilter(filters.BooleanFilter):
+    """Show what was put away: `true` only that, else only what is in use."""
+
+    def __init__(self, field_name: str = "archived_at") -> None:
+        super().__init__(
+            field_name=field_name, lookup_expr="isnull", label="true: only what was put away."
+        )
+
+    def filter(self, qs: QuerySet[Any], value: bool | None) -> QuerySet[Any]:
+        return qs.filter(**{f"{self.field_name}__isnull": not value})
+
+
+class OrganizationFilter(ListFilter):
+    search = by_name()
+
+    class Meta:
+        model = Organization
+        fields: list[str] = []
+
+
+class SiteFilter(ListFilter):
+    search = by_name()
+    organization = KeyFilter(organization_policy, "organization")
+    archived = ArchivedFilter()
+
+    class Meta:
+        model = Site
+        fields: list[str] = []
+
+
+class TargetFilter(ListFilter):
+    search = by_name()
+    organization = KeyFilter(organization_policy, "organization")
+    site = KeyFilter(site_policy, "site")
+    kind = ChoicesFilter(Target.Kind.choices)
+    archived = ArchivedFilter()
+
+    class Meta:
+        model = Target
+        fields: list[str] = []
