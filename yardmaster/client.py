@@ -192,6 +192,9 @@ class Client:
             timeout=httpx.Timeout(30.0, connect=10.0),
             # A redirect would carry the token to an address that nobody enrolled at.
             follow_redirects=False,
+            # The environment's proxy has no business between this machine and itself, and would
+            # read the token there.
+            trust_env=not _is_loopback(urlsplit(self.portal).hostname or ""),
         )
 
     def close(self) -> None:

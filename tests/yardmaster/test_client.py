@@ -166,3 +166,12 @@ def test_field_errors_are_said_in_words(client: Client, portal: Portal) -> None:
     portal.fail("hello", 400, detail="It is malformed.", errors={"version": ["Is missing."]})
     with pytest.raises(Refused, match=r"It is malformed. \(version: Is missing.\)"):
         client.send("POST", "/agent/hello", json={})
+
+
+def test_a_proxy_does_not_come_between_a_machine_and_itself(
+    portal: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    client = Client(portal.url, TOKEN)
+    assert client.send("POST", "/agent/hello", json={}).status == 200
+    client.close()

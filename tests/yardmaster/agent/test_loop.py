@@ -12,7 +12,12 @@ import pytest
 
 from tests.yardmaster.conftest import StartAgent
 from tests.yardmaster.portal import PATIENCE_S, TOKEN, Portal, until
+from yardmaster.agent import clock, config, loop
+from yardmaster.agent.held import Held
 from yardmaster.agent.spool import KeptRun, Spool
+from yardmaster.agent.state import Agent
+from yardmaster.client import Client
+from yardmaster.tools import installed_tools
 
 pytestmark = [pytest.mark.once, pytest.mark.faults]
 
@@ -364,6 +369,18 @@ def test_stopped_without_a_portal_it_keeps_its_report_for_the_next_start(
     portal.unfail(result)
     start_agent()
     portal.wait(lambda: run.result)
+    assert run.result["message"] == "The agent was stopped before the run was done."
+
+
+def test_work_that_does_not_listen_is_reported_all_the_same(portal: Portal, home: Path) -> None:
+    run = portal.add("/srv", attempt=1, claim_id="c")
+    run.move("running")
+    client = Client(portal.url, TOKEN)
+    agent = Agent(home, config.read(home), client, installed_tools())
+    # Held, and nobody will ever call its check().
+    agent.hold(Held(portal.shown(run), clock.now()))
+    loop._wind_up(agent, 0)
+    client.close()
     assert run.result["message"] == "The agent was stopped before the run was done."
 
 
