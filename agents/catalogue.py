@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from django.db.models import Q
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
-from django.db.models import Q
 from sites.models import Site
 from sites.problems import Refused
 
@@ -22,9 +24,12 @@ def advertise(agent: Agent, tools: list[dict[str, Any]]) -> None:
     Runs inside the caller's transaction.
     """
     versions: list[FunctionVersion] = []
-    for tool in tools:
-        row, _ = Tool.objects.get_or_create(organization_id=agent.organization_id, name=tool["name"])
-        for function in tool["functions"]:
+    # In one order, so that two agents with the same new tools wait for each other in turn.
+    for tool in sorted(tools, key=lambda tool: (tool["name"], tool["version"])):
+        row, _ = Tool.objects.get_or_create(
+            organization_id=agent.organization_id, name=tool["name"]
+        )
+        for function in sorted(tool["functions"], key=lambda function: function["name"]):
             _check_schema(function["parameters"], f"{tool['name']}.{function['name']}")
             known, _ = Function.objects.get_or_create(
                 tool=row, name=function["name"], organization_id=agent.organization_id
@@ -46,13 +51,52 @@ def advertise(agent: Agent, tools: list[dict[str, Any]]) -> None:
 def _check_schema(schema: Any, name: str) -> None:
     try:
         Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
+        _try_out(schema)
+    except (SchemaError, ValueError) as error:
+        said = (error.message if isinstance(error, SchemaError) else str(error))[:300]
         raise Refused(
             "invalid",
-            f"The parameters of {name} are not a JSON Schema: {error.message[:300]}",
+            f"The parameters of {name} are not a JSON Schema that can be used: {said}",
             status=422,
-            errors={"tools": [f"{name}: {error.message[:300]}"]},
+            errors={"tools": [f"{name}: {said}"]},
         ) from None
+
+
+def _try_out(schema: dict[str, Any]) -> None:
+    """Raise ValueError for a schema that no value can be held against: bad references, mostly."""
+    ahead: list[Any] = [schema]
+    while ahead:
+        part = ahead.pop()
+        if isinstance(part, list):
+            ahead.extend(part)
+        elif isinstance(part, dict):
+            for word in ("$ref", "$dynamicRef"):
+                aim = part.get(word)
+                if isinstance(aim, str):
+                    _follow(schema, aim)
+            ahead.extend(part.values())
+
+
+def _follow(schema: dict[str, Any], aim: str) -> None:
+    # Nothing is ever fetched for a schema, and one that contains itself has no end.
+    match aim.split("/"):
+        case ["#", "$defs", name] if name in (schema.get("$defs") or {}):
+            return
+    raise ValueError(f"{aim[:100]} is not the name of one of its $defs, as #/$defs/name.")
+
+
+def errors_in(version: FunctionVersion, parameters: Any) -> list[tuple[str, str]]:
+    """Hold parameters against a function's schema: (path, what is wrong) of each error."""
+    validator = Draft202012Validator(version.parameters or {}, registry=Registry())
+    try:
+        return [
+            (".".join(str(part) for part in error.absolute_path), error.message[:300])
+            for error in validator.iter_errors(parameters)
+        ]
+    except RecursionError:
+        return [("", "The function's schema contains itself without end.")]
+    except Unresolvable:
+        return [("", "The function's schema refers to something that it does not hold.")]
 
 
 def newest_version(function: Function, version: str = "") -> FunctionVersion | None:
@@ -124,7 +168,6 @@ def queues_of(agent: Agent) -> list[int]:
         for pk, function, version in queues.values_list("pk", "function_id", "version")
         if not version or (function, version) in advertised
     ]
-
 
 
 def takers_of(queues: Iterable[int]) -> dict[int, set[int]]:

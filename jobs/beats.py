@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
+
+from django.db.models import Case, F, Q, When
+from django.db.models.functions import Coalesce, Least, Now
 
 from agents import presence
 from agents.models import Agent
-from django.db import transaction
-from django.db.models import F
-from django.db.models.functions import Coalesce, Least, Now
 
 from .models import JobRun
 from .states import EXECUTING, FINAL
@@ -39,9 +40,9 @@ class Answer:
 def heartbeat(agent: Agent, beats: list[Beat]) -> list[Answer]:
     """Take an agent's signs of life for itself and its runs.
 
-    Leases go to now + 60 s, never past the deadline, and only while they have not ended: a claim
-    whose lease is over belongs to the sweep. All of them change in one statement; progress, where
-    it was sent, in one each.
+    Leases go to now + 60 s, never past the deadline, and only while they have not ended: a run
+    whose lease is over belongs to the sweep, and the answer is `stale_attempt`. All of them change
+    in one statement, progress included; `updated_at` with progress alone.
     """
     presence.seen(agent)
     if not beats:
@@ -50,9 +51,13 @@ def heartbeat(agent: Agent, beats: list[Beat]) -> list[Answer]:
         run.public_id: run
         for run in JobRun.objects.filter(
             public_id__in=[beat.id for beat in beats], organization_id=agent.organization_id
-        ).select_related("claim")
+        )
+        .select_related("claim")
+        .annotate(alive=Q(lease_until__gt=Now()))
     }
-    answers = [Answer(beat.id, beat.attempt, *_judge(agent, beat, runs.get(beat.id))) for beat in beats]
+    answers = [
+        Answer(beat.id, beat.attempt, *_judge(agent, beat, runs.get(beat.id))) for beat in beats
+    ]
     alive = {
         runs[beat.id].pk: beat
         for beat, answer in zip(beats, answers, strict=True)
@@ -60,17 +65,26 @@ def heartbeat(agent: Agent, beats: list[Beat]) -> list[Answer]:
     }
     if not alive:
         return answers
-    with transaction.atomic():
-        held = JobRun.objects.filter(agent=agent, status__in=EXECUTING, lease_until__gt=Now())
-        lease = Least(Now() + LEASE, Coalesce(F("deadline_at"), Now() + LEASE))
-        held.filter(pk__in=[pk for pk, beat in alive.items() if beat.progress is None]).update(
-            lease_until=lease
-        )
+    sent = [
+        When(pk=pk, then=progress_of(beat.progress))
+        for pk, beat in alive.items()
+        if beat.progress is not None
+    ]
+    changes: dict[str, Any] = {
+        "lease_until": Least(Now() + LEASE, Coalesce(F("deadline_at"), Now() + LEASE))
+    }
+    if sent:
+        changes["progress"] = Case(*sent, default=F("progress"))
+        raised = Q()
         for pk, beat in alive.items():
             if beat.progress is not None:
-                held.filter(pk=pk, attempt=beat.attempt).update(
-                    lease_until=lease, progress=progress_of(beat.progress), updated_at=Now()
-                )
+                further = Q(progress=None) | Q(progress__lt=beat.progress)
+                raised |= Q(pk=pk) & further
+        changes["updated_at"] = Case(When(raised, then=Now()), default=F("updated_at"))
+    # Asked again in the update: a sweep or a report may have come in between.
+    JobRun.objects.filter(
+        agent=agent, status__in=EXECUTING, lease_until__gt=Now(), pk__in=alive
+    ).update(**changes)
     return answers
 
 
@@ -87,4 +101,6 @@ def _judge(agent: Agent, beat: Beat, run: JobRun | None) -> tuple[str, str | Non
         return ("stale_attempt" if ever_held(agent, run) else "not_found"), None
     if run.status in FINAL:
         return "already_final", run.status
-    return ("ok", run.status) if run.status in EXECUTING else ("stale_attempt", None)
+    if run.status not in EXECUTING or not getattr(run, "alive", False):
+        return "stale_attempt", None
+    return "ok", run.status

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from agents.models import Agent
 from django.db import IntegrityError, transaction
 from django.db.models import F
+
+from agents.models import Agent
 from sites import files
 from sites.files import Readable
 from sites.problems import Refused
@@ -17,7 +18,7 @@ from sites.problems import Refused
 from . import transitions
 from .masking import masked, secrets_of
 from .models import JobRun, RunFile, RunLog, RunRecord
-from .states import EXECUTING, FINAL
+from .states import BEGUN, EXECUTING, FINAL
 
 CHUNK_LIMIT = 8 * 1024 * 1024
 FILE_LIMIT = 20 * 1024**3
@@ -33,27 +34,44 @@ def executing(agent: Agent, public_id: object, attempt: int) -> JobRun:
     return run
 
 
+def at_work(agent: Agent, public_id: object, attempt: int) -> JobRun:
+    """Fetch a run that this attempt holds and has begun; Refused `not_begun` for one only claimed.
+
+    A claim can still go back to the queue: what it left would pass for the next attempt's work.
+    """
+    run = executing(agent, public_id, attempt)
+    if run.status not in BEGUN:
+        raise Refused(
+            "not_begun",
+            f"Run {run.public_id} is only claimed: report `running` before its work begins.",
+            run_status=run.status,
+        )
+    return run
+
+
 def append_log(agent: Agent, public_id: object, *, attempt: int, offset: int, text: str) -> int:
     """Add a piece of log at its offset, masked; gives the new length in bytes as sent.
 
     The length on the run is moved by one conditional UPDATE, so of five equal requests one writes.
     The same piece again gives the length; another offset is Refused `offset_mismatch` (416).
+    A secret that is cut in two by the end of a piece is masked in the piece that brings its rest.
     """
     raw = text.encode()
     digest = hashlib.sha256(raw).hexdigest()
-    run = executing(agent, public_id, attempt)
+    run = at_work(agent, public_id, attempt)
     if not raw:
         return run.log_length
-    clean = masked(text, secrets_of(run))
+    secrets = secrets_of(run)
     with transaction.atomic():
         if JobRun.objects.filter(
-            pk=run.pk, attempt=attempt, agent=agent, status__in=EXECUTING, log_length=offset
+            pk=run.pk, attempt=attempt, agent=agent, status__in=BEGUN, log_length=offset
         ).update(log_length=F("log_length") + len(raw)):
+            clean = masked(_take_back(run, secrets, text) + text, secrets)
             RunLog.objects.create(
                 run_id=run.pk, offset=offset, size=len(raw), sha256=digest, text=clean
             )
             return offset + len(raw)
-    run = executing(agent, public_id, attempt)
+    run = at_work(agent, public_id, attempt)
     if RunLog.objects.filter(run=run, offset=offset, size=len(raw), sha256=digest).exists():
         return offset + len(raw)
     raise Refused(
@@ -62,6 +80,41 @@ def append_log(agent: Agent, public_id: object, *, attempt: int, offset: int, te
         status=416,
         length=run.log_length,
     )
+
+
+def _take_back(run: JobRun, secrets: list[str], text: str) -> str:
+    """Take the beginning of a secret, whose rest is in `text`, out of the pieces before; give it.
+
+    Runs inside the transaction that has moved the run's log length, so no one else adds a piece.
+    """
+    if not secrets:
+        return ""
+    reach = max(map(len, secrets)) - 1
+    pieces: list[RunLog] = []
+    before = ""
+    for piece in RunLog.objects.filter(run=run).order_by("-offset").iterator(chunk_size=8):
+        if len(before) >= reach:
+            break
+        pieces.append(piece)
+        before = piece.text + before
+    joined = before + text[:reach]
+    cuts = [
+        at
+        for secret in secrets
+        for at in range(max(0, len(before) - len(secret) + 1), len(before))
+        if joined.startswith(secret, at)
+    ]
+    if not cuts:
+        return ""
+    taken = before[min(cuts) :]
+    left = len(taken)
+    for piece in pieces:
+        gone = min(left, len(piece.text))
+        if gone:
+            piece.text = piece.text[: len(piece.text) - gone]
+            piece.save(update_fields=["text"])
+        left -= gone
+    return taken
 
 
 def log_of(run: JobRun, *, offset: int = 0, most: int = 1024 * 1024) -> tuple[str, int]:
@@ -81,7 +134,7 @@ def stage_file(
     agent: Agent, public_id: object, *, attempt: int, file_id: UUID, offset: int, stream: Readable
 ) -> int:
     """Take a chunk of a file; gives how much of it is staged."""
-    run = executing(agent, public_id, attempt)
+    run = at_work(agent, public_id, attempt)
     return files.append(
         _folder(run), file_id, offset, stream, limit=CHUNK_LIMIT, max_size=FILE_LIMIT
     )
@@ -110,7 +163,7 @@ def close_file(
 
     The same id and hash again give the same file; others are Refused `upload_conflict`.
     """
-    run = executing(agent, public_id, attempt)
+    run = at_work(agent, public_id, attempt)
     known = RunFile.objects.filter(run=run, public_id=file_id).first()
     if known is None:
         stored = files.close(
@@ -147,17 +200,21 @@ def add_records(
     agent: Agent, public_id: object, *, attempt: int, records: list[dict[str, Any]]
 ) -> int:
     """Store records in bulk; a sequence number that is there stays as it is. Gives how many are new."""
-    run = executing(agent, public_id, attempt)
+    run = at_work(agent, public_id, attempt)
     secrets = secrets_of(run)
+    numbers = [record["sequence"] for record in records]
+    if not numbers:
+        return 0
+    same = RunRecord.objects.filter(run=run, sequence__range=(min(numbers), max(numbers)))
     with transaction.atomic():
-        before = RunRecord.objects.filter(run=run).count()
+        before = same.count()
         RunRecord.objects.bulk_create(
             (
                 RunRecord(
                     run=run,
                     sequence=record["sequence"],
-                    record_id=record.get("record_id") or "",
-                    name=masked(record.get("name") or "", secrets),
+                    record_id=masked(record.get("record_id") or "", secrets)[:200],
+                    name=masked(record.get("name") or "", secrets)[:300],
                     status=record["status"],
                     result=masked(record.get("result") or "", secrets),
                     error=masked(record.get("error") or "", secrets),
@@ -168,4 +225,4 @@ def add_records(
             ignore_conflicts=True,
             batch_size=1000,
         )
-        return RunRecord.objects.filter(run=run).count() - before
+        return same.count() - before

@@ -7,16 +7,20 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from agents.models import Agent
 from django.db import transaction
 from django.db.models.functions import Now
-from sites.models import Event, Snapshot, Target
+
+from agents.models import Agent
+from sites.models import Snapshot, Target
 from sites.problems import Refused
 
 from . import transitions
 from .masking import masked, secrets_of
 from .models import JobRun, LateReport
-from .states import EXECUTING, FINAL, MOVES, Reason, Result, Status
+from .states import BEGUN, FINAL, MOVES, Reason, Result, Status
+
+# What of a report is free text, in which a secret may stand.
+TEXTS = ("message", "summary", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,9 @@ class Late:
     run: JobRun
 
 
-def finish(agent: Agent, public_id: object, *, attempt: int, report: dict[str, Any]) -> Ended | Late:
+def finish(
+    agent: Agent, public_id: object, *, attempt: int, report: dict[str, Any]
+) -> Ended | Late:
     """End a run as its holder reports (rule 18): status, verdict, accepted snapshot, transition, Event.
 
     The same body again replays; another body is Refused `result_conflict`, a wrong attempt
@@ -61,7 +67,7 @@ def _end(run: JobRun, to: Status, agent: Agent, digest: str, report: dict[str, A
     counts = report.get("counts") or {}
     secrets = secrets_of(run)
     columns: dict[str, Any] = {
-        **{name: masked(report.get(name) or "", secrets) for name in ("message", "summary", "error")},
+        **{name: masked(report.get(name) or "", secrets) for name in TEXTS},
         "report_hash": digest,
         **{f"count_{name}": counts[name] for name in counts if counts[name] is not None},
     }
@@ -111,12 +117,18 @@ def _after_the_end(
             "result_conflict",
             f"Attempt {attempt} of run {run.public_id} has reported another result already.",
         )
+    secrets = secrets_of(run)
+    clean = {
+        name: masked(value or "", secrets) if name in TEXTS else value
+        for name, value in report.items()
+    }
     with transaction.atomic():
-        LateReport.objects.get_or_create(
-            run=run, attempt=attempt, defaults={"agent": agent, "report": report}
+        _, kept = LateReport.objects.get_or_create(
+            run=run, attempt=attempt, defaults={"agent": agent, "report": clean}
         )
-        # Not a status change: pages that show the run fetch it again.
-        Event.objects.bulk_create([transitions.event_of(run, "late_report")])
+        if kept:
+            # Not a status change: pages that show the run fetch it again.
+            transitions.event_of(run, "late_report").save(force_insert=True)
     return Late(run)
 
 
@@ -126,12 +138,10 @@ def judge(
     """Store the portal's verdict on a run whose snapshot was sealed; it accepts nothing.
 
     `snapshot` is None where the tree is the base's own. Runs inside the caller's transaction, and
-    only while this attempt holds the run; Refused `stale_attempt` else.
+    only while this attempt is at work on the run; Refused `stale_attempt` else.
     """
     verdict = Result.UP_TO_DATE if snapshot is None or not snapshot.changes else Result.MODIFIED
-    kept = JobRun.objects.filter(
-        pk=run.pk, agent=agent, attempt=attempt, status__in=EXECUTING
-    ).update(
+    kept = JobRun.objects.filter(pk=run.pk, agent=agent, attempt=attempt, status__in=BEGUN).update(
         verdict=verdict,
         base_snapshot=base,
         snapshot=snapshot if snapshot is not None else base,

@@ -6,15 +6,16 @@ import zoneinfo
 from dataclasses import dataclass
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from agents.models import Agent
 from django.db import IntegrityError, transaction
+
+from agents.models import Agent
 from sites import vault
-from sites.files import Readable
+from sites.files import Readable, TooLarge
 from sites.models import Snapshot, Target
 from sites.problems import Refused
 
 from . import results
-from .evidence import executing
+from .evidence import at_work
 from .models import JobRun
 
 MANIFEST_LIMIT = 256 * 1024 * 1024
@@ -32,8 +33,22 @@ class Verdict:
     base: Snapshot | None
 
 
+class _Limited:
+    """A stream that is refused as soon as it is longer than it may be."""
+
+    def __init__(self, stream: Readable, limit: int) -> None:
+        self.stream, self.limit, self.left = stream, limit, limit
+
+    def read(self, size: int, /) -> bytes:
+        data = self.stream.read(size)
+        self.left -= len(data)
+        if self.left < 0:
+            raise TooLarge(f"One request takes at most {self.limit} bytes here.")
+        return data
+
+
 def _backup(agent: Agent, public_id: object, attempt: int) -> tuple[JobRun, Target]:
-    run = executing(agent, public_id, attempt)
+    run = at_work(agent, public_id, attempt)
     if not run.makes_snapshot or run.target is None:
         raise Refused("no_snapshot", "This run's function produces no snapshot.")
     return run, run.target
@@ -64,13 +79,12 @@ def open_snapshot(agent: Agent, public_id: object, *, attempt: int, tree: str) -
 
 
 def take_manifest(
-    agent: Agent, public_id: object, *, attempt: int, stream: vault.Readable
+    agent: Agent, public_id: object, *, attempt: int, stream: Readable
 ) -> vault.Missing:
     """Take the list of files; gives which objects and large contents the vault lacks."""
     run, target = _backup(agent, public_id, attempt)
-    return vault.take_manifest(
-        target.public_id, _key(run), vault.lines(stream), max_bytes=CONTENT_LIMIT
-    )
+    lines = vault.manifest_lines(_Limited(stream, MANIFEST_LIMIT))
+    return vault.take_manifest(target.public_id, _key(run), lines, max_bytes=CONTENT_LIMIT)
 
 
 def take_objects(agent: Agent, public_id: object, *, attempt: int, stream: Readable) -> int:
@@ -95,9 +109,7 @@ def stage_content(
     )
 
 
-def close_content(
-    agent: Agent, public_id: object, *, attempt: int, sha256: str, size: int
-) -> bool:
+def close_content(agent: Agent, public_id: object, *, attempt: int, sha256: str, size: int) -> bool:
     """Check and keep an uploaded large file; False when it was there already."""
     run, target = _backup(agent, public_id, attempt)
     return vault.close_content(

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from django.db import transaction
+from django.db.models.functions import Now
 
 from agents import catalogue
 from agents.models import Agent, AgentPool, Assignment, Function, FunctionVersion
 from agents.permissions import agent_policy, pool_policy
-from django.db import transaction
-from django.db.models.functions import Now
 from sites.models import Target, User
 from sites.problems import Refused
 
@@ -175,9 +174,8 @@ def retry(run: JobRun, *, by: User) -> JobRun:
 def check_parameters(version: FunctionVersion, parameters: dict[str, Any]) -> None:
     """Refuse parameters that the function's JSON Schema does not take (422, by field)."""
     errors: dict[str, list[str]] = {}
-    for error in Draft202012Validator(version.parameters or {}).iter_errors(parameters):
-        path = ".".join(["parameters", *(str(part) for part in error.absolute_path)])
-        errors.setdefault(path, []).append(error.message[:300])
+    for path, words in catalogue.errors_in(version, parameters):
+        errors.setdefault(f"parameters.{path}".rstrip("."), []).append(words)
     if errors:
         raise Refused(
             "invalid",

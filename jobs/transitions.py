@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from agents.models import Agent
 from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Greatest, Least, Now
+
+from agents.models import Agent
 from sites.models import Event, User
 from sites.problems import Refused
 
+from .masking import masked, secrets_of
 from .models import JobRun, StatusTransition
 from .states import BEGUN, EXECUTING, FINAL, MOVES, Origin, Reason, Status
 
@@ -203,6 +205,7 @@ def report_status(
         else:
             columns["lease_until"] = Least(Now() + LEASE, F("deadline_at"))
         if message:
+            message = masked(message, secrets_of(run))
             columns["message"] = message
         if progress is not None:
             columns["progress"] = progress_of(progress)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from drf_spectacular.utils import extend_schema
-
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import Throttled
+
 from sites.problems import Refused
 
 from .. import enrolment
@@ -29,15 +30,18 @@ class Enroll(AgentDoor):
     """Turn a one-time code into an agent's token."""
 
     @extend_schema(
-        operation_id="agent_enroll", tags=["agent protocol"], auth=[], request=EnrollIn, responses={201: EnrollOut}
+        operation_id="agent_enroll",
+        tags=["agent protocol"],
+        auth=[],
+        request=EnrollIn,
+        responses={201: EnrollOut},
     )
     def post(self, request: HttpRequest) -> HttpResponse:
         address = request.META.get("REMOTE_ADDR") or None
         wrong = f"enrolment:{address}"
-        if cache.get(wrong, 0) >= WRONG_CODES:
-            raise Refused(
-                "too_many_requests", "Too many wrong codes from this address; wait a minute.", status=429
-            )
+        tries = cache.get(wrong, 0)
+        if tries >= WRONG_CODES:
+            raise Throttled(60, "Too many wrong codes from this address; wait a minute.")
         data = body_of(request, EnrollIn)
         try:
             agent, token = enrolment.enroll(
@@ -50,8 +54,7 @@ class Enroll(AgentDoor):
             )
         except Refused as error:
             if error.code == "enrolment_refused":
-                cache.add(wrong, 0, 60)
-                cache.incr(wrong)
+                cache.set(wrong, tries + 1, 60)
             raise
         return respond(
             {
@@ -69,7 +72,10 @@ class Hello(AgentDoor):
     """Say what the agent is and can do; answers its settings."""
 
     @extend_schema(
-        operation_id="agent_hello", tags=["agent protocol"], request=HelloIn, responses={200: SettingsOut}
+        operation_id="agent_hello",
+        tags=["agent protocol"],
+        request=HelloIn,
+        responses={200: SettingsOut},
     )
     def post(self, request: HttpRequest) -> HttpResponse:
         agent = agent_of(request)

@@ -12,12 +12,12 @@ import logging
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
 from rest_framework.exceptions import APIException, AuthenticationFailed, ValidationError
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
 from sites.api.parsing import TooLarge, load
 from sites.api.problems import refuse
 from sites.problems import Refused, problem
@@ -78,7 +78,9 @@ class AgentDoor(APIView):
                 return refuse(error)
             except Exception:
                 log.exception("An agent's request failed.")
-                return respond(problem(500, "error", "The portal failed; it has noted why. Try again."))
+                return respond(
+                    problem(500, "error", "The portal failed; it has noted why. Try again.")
+                )
 
 
 def respond(body: dict[str, Any], status: int | None = None, **headers: str) -> HttpResponse:
