@@ -6,6 +6,15 @@ from sites.models import Organization, Site, User
 from sites.permissions import organization_policy, site_policy
 
 
+def may_add_agents(user: User, organization: Organization) -> bool:
+    """Say whether the person may add an agent anywhere in the organization."""
+    sites = organization.sites.filter(archived_at__isnull=True)
+    return (
+        organization_policy.allows(user, "manage", organization)
+        or site_policy.rows(user, "manage", sites).exists()
+    )
+
+
 class AgentForm(forms.Form):
     """Where an agent works and under which name; only places where the person may add one."""
 
@@ -44,11 +53,6 @@ class AgentForm(forms.Form):
             field.help_text = "An agent of one site never runs another site's jobs."
         else:
             field.required, field.empty_label = True, None
-        if not self.is_bound and field.queryset.count() == 1:
-            self.initial.setdefault("site", field.queryset.get().public_id)
-
-    def may_add(self) -> bool:
-        """Say whether the person may add an agent anywhere."""
-        field = self.fields["site"]
-        assert isinstance(field, forms.ModelChoiceField)
-        return self.everywhere or field.queryset.exists()
+        some = [] if self.is_bound else list(field.queryset[:2])
+        if len(some) == 1:
+            self.initial.setdefault("site", some[0].public_id)

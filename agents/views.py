@@ -1,10 +1,8 @@
 """The portal's pages about agents: the list, adding one, and what became of it."""
 
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -19,12 +17,11 @@ from sites.problems import Refused
 from sites.views import back
 
 from . import enrolment
-from .forms import AgentForm
+from .forms import AgentForm, may_add_agents
+from .line import line_to_paste
 from .models import Agent, AgentPool, EnrolmentCode, FunctionVersion
 from .permissions import agent_policy, pool_policy
 from .querysets import AgentQuerySet
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def _agents(request: HttpRequest) -> AgentQuerySet:
@@ -49,9 +46,6 @@ def _page(request: HttpRequest, context: dict[str, Any], status: int = 200) -> H
     )
     for agent in agents:
         agent.tools = tools_of(agent)  # type: ignore[attr-defined]
-    form = context.pop("form", None) or AgentForm(
-        user=request.user, organization=request.organization
-    )
     return render(
         request,
         "agents/agent_list.html",
@@ -59,8 +53,7 @@ def _page(request: HttpRequest, context: dict[str, Any], status: int = 200) -> H
             "nav": "agents",
             "agents": agents,
             "active": sum(agent.state == "active" for agent in agents),
-            "form": form,
-            "may_add": form.may_add(),
+            "may_add": may_add_agents(request.user, request.organization),
             "permitted": agent_policy.permitted(
                 request.user, ["manage"], [agent.pk for agent in agents]
             ),
@@ -86,15 +79,15 @@ def agent_list(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def agent_add(request: HttpRequest) -> HttpResponse:
     """Name a new agent; the line to paste is on the page that follows, and only there."""
+    if not may_add_agents(request.user, request.organization):
+        raise PermissionDenied(
+            "Adding an agent needs the Maintainer role at its site, or an administrator."
+        )
     form = AgentForm(
         request.POST if request.method == "POST" else None,
         user=request.user,
         organization=request.organization,
     )
-    if not form.may_add():
-        raise PermissionDenied(
-            "Adding an agent needs the Maintainer role at its site, or an administrator."
-        )
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
         try:
@@ -152,17 +145,6 @@ def agent_detail(request: HttpRequest, public_id: UUID) -> HttpResponse:
             "code_open": code is not None and code.used_at is None and code.expires_at > now,
             "code_expired": code is not None and code.used_at is None and code.expires_at <= now,
         },
-    )
-
-
-def line_to_paste(code: str) -> str:
-    """Write the one line that turns a machine into this agent."""
-    at = urlsplit(settings.PUBLIC_URL)
-    plain = at.scheme == "http" and at.hostname not in LOOPBACK
-    flag = " --insecure-http" if plain else ""
-    return (
-        f"yardmaster agent enroll{flag} {settings.PUBLIC_URL}/a/{code}"
-        f" && yardmaster agent run{flag}"
     )
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import Exists, OuterRef, Q, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -14,7 +14,7 @@ from agents.permissions import agent_policy
 from jobs.models import Job, JobRun
 from jobs.permissions import job_policy, run_policy
 from jobs.states import Result, Status
-from sites.models import Target
+from sites.models import Organization, Target
 from sites.permissions import target_policy
 
 SHOWN = 20
@@ -84,20 +84,21 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def _setup(request: HttpRequest, agents: Any, jobs: Any) -> list[dict[str, Any]]:
     """List what is left to set up; empty once all is done, or nothing the viewer may do."""
-    seen = agents.filter(enrolled_at__isnull=False).exists()
-    saved = jobs.exists()
-    if (
-        seen
-        and saved
-        and JobRun.objects.filter(organization=request.organization, status=Status.COMPLETED)[
-            :1
-        ].exists()
-    ):
-        return []
-    may_add = target_policy.rows(
-        request.user, "create_job", Target.objects.filter(organization=request.organization)
-    ).exists()
-    if not may_add and not agent_policy.rows(request.user, "manage", agents).exists():
+    targets = Target.objects.filter(organization=request.organization)
+    runs = JobRun.objects.filter(organization=request.organization, status=Status.COMPLETED)
+    done = (
+        Organization.objects.filter(pk=request.organization.pk)
+        .values_list(
+            Exists(agents.filter(enrolled_at__isnull=False)),
+            Exists(jobs),
+            Exists(runs),
+            Exists(target_policy.rows(request.user, "create_job", targets)),
+            Exists(agent_policy.rows(request.user, "manage", agents)),
+        )
+        .get()
+    )
+    seen, saved, ran, may_add, may_manage = done
+    if (seen and saved and ran) or not (may_add or may_manage):
         return []
     return [
         {"words": "An agent is connected", "done": seen, "url": "agent-add", "do": "Add an agent"},

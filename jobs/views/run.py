@@ -6,13 +6,15 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.core.files.storage import default_storage
+from django.db.models import Count, Exists, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from agents.catalogue import newest_version, secret_names
 from jobs.diagnosis import likely_causes
-from jobs.models import JobRun, RunLog
+from jobs.models import JobRun, LateReport, RunFile, RunInput, RunLog, RunRecord
 from jobs.permissions import job_policy, run_policy
 from jobs.states import FINAL, Origin, Reason, Result, Status
 from jobs.views.changes import changes_of
@@ -20,15 +22,29 @@ from jobs.views.changes import changes_of
 # What the log tab shows: the end of the log; the rest is for the download.
 LOG_SHOWN = 200_000
 RECORDS_SHOWN = 1_000
+FILES_SHOWN = 500
 # What a terminal would do with the text (colours, moving the cursor) is taken out.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
-def _run(request: HttpRequest, public_id: UUID) -> JobRun:
-    runs = JobRun.objects.for_rows().select_related("retry_of", "target__accepted_snapshot")
-    run: JobRun = run_policy.get(request.user, "view", runs, public_id=public_id)
-    return run
+def _run(request: HttpRequest, public_id: UUID) -> Any:
+    runs = (
+        JobRun.objects.for_rows()
+        .select_related("retry_of")
+        .annotate(
+            records_number=_number_of(RunRecord),
+            files_number=_number_of(RunFile),
+            has_inputs=Exists(RunInput.objects.filter(run=OuterRef("pk"))),
+            has_late_reports=Exists(LateReport.objects.filter(run=OuterRef("pk"))),
+        )
+    )
+    return run_policy.get(request.user, "view", runs, public_id=public_id)
+
+
+def _number_of(model: Any) -> Coalesce:
+    rows = model.objects.filter(run=OuterRef("pk")).order_by().values("run")
+    return Coalesce(Subquery(rows.annotate(number=Count("pk")).values("number")), 0)
 
 
 @login_required
@@ -36,10 +52,8 @@ def _run(request: HttpRequest, public_id: UUID) -> JobRun:
 def run_detail(request: HttpRequest, public_id: UUID) -> HttpResponse:
     """Show one run; only the tab that is open is read."""
     run = _run(request, public_id)
-    transitions = list(run.transitions.select_related("user", "agent"))  # type: ignore[attr-defined]
-    records = run.records.count() if run.status in FINAL or run.count_total else 0  # type: ignore[attr-defined]
-    files = list(run.files.all()[:200])  # type: ignore[attr-defined]
-    tabs = _tabs(run, len(transitions), records, len(files))
+    transitions = list(run.transitions.select_related("user", "agent"))
+    tabs = _tabs(run, len(transitions))
     tab = request.GET.get("tab", "summary")
     if tab not in tabs:
         tab = "summary"
@@ -65,16 +79,16 @@ def run_detail(request: HttpRequest, public_id: UUID) -> HttpResponse:
     elif tab == "changes":
         context |= changes_of(run, request.GET)
     elif tab == "details":
-        context["records"] = list(run.records.all()[:RECORDS_SHOWN])  # type: ignore[attr-defined]
-        context["records_total"] = records
+        context["records"] = list(run.records.all()[:RECORDS_SHOWN])
+        context["records_total"] = run.records_number
     elif tab == "files":
-        context["files"] = files
+        context["files"] = list(run.files.all()[:FILES_SHOWN])
     elif tab == "log":
         context |= _log(run, LOG_SHOWN)
     return render(request, "jobs/run_detail.html", context)
 
 
-def _tabs(run: JobRun, transitions: int, records: int, files: int) -> dict[str, tuple[str, Any]]:
+def _tabs(run: Any, transitions: int) -> dict[str, tuple[str, Any]]:
     """Name the tabs for which there is something, with their counts."""
     tabs: dict[str, tuple[str, Any]] = {"summary": ("Summary", None)}
     if run.snapshot is not None:
@@ -82,10 +96,10 @@ def _tabs(run: JobRun, transitions: int, records: int, files: int) -> dict[str, 
             "Changes",
             run.snapshot.changes if run.result != Result.UP_TO_DATE else 0,
         )
-    if records:
-        tabs["details"] = ("Details", records)
-    if files:
-        tabs["files"] = ("Files", files)
+    if run.records_number:
+        tabs["details"] = ("Details", run.records_number)
+    if run.files_number:
+        tabs["files"] = ("Files", run.files_number)
     if run.log_length:
         tabs["log"] = ("Log", None)
     tabs["history"] = ("Status history", transitions)
@@ -143,20 +157,20 @@ def _timed_out(run: JobRun) -> str:
     return f"Stopped after its limit of {limit}."
 
 
-def _summary(run: JobRun, *, inputs: bool) -> dict[str, Any]:
+def _summary(run: Any, *, inputs: bool) -> dict[str, Any]:
     secret: frozenset[str] = frozenset()
     if run.function and run.parameters:
         version = newest_version(run.function, run.version)
         # A version that is not known any more could have marked any of them.
         secret = secret_names(version.parameters) if version else frozenset(run.parameters)
     return {
-        "inputs": list(run.inputs.all()) if inputs else None,  # type: ignore[attr-defined]
+        "inputs": list(run.inputs.all()) if inputs and run.has_inputs else None,
         "parameters": [
             (name, "••••" if name in secret else value)
             for name, value in sorted(run.parameters.items())
         ],
-        "late_reports": list(run.late_reports.select_related("agent"))  # type: ignore[attr-defined]
-        if run.status in FINAL
+        "late_reports": list(run.late_reports.select_related("agent"))
+        if run.has_late_reports
         else [],
         "causes": likely_causes(run) if run.status == Status.TIMED_OUT else [],
         **(_log(run, 2_000) if run.log_length else {}),
@@ -204,7 +218,7 @@ def run_log(request: HttpRequest, public_id: UUID) -> StreamingHttpResponse:
 def run_file(request: HttpRequest, public_id: UUID, file_id: UUID) -> FileResponse:
     """Send a file of the run, always as a download: what an agent made is never shown as a page."""
     run = _run(request, public_id)
-    file = run.files.filter(public_id=file_id).first()  # type: ignore[attr-defined]
+    file = run.files.filter(public_id=file_id).first()
     if file is None:
         raise Http404("There is no such file.")
     answer = FileResponse(

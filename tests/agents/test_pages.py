@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-
-from agents.models import Agent
 from django.conf import settings
 from django.test import Client
+
+from agents.models import Agent
 from sites.models import Site, User
 from tests.factories import FOLDER, Enrolled
 
@@ -30,9 +30,12 @@ def test_adding_an_agent_shows_one_line_once_that_enrols_it(alice: User, hall: S
     assert answer.headers["Location"] == f"/agents/{agent.public_id}?setup=1"
     page = client.get(answer.headers["Location"]).content.decode()
     code = re.search(r"yardmaster agent enroll \S+/a/([0-9A-Z-]+)", page)
-    assert code and "Waiting for the first contact" in page and "Setting Up" in page
+    assert code
+    assert "Waiting for the first contact" in page
+    assert "Setting Up" in page
     again = client.get(answer.headers["Location"]).content.decode()
-    assert code[1] not in again and "The line was shown once" in again
+    assert code[1] not in again
+    assert "The line was shown once" in again
 
     enrolled = Client().post(
         "/api/v1/agent/enroll",
@@ -41,7 +44,8 @@ def test_adding_an_agent_shows_one_line_once_that_enrols_it(alice: User, hall: S
     )
     assert enrolled.status_code == 201
     after = client.get(answer.headers["Location"]).content.decode()
-    assert "hall-02 is active." in after and "1 tool: folder" in after
+    assert "hall-02 is active." in after
+    assert "1 tool: folder" in after
     assert enrolled.json()["token"] not in after
 
 
@@ -55,7 +59,8 @@ def test_a_live_refetch_does_not_use_the_line_up(alice: User, hall: Site) -> Non
 
 def test_an_agent_of_the_same_name_is_refused_at_the_field(alice: User, agent: Enrolled) -> None:
     answer = as_(alice).post("/agents/add", {"name": agent.agent.name, "slots": "2"})
-    assert answer.status_code == 422 and Agent.objects.count() == 1
+    assert answer.status_code == 422
+    assert Agent.objects.count() == 1
     assert "exists already" in answer.content.decode()
 
 
@@ -65,7 +70,8 @@ def test_who_may_not_manage_agents_gets_no_button_and_no_page(
     path = f"/agents/{agent.agent.public_id}"
     for user in (vera, edda, manuel):
         page = as_(user).get("/agents").content.decode()
-        assert agent.agent.name in page and "Add an agent" not in page
+        assert agent.agent.name in page
+        assert "Add an agent" not in page
         assert as_(user).get("/agents/add").status_code == 403
         assert as_(user).get(path).status_code == 200
         for act in ("code", "drain"):

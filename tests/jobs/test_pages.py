@@ -6,9 +6,9 @@ import re
 import uuid
 
 import pytest
-
 from django.conf import settings
 from django.test import Client
+
 from jobs.models import Job, JobRun
 from sites.models import Organization, Site, Target, User
 from tests import factories
@@ -17,6 +17,10 @@ from tests.factories import Enrolled
 pytestmark = pytest.mark.django_db
 
 LISTS = ("/", "/jobs", "/jobs?tab=all", "/jobs/history", "/jobs/manage", "/sites", "/agents")
+
+
+# What differs between two answers to the same person: tokens, the address, the time.
+_CHANGING = re.compile(r'csrfmiddlewaretoken" value="[^"]*"|/jobs/[0-9a-f-]{36}|content="20[^"]*"')
 
 
 def as_(user: User) -> Client:
@@ -51,7 +55,7 @@ def test_a_run_that_one_may_not_see_is_answered_as_one_that_is_not_there(
         hidden = as_(user).get(f"/jobs/{run.public_id}")
         missing = as_(user).get(f"/jobs/{uuid.uuid4()}")
         assert hidden.status_code == missing.status_code == 404
-        bare = [re.sub(r'csrfmiddlewaretoken" value="[^"]*"|/jobs/[0-9a-f-]{36}|content="20[^"]*"', "", a.content.decode()) for a in (hidden, missing)]
+        bare = [_CHANGING.sub("", answer.content.decode()) for answer in (hidden, missing)]
         assert bare[0] == bare[1]
         assert run.name not in html(user, "/jobs/history")
 
@@ -69,7 +73,8 @@ def test_all_jobs_is_a_tab_of_administrators_alone(job: Job, edda: User, alice: 
 def test_backup_now_starts_a_run_and_comes_back_to_the_list(job: Job, edda: User) -> None:
     """S0-02: one button in each row runs the job on demand."""
     page = html(edda, "/jobs/manage")
-    assert f'action="/jobs/manage/{job.public_id}/run"' in page and "Backup Now" in page
+    assert f'action="/jobs/manage/{job.public_id}/run"' in page
+    assert "Backup Now" in page
     answer = as_(edda).post(
         f"/jobs/manage/{job.public_id}/run", {"next": "/jobs/manage?search=press"}
     )
@@ -87,7 +92,9 @@ def test_backup_now_never_leads_to_another_host(job: Job, edda: User) -> None:
 
 def test_a_viewer_sees_the_job_and_no_button_to_run_it(job: Job, vera: User, mia: User) -> None:
     page = html(vera, "/jobs/manage")
-    assert job.name in page and "Backup Now" not in page and "Edit job" not in page
+    assert job.name in page
+    assert "Backup Now" not in page
+    assert "Edit job" not in page
     assert as_(vera).post(f"/jobs/manage/{job.public_id}/run").status_code == 403
     assert as_(mia).post(f"/jobs/manage/{job.public_id}/run").status_code == 404
     assert not JobRun.objects.exists()
@@ -99,7 +106,8 @@ def test_cancel_is_offered_to_the_starter_while_pending(
     """S3-08, S3-33 to S3-35, S2-15: no override for administrators, nothing once it is claimed."""
     run = factories.run(job, by=edda)
     path = f"/jobs/{run.public_id}/cancel"
-    assert path in html(edda, "/jobs") and path not in html(alice, "/jobs?tab=all")
+    assert path in html(edda, "/jobs")
+    assert path not in html(alice, "/jobs?tab=all")
     assert as_(alice).post(path).status_code == 403
     agent.api.claim()
     assert path not in html(edda, "/jobs")
@@ -125,7 +133,8 @@ def test_a_failed_run_shows_its_error_and_view_details(
     agent.api.move(held, "running")
     agent.api.finish(held, "failed", message="Refused.", error="The device <b>refused</b> it.")
     page = html(edda, "/jobs/history")
-    assert "View Details of" in page and "The device &lt;b&gt;refused&lt;/b&gt; it." in page
+    assert "View Details of" in page
+    assert "The device &lt;b&gt;refused&lt;/b&gt; it." in page
     detail = html(edda, f"/jobs/{run.public_id}")
     assert "The accepted backup is untouched." in detail
     assert "Retry" in detail
@@ -146,16 +155,14 @@ def test_retry_is_a_new_run_of_who_presses(
     assert answer.headers["Location"] == f"/jobs/{again.public_id}"
 
 
-def test_the_status_history_shows_every_transition(
-    job: Job, agent: Enrolled, edda: User
-) -> None:
+def test_the_status_history_shows_every_transition(job: Job, agent: Enrolled, edda: User) -> None:
     """S3-32: a collapsible table of all transitions with their times."""
     run = factories.run(job, by=edda)
     held = agent.api.claim()[0]
     agent.api.move(held, "running")
     agent.api.move(held, "validating")
     page = html(edda, f"/jobs/{run.public_id}?tab=history")
-    table = page[page.index("<details class=\"y-card y-fold\"") :]
+    table = page[page.index('<details class="y-card y-fold"') :]
     assert [word for word in ("Pending", "Claimed", "Running", "Validating") if word in table] == [
         "Pending",
         "Claimed",
@@ -180,7 +187,8 @@ def test_secret_parameters_are_shown_to_nobody(
         f"/jobs/manage/{saved.public_id}/edit",
     ):
         page = html(edda, path)
-        assert "hunter2" not in page and "*.tmp" in page, path
+        assert "hunter2" not in page, path
+        assert "*.tmp" in page, path
 
 
 def test_the_log_tab_shows_text_and_never_markup(job: Job, agent: Enrolled, edda: User) -> None:
@@ -190,7 +198,8 @@ def test_the_log_tab_shows_text_and_never_markup(job: Job, agent: Enrolled, edda
     text = "\x1b[31mred\x1b[0m <script>alert(1)</script>\n"
     agent.api.post(agent.api.of(held, "log"), {"offset": 0, "text": text})
     page = html(edda, f"/jobs/{run.public_id}?tab=log")
-    assert "red &lt;script&gt;alert(1)&lt;/script&gt;" in page and "\x1b" not in page
+    assert "red &lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "\x1b" not in page
 
 
 def test_history_is_narrowed_by_outcome_and_searched_by_name_and_id(
@@ -241,7 +250,8 @@ def test_pages_lead_older_and_newer_without_losing_a_run(
         older = re.search(r'href="(\?[^"]*cursor=[^"]*)">Older', page)
         path = f"/jobs/history{older[1].replace('&amp;', '&')}" if older else ""
         newer = re.search(r'href="(\?[^"]*cursor=[^"]*)"><svg[^>]*><use[^>]*/></svg>Newer', page)
-    assert seen == list(reversed(made)) and [len(page) for page in pages] == [25, 25, 7]
+    assert seen == list(reversed(made))
+    assert [len(page) for page in pages] == [25, 25, 7]
     assert newer
     back = client.get(f"/jobs/history{newer[1].replace('&amp;', '&')}").content.decode()
     assert re.findall(r'<tbody id="run-([0-9a-f-]{36})"', back) == pages[1]
@@ -254,7 +264,8 @@ def test_a_live_page_gets_the_rows_it_asks_for_without_the_frame(
     run = factories.run(job, by=edda)
     path = f"/jobs/history?outcome=failed&rows={run.public_id}"
     answer = as_(edda).get(path, headers={"HX-Request": "true"}).content.decode()
-    assert f'id="run-{run.public_id}"' in answer and "y-side" not in answer
+    assert f'id="run-{run.public_id}"' in answer
+    assert "y-side" not in answer
     fresh = f"/jobs/history?outcome=failed&fresh={run.public_id}"
     assert f'id="run-{run.public_id}"' not in html(edda, fresh)
     assert f'id="run-{run.public_id}"' in html(edda, f"/jobs/history?fresh={run.public_id}")
@@ -323,7 +334,8 @@ def test_a_job_that_is_refused_says_why_at_the_field(
         form,
     )
     page = answer.content.decode()
-    assert answer.status_code == 422 and not Job.objects.exists()
+    assert answer.status_code == 422
+    assert not Job.objects.exists()
     assert page.count("This field is required.") == 2  # in the note on top and at the field
     assert "Crane" not in page
 
@@ -331,7 +343,8 @@ def test_a_job_that_is_refused_says_why_at_the_field(
 def test_archiving_waits_for_active_runs(job: Job, edda: User) -> None:
     factories.run(job, by=edda)
     answer = as_(edda).post(f"/jobs/manage/{job.public_id}/archive", {"name": job.name})
-    assert answer.status_code == 409 and "has an active run" in answer.content.decode()
+    assert answer.status_code == 409
+    assert "has an active run" in answer.content.decode()
     job.refresh_from_db()
     assert job.archived_at is None
 
@@ -344,7 +357,8 @@ def test_names_of_people_and_things_are_never_markup(
     run = factories.run(job, by=edda)
     for path in ("/", "/jobs", "/jobs/history", "/jobs/manage", f"/jobs/{run.public_id}", "/sites"):
         page = html(edda, path)
-        assert "<script>x" not in page and "<img src=x" not in page, path
+        assert "<script>x" not in page, path
+        assert "<img src=x" not in page, path
 
 
 def test_times_are_the_sites_with_the_zone_named(
@@ -394,5 +408,5 @@ def test_a_run_page_takes_at_most_twelve_queries(
     agent.api.finish(held, "failed", message="No.")
     client = as_(edda)
     for tab in ("summary", "log", "history"):
-        with django_assert_max_num_queries(14):  # type: ignore[operator]
+        with django_assert_max_num_queries(12):  # type: ignore[operator]
             assert client.get(f"/jobs/{run.public_id}?tab={tab}").status_code == 200
