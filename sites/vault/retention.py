@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sites.durable import fsync_folder
 from sites.vault import packs
-from sites.vault.store import REFS, commit_of, locked, open_repository, repository_lock
+from sites.vault.store import REFS, commit_of, delete_ref, locked, open_repository, repository_lock
 
 
 def refs(path: Path) -> dict[UUID, str]:
@@ -31,11 +31,10 @@ def delete_snapshots(path: Path, snapshot_ids: Collection[UUID]) -> int:
     if not path.is_dir():
         return 0
     with locked(repository_lock(path)):
-        repository = open_repository(path)
         known = refs(path)
         going = [snapshot_id for snapshot_id in snapshot_ids if snapshot_id in known]
         for snapshot_id in going:
-            repository.references.delete(f"{REFS}{snapshot_id}")
+            delete_ref(path, snapshot_id)
         fsync_folder(path / REFS)
         packs.repack(path)
     return len(going)

@@ -21,6 +21,7 @@ from sites.vault.store import (
     open_repository,
     repository_lock,
     tree_of,
+    write_ref,
 )
 
 AUTHOR = b"Yardmaster <vault@yardmaster.invalid>"
@@ -77,10 +78,7 @@ def seal(
                 except pygit2.GitError:
                     quarantine.require_complete(quarantine.drop_broken(parts, both, new))
                     raise
-                # The repository's settings force the ref and its folder to disk.
-                open_repository(repository_path).references.create(
-                    f"{REFS}{snapshot_id}", commit_id
-                )
+                write_ref(repository_path, snapshot_id, commit_id)
                 files, size = listed.totals()
                 done = Sealed(str(commit_id), tree_id, files, size)
     quarantine.drop(parts)

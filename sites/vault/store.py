@@ -23,7 +23,7 @@ from uuid import UUID
 import pygit2
 from pygit2.enums import ConfigLevel, ObjectType, RepositoryOpenFlag
 
-from sites.durable import fsync_file, fsync_folder, make_folder
+from sites.durable import fsync_file, fsync_folder, make_folder, move_in
 from sites.vault.errors import NotInVault
 
 REFS = "refs/snapshots/"
@@ -41,7 +41,6 @@ _CONFIG = """\
 	bare = true
 	repositoryformatversion = 0
 	filemode = true
-	fsyncObjectFiles = true
 [pack]
 	windowMemory = 64m
 [gc]
@@ -134,6 +133,26 @@ def tree_of(repository: pygit2.Repository, tree_id: pygit2.Oid) -> pygit2.Tree:
 def read_blob(repository: pygit2.Repository, blob_id: pygit2.Oid) -> bytes:
     """Read a blob's bytes; at most 8 MiB, as nothing larger enters git."""
     return repository[blob_id].read_raw()
+
+
+def write_ref(path: Path, snapshot_id: UUID, commit_id: pygit2.Oid) -> None:
+    """Name a commit as a snapshot's, durably; the caller holds the repository's lock.
+
+    git's own way leaves a lock file when it is killed half-way, which then blocks the ref for
+    ever. A file that is renamed in has no such moment.
+    """
+    draft = path / f"ref-{snapshot_id}"
+    draft.write_text(f"{commit_id}\n")
+    move_in(draft, path / REFS / str(snapshot_id))
+
+
+def delete_ref(path: Path, snapshot_id: UUID) -> None:
+    """Forget a snapshot's name; the caller holds the repository's lock."""
+    (path / REFS / str(snapshot_id)).unlink(missing_ok=True)
+    repository = open_repository(path)
+    if f"{REFS}{snapshot_id}" in repository.references:
+        # Someone ran git pack-refs here: then it stands in a file with others.
+        repository.references.delete(f"{REFS}{snapshot_id}")
 
 
 def blob_size(objects: pygit2.Odb, object_id: pygit2.Oid) -> int | None:

@@ -277,4 +277,5 @@ def test_a_file_of_two_snapshots_is_compared_or_the_reason_is_given(device):
     assert encoded.text.hunks == []
     assert (encoded.old_encoding, encoded.new_encoding) == ("latin-1", "utf-8")
     added = vault.file_diff_between(device.target, None, (new, "t"))
+    assert added.text is not None
     assert (added.old, added.text.added, added.text.removed) == (None, 2, 0)

@@ -102,7 +102,7 @@ def test_an_upload_killed_while_it_is_closed_can_be_closed_again(storage_folders
 def in_threads(*works):
     """Start everything at one moment; give results and exceptions in order."""
     start = threading.Barrier(len(works))
-    results = [None] * len(works)
+    results: list[object] = [None] * len(works)
 
     def run(number, work):
         start.wait()
@@ -127,7 +127,7 @@ def test_every_request_of_a_snapshot_sent_five_times_at_once_has_one_effect(devi
     tree = device.tree()
     in_threads(*[lambda: vault.begin(device.target, KEY)] * 5)
     missing = in_threads(*[lambda: vault.take_manifest(device.target, KEY, manifest)] * 5)
-    assert [len(one.objects) for one in missing] == [30] * 5
+    assert [len(getattr(one, "objects", ())) for one in missing] == [30] * 5
     assert (
         in_threads(
             *[lambda: vault.take_objects(device.target, KEY, io.BytesIO(body), limit=10_000)] * 5
