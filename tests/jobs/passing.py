@@ -1,0 +1,33 @@
+"""How time passes in tests of runs: the database's own times are moved into the past."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models.functions import Now
+from jobs.models import JobRun
+
+
+def lease_over(run: dict[str, Any] | JobRun, *, seconds: float = 11) -> None:
+    """Let a run's lease have ended some seconds ago; the sweep waits for more than ten."""
+    _past(run, "lease_until", seconds)
+
+
+def deadline_over(run: dict[str, Any] | JobRun) -> None:
+    """Let a run's time limit be over, its lease as well: no lease reaches past it."""
+    _past(run, "deadline_at", 1)
+    _past(run, "lease_until", 1)
+
+
+def queue_limit_over(run: JobRun) -> None:
+    """Let a run have waited for longer than it may."""
+    _past(run, "queue_until", 1)
+
+
+def _past(run: dict[str, Any] | JobRun, column: str, seconds: float) -> None:
+    public_id = run.public_id if isinstance(run, JobRun) else run["id"]
+    changed = JobRun.objects.filter(public_id=public_id).update(
+        **{column: Now() - timedelta(seconds=seconds)}
+    )
+    assert changed == 1
