@@ -1,10 +1,21 @@
 """What the tests use: the real settings in a folder that is thrown away."""
 
+import atexit
 import os
+import shutil
 import tempfile
 
+
+def remove(folder: str, maker: int) -> None:
+    """Remove the run's folder at the end of the process that made it, not of a fork of that."""
+    if os.getpid() == maker:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 # Each xdist worker and each child process that a test starts shares the folder of its run.
-os.environ.setdefault("YARDMASTER_DATA", tempfile.mkdtemp(prefix="yardmaster-test-"))
+if "YARDMASTER_DATA" not in os.environ:
+    os.environ["YARDMASTER_DATA"] = tempfile.mkdtemp(prefix="yardmaster-test-")
+    atexit.register(remove, os.environ["YARDMASTER_DATA"], os.getpid())
 
 from .base import *  # noqa: E402, F403
 

@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
-from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from config.supervisor import child_command
@@ -50,8 +49,6 @@ def run_both(arguments: list[str]) -> int:
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="yardmaster-test-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        if settings.DATA_DIR.name.startswith("yardmaster-test-"):  # made by the test settings
-            stack.callback(shutil.rmtree, settings.DATA_DIR, ignore_errors=True)
         for number, (title, mark) in enumerate(RUNS.items()):
             print(f"\n{title}\n", flush=True)
             environment = {
