@@ -2,21 +2,21 @@
 
 from typing import Any
 
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.decorators import action, display
-from unfold.enums import ActionVariant
-
-from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+
 from sites.access.admin import Among, ScopedAdmin, ScopedForm, ScopedInline
 from sites.access.granting import GrantingAdmin
 
-from . import enrolment, presence
+from . import enrolment
+from .line import line_to_paste
 from .models import (
     Agent,
     AgentPool,
@@ -91,7 +91,7 @@ class AgentAdmin(ScopedAdmin):
 
     @display(
         description="State",
-        label={label: color for label, color in STATES.values()},
+        label=dict(STATES.values()),
     )
     def shown_state(self, agent: Any) -> str:
         return STATES[agent.state][0] if hasattr(agent, "state") else "–"
@@ -102,8 +102,7 @@ class AgentAdmin(ScopedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
         if change:
-            super().save_model(request, obj, form, change)
-            presence.announce("agent.changed", obj)
+            enrolment.change(obj, **self.changes(obj, form))
             return
         agent, code = enrolment.add_agent(
             obj.organization,
@@ -127,7 +126,7 @@ class AgentAdmin(ScopedAdmin):
             "opts": self.opts,
             "original": agent,
             "title": f"Set up {agent}",
-            "line": f"yardmaster agent enroll {settings.PUBLIC_URL} {code}",
+            "line": line_to_paste(code),
             "back": reverse("admin:agents_agent_change", args=[agent.pk]),
         }
         return TemplateResponse(request, "admin/enrolment.html", context)
@@ -149,7 +148,9 @@ class AgentAdmin(ScopedAdmin):
                 "A program that is enrolled as this agent goes on until the new code is used."
             ),
             do=lambda agent: self.show_line(
-                request, agent, enrolment.new_code(agent, by=request.user)  # type: ignore[arg-type]
+                request,
+                agent,
+                enrolment.new_code(agent, by=request.user),  # type: ignore[arg-type]
             ),
         )
 
@@ -289,4 +290,12 @@ class QueueAdmin(ScopedAdmin):
     list_display = ("__str__", "site", "function", "version", "assignment", "agent", "pool")
     list_select_related = ("site", "function__tool", "agent", "pool")
     list_filter = (("site", Among),)
-    readonly_fields = fields = ("organization", "site", "function", "version", "assignment", "agent", "pool")
+    readonly_fields = fields = (
+        "organization",
+        "site",
+        "function",
+        "version",
+        "assignment",
+        "agent",
+        "pool",
+    )

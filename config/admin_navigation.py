@@ -57,7 +57,9 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             {
                 "title": str(model._meta.verbose_name_plural).capitalize(),
                 "icon": icon,
-                "link": reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"),
+                "link": reverse(
+                    f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
+                ),
             }
             for model, icon in ((apps.get_model(label), icon) for label, icon in models.items())
             if admin.site.get_model_admin(model).has_view_permission(request)

@@ -19,4 +19,4 @@ class PortalAdminConfig(admin.AdminConfig):
 
     default = False  # `config` alone means the app above
 
-    default_site = "sites.access.admin.PortalAdminSite"
+    default_site = "sites.access.admin_site.PortalAdminSite"

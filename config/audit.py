@@ -1,10 +1,9 @@
-"""Which models' changes are recorded, and which of their fields never are: secrets and signs of life.
+"""Which models' changes are recorded, without their secrets and signs of life.
 
 Runs, Events and presence are not here: they are records themselves, and change too often.
 """
 
 from auditlog.registry import auditlog
-
 from django.apps import apps
 
 # Model → the fields that are left out. A test walks all fields for what looks like a secret.

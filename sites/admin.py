@@ -3,21 +3,20 @@
 from typing import Any
 
 from auditlog import get_logentry_model
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
-from unfold.decorators import action, display
-from unfold.enums import ActionVariant
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
-from unfold.widgets import UnfoldAdminTextareaWidget
-
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.models import Group
 from django.db import models
-from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponseBase
+from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminTextareaWidget
 
+from . import access_tokens
 from .access import Policy, grants_of, superuser
 from .access.admin import Among, ScopedAdmin, ScopedForm, ScopedInline
 from .access.granting import GrantingAdmin
@@ -36,6 +35,7 @@ from .permissions import (
     token_policy,
     user_policy,
 )
+from .places import save_site, save_target
 
 # Other apps' own pages know nothing of organizations.
 for stock in list(admin.site._registry):
@@ -118,7 +118,16 @@ class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc,type-arg]
     _person = (None, {"fields": ("username", "first_name", "last_name", "email", "public_id")})
     _account = (
         "Account",
-        {"fields": ("password", "is_active", "is_superuser", "groups", "last_login", "date_joined")},
+        {
+            "fields": (
+                "password",
+                "is_active",
+                "is_superuser",
+                "groups",
+                "last_login",
+                "date_joined",
+            )
+        },
     )
     # Those of the stock page that know nothing of the policies.
     get_queryset = ScopedAdmin.get_queryset
@@ -143,7 +152,7 @@ class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc,type-arg]
 
 @admin.register(Group)
 class GroupAdmin(StockGroupAdmin, SuperuserAdds):  # type: ignore[misc,type-arg]
-    """Groups are of no organization: a role given to one reaches its members wherever they belong."""
+    """Groups are of no organization: a role given to one reaches members of several."""
 
     policy = group_policy
     organization = ""
@@ -167,6 +176,9 @@ class SiteAdmin(GrantingAdmin):
     search_fields = ("name",)
     fields = ("organization", "name", "time_zone", "public_id", "created_at", "archived_at")
     readonly_fields = ("public_id", "created_at", "archived_at")
+
+    def save_model(self, request: HttpRequest, obj: Site, form: Any, change: bool) -> None:
+        save_site(obj, **(self.changes(obj, form) if change else {}))
 
     @action(description="Archive", icon="archive", variant=ActionVariant.DANGER)
     def archive(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
@@ -210,7 +222,9 @@ class TargetForm(ScopedForm):
         value = self.cleaned_data["settings"] or {}
         if not isinstance(value, dict):
             raise forms.ValidationError("Write a JSON object, such as {}.")
-        stored = Target.objects.filter(pk=self.instance.pk).values_list("settings", flat=True).first()
+        stored = (
+            Target.objects.filter(pk=self.instance.pk).values_list("settings", flat=True).first()
+        )
         try:
             return dict(restored(value, stored))
         except ValueError as error:
@@ -245,7 +259,7 @@ class TargetAdmin(GrantingAdmin):
     readonly_fields = ("organization", "public_id", "accepted_snapshot", "created_by", "created_at")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Leave the settings out where they would be printed as they are, instead of in the form."""
+        """Leave the settings out where they would be printed instead of masked in the form."""
         if obj is None:
             return self.add_fieldsets
         settings = ("settings",) if self.has_change_permission(request, obj) else ()
@@ -261,7 +275,7 @@ class TargetAdmin(GrantingAdmin):
     def save_model(self, request: HttpRequest, obj: Target, form: Any, change: bool) -> None:
         if not change:
             obj.created_by = request.user  # type: ignore[assignment]
-        super().save_model(request, obj, form, change)
+        save_target(obj, **(self.changes(obj, form) if change else {}))
 
     @action(description="Archive", icon="archive", variant=ActionVariant.DANGER)
     def archive(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
@@ -368,8 +382,7 @@ class AccessTokenAdmin(ScopedAdmin):
         """End the token from the next request on."""
 
         def do(token: AccessToken) -> str:
-            token.revoked_at = Now()  # type: ignore[assignment]
-            token.save(update_fields=["revoked_at"])
+            access_tokens.revoke(token)
             return f"Token {token} is revoked."
 
         return self.ask(
@@ -378,7 +391,7 @@ class AccessTokenAdmin(ScopedAdmin):
             "revoke",
             title="Revoke token",
             question=lambda token: (
-                f"Revoke token {token}? Programs that use it are refused from their next request on."
+                f"Revoke token {token}? Programs that use it are refused from now on."
             ),
             do=do,
             danger=True,

@@ -1,4 +1,4 @@
-"""When a site or target can be put away: never deleted, and not while something is at work there."""
+"""When a site or target can be put away: never deleted, and not while a run is active there."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _SECRET = re.compile(
 
 
 def looks_secret(name: str) -> bool:
-    """Guess from its name whether a value is a secret; for documents without a schema that says so."""
+    """Guess from its name whether a value is a secret, where no schema says so."""
     return bool(_SECRET.search(name))
 
 

@@ -17,7 +17,9 @@ def add_member(organization: Organization, user: User, role: str) -> Membership:
             organization=organization, user=user, defaults={"role": role}
         )
         if not made:
-            raise Refused("member_already", f"{user} belongs to {organization} already.", status=422)
+            raise Refused(
+                "member_already", f"{user} belongs to {organization} already.", status=422
+            )
         access_changed([user], organization=organization)
     return membership
 

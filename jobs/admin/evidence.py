@@ -1,10 +1,10 @@
-"""The admin of what runs left: files, records, log pieces, late reports. Inputs are not among them."""
+"""The admin of what runs left: files, records, log pieces, late reports; never inputs."""
 
 from typing import Any
 
+from django.contrib import admin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
 
-from django.contrib import admin
 from sites.access.admin import ScopedAdmin
 
 from ..models import LateReport, RunFile, RunLog, RunRecord
@@ -25,7 +25,15 @@ class LeftByRun(ScopedAdmin):
 class RunFileAdmin(LeftByRun):
     list_display = ("name", "run", "media_type", "size", "created_at")
     list_filter = (("created_at", RangeDateTimeFilter),)
-    readonly_fields = fields = ("run", "name", "media_type", "size", "sha256", "public_id", "created_at")
+    readonly_fields = fields = (
+        "run",
+        "name",
+        "media_type",
+        "size",
+        "sha256",
+        "public_id",
+        "created_at",
+    )
 
 
 @admin.register(RunRecord)

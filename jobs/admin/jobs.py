@@ -3,16 +3,16 @@
 from functools import cached_property
 from typing import Any
 
+from django import forms
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from agents.catalogue import newest_version, secret_names
-from django import forms
-from django.contrib import admin, messages
-from django.http import HttpRequest, HttpResponseBase
-from django.shortcuts import redirect
 from sites.access.admin import Among, ScopedAdmin, ScopedForm
 from sites.masking import HIDDEN, looks_secret, masked, restored
 from sites.problems import Refused
@@ -58,7 +58,7 @@ class JobForm(ScopedForm):
             raise forms.ValidationError(str(error)) from None
 
     def clean(self) -> dict[str, Any]:
-        """Take site and organization from the target; an assignment names what it needs and no more."""
+        """Take site and organization from the target, and drop what the assignment names not."""
         data = super().clean() or {}
         target = data.get("target")
         if target:
@@ -80,7 +80,9 @@ class JobForm(ScopedForm):
             self.add_error(None, f"No agent has ever advertised {job.function} {job.version}.")
             return
         for check in (
-            lambda: starts.check_assignment(job.target, by=self.user, agent=job.agent, pool=job.pool),
+            lambda: starts.check_assignment(
+                job.target, by=self.user, agent=job.agent, pool=job.pool
+            ),
             lambda: starts.check_parameters(version, job.parameters),
         ):
             try:
@@ -115,7 +117,7 @@ class JobAdmin(ScopedAdmin):
     autocomplete_fields = ("target",)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Leave the parameters out where they would be printed as they are, instead of in the form."""
+        """Leave the parameters out where they would be printed instead of masked in the form."""
         changes = obj is None or self.has_change_permission(request, obj)
         what = ("name", "target", "function", "version", *(("parameters",) if changes else ()))
         sets = [
@@ -172,7 +174,8 @@ class JobAdmin(ScopedAdmin):
             "archive",
             title="Archive job",
             question=lambda job: (
-                f"Archive job {job}? It starts no more and leaves the lists; its runs and history stay."
+                f"Archive job {job}? It starts no more and leaves the lists; "
+                "its runs and history stay."
             ),
             do=do,
             danger=True,

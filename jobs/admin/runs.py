@@ -4,15 +4,15 @@ import re
 from typing import Any
 from uuid import UUID
 
+from django.contrib import admin, messages
+from django.db import models
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from agents.permissions import agent_policy
-from django.contrib import admin, messages
-from django.db import models
-from django.http import HttpRequest, HttpResponseBase
-from django.shortcuts import redirect
 from sites.access.admin import Among, ScopedAdmin, ScopedInline
 
 from .. import starts, transitions
@@ -31,7 +31,12 @@ COLORS = {
     "Canceled": "default",
     "Timed Out": "danger",
 }
-RESULTS = {"Success": "success", "Up to Date": "success", "Modified": "warning", "Partial": "warning"}
+RESULTS = {
+    "Success": "success",
+    "Up to Date": "success",
+    "Modified": "warning",
+    "Partial": "warning",
+}
 
 
 class TransitionsInline(ScopedInline):
@@ -127,7 +132,16 @@ class RunAdmin(ScopedAdmin):
         ("Where", {"fields": ("organization", "site", "target", "job", "function", "version")}),
         (
             "Who",
-            {"fields": ("started_by", "assignment", "requested_agent", "requested_pool", "agent", "attempt")},
+            {
+                "fields": (
+                    "started_by",
+                    "assignment",
+                    "requested_agent",
+                    "requested_pool",
+                    "agent",
+                    "attempt",
+                )
+            },
         ),
         (
             "When",

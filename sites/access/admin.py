@@ -1,78 +1,30 @@
-"""The admin asks the policies too: who is let in, which rows and choices there are, what may be done."""
+"""The admin asks the policies too: which rows and choices there are, what may be done."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from csp.decorators import csp_update
-from unfold.admin import ModelAdmin, TabularInline
-from unfold.contrib.filters.admin import RelatedDropdownFilter
-from unfold.sites import UnfoldAdminSite
-
 from django import forms
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.exceptions import NotRegistered
-from django.contrib.auth.models import AnonymousUser
-from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.core.paginator import Paginator
 from django.db import models
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.functional import cached_property
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.contrib.filters.admin import RelatedDropdownFilter
 
 from ..models import Role, User
 from ..problems import Refused
+from .admin_site import admitted
 from .grants import grants_of
 from .policy import EVERY, Policy
-
-# Unfold is built on Alpine, which makes functions from text, and on style attributes.
-RELAXED = {"script-src": ["'unsafe-eval'"], "style-src": ["'unsafe-inline'"]}
-
-
-def admitted(user: User | AnonymousUser) -> bool:
-    """Say whether the admin opens: to superusers and to whoever administers an organization."""
-    grants = grants_of(user)
-    return grants.superuser or bool(grants.organizations(Role.ADMINISTRATOR))
-
-
-class PortalAdminSite(UnfoldAdminSite):
-    """The admin of the portal: entered by role, left to the portal's own log-in and password page."""
-
-    def __init__(self, name: str = "admin") -> None:
-        super().__init__(name)
-        # Rows go one by one, through rules; never a selection of them through SQL.
-        self.disable_action("delete_selected")
-
-    def has_permission(self, request: HttpRequest) -> bool:
-        return admitted(request.user)
-
-    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Callable[..., Any]:
-        return csp_update(RELAXED)(super().admin_view(view, cacheable))
-
-    def login(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Send to the portal's log-in, which has its rate limits and second factor.
-
-        Whoever is logged in and not admitted would be sent back and forth: they read why instead.
-        """
-        if self.has_permission(request):
-            return HttpResponseRedirect(reverse("admin:index", current_app=self.name))
-        if request.user.is_authenticated:
-            raise PermissionDenied("The admin is open to administrators of an organization.")
-        back = request.GET.get("next") or reverse("admin:index", current_app=self.name)
-        return redirect_to_login(back, settings.LOGIN_URL)
-
-    def password_change(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        return redirect("account_change_password")
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
@@ -96,6 +48,11 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
         return f"{self.most:,}+" if self.counted > self.most else f"{self.counted:,}"
 
 
+def ended(obj: models.Model | None) -> bool:
+    """Say whether an object was archived or retired: it is kept as it was."""
+    return bool(getattr(obj, "archived_at", None) or getattr(obj, "retired_at", None))
+
+
 class Among(RelatedDropdownFilter):  # type: ignore[misc]
     """Narrows a list to one related object, of those that the person may see."""
 
@@ -112,13 +69,12 @@ class ScopedForm(forms.ModelForm):  # type: ignore[type-arg]
     user: User  # set by ScopedAdmin
 
     def _get_validation_exclusions(self) -> set[str]:
-        """Check names for uniqueness in the organization or site, though those are not in the form."""
-        kept = ("organization", "site", "target")
-        return {
-            name
-            for name in super()._get_validation_exclusions()  # type: ignore[misc]
-            if name not in kept or getattr(self.instance, f"{name}_id", None) is None
-        }
+        """Check names for uniqueness in organization and site, though those are not shown."""
+        places = ("organization", "site", "target")
+        known = {name for name in places if getattr(self.instance, f"{name}_id", None)}
+        # A name is free again once its holder is retired.
+        known |= {"retired_at", "archived_at"}
+        return super()._get_validation_exclusions() - known  # type: ignore[misc,no-any-return]
 
     def add_error(self, field: str | None, error: Any) -> None:
         """Put what the model says of a field that is not shown at the top of the form."""
@@ -182,7 +138,7 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]
         return self.in_scope(request, "view", super().get_queryset(request))
 
     def allowed(self, request: HttpRequest, action: str | None, obj: models.Model | None) -> bool:
-        """Say whether the person may do this to the object, or to any at all where there is none."""
+        """Say whether the person may do this to the object, or to any at all without one."""
         if action is None or not admitted(request.user):
             return False
         if obj is None or obj.pk is None:
@@ -203,7 +159,7 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]
         return self.allowed(request, "view", obj)
 
     def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        return self.allowed(request, self.may_change, obj)
+        return not ended(obj) and self.allowed(request, self.may_change, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         return self.allowed(request, self.may_delete, obj)
@@ -217,7 +173,7 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]
         return bool(parent_admin.allowed(request, action, None))  # type: ignore[attr-defined]
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Filter by what the list offers alone, so that no hidden column can be guessed letter by letter."""
+        """Filter by what the list offers alone: a hidden column could be guessed otherwise."""
         name, *rest = lookup.split("__")
         try:
             self.model._meta.get_field(name)
@@ -279,14 +235,13 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]
 
     # --- writing ---------------------------------------------------------------------------------
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Write what was changed and nothing else: agents and sweeps write their columns meanwhile."""
-        if not change:
-            obj.save()
-            return
-        changed = [name for name in form.changed_data if name in form.fields]
-        columns = [f.name for f in obj._meta.concrete_fields if f.name in changed]
-        columns += [f.name for f in obj._meta.concrete_fields if getattr(f, "auto_now", False)]
-        obj.save(update_fields=columns)
+        """Write what was changed alone: agents and sweeps write their columns meanwhile."""
+        obj.save(update_fields=self.changes(obj, form) if change else None)
+
+    def changes(self, obj: Any, form: Any) -> dict[str, Any]:
+        """Give the columns that the form changed, with their new values."""
+        columns = {column.name for column in obj._meta.concrete_fields}
+        return {name: getattr(obj, name) for name in form.changed_data if name in columns}
 
     def changeform_view(
         self,
@@ -311,7 +266,7 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
-        """List what goes with it. Whoever may delete it may delete its parts, which have no policy."""
+        """List what goes with it: whoever may delete it may delete its parts."""
         shown, counts, _, protected = super().get_deleted_objects(objs, request)
         return shown, counts, set(), protected
 
@@ -328,12 +283,12 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]
 
     # --- buttons ---------------------------------------------------------------------------------
     def permits(self, name: str, request: HttpRequest, obj: Any) -> bool:
-        """Say whether the person may press this button on this object; its rule may still refuse."""
+        """Say whether the person may press this button here; its rule may still refuse."""
         return self.allowed(request, self.acts[name], obj)
 
     def offers(self, name: str, obj: Any) -> bool:
         """Say whether the button makes sense in the state that the object is in."""
-        return not (getattr(obj, "archived_at", None) or getattr(obj, "retired_at", None))
+        return not ended(obj)
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         obj = self.get_object(request, object_id)
@@ -365,9 +320,7 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]
             raise Http404(f"There is no such {self.opts.verbose_name}.")
         if not self.permits(name, request, obj):
             raise PermissionDenied(f"Your role does not allow this on “{obj}”.")
-        page = reverse(
-            f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[obj.pk]
-        )
+        page = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[obj.pk])
         if request.method != "POST":
             context = {
                 **self.admin_site.each_context(request),
@@ -398,6 +351,7 @@ class ScopedInline(TabularInline):  # type: ignore[misc]
     can_delete = False
     show_change_link = False
     per_page = 50
+    ordering = ("pk",)
 
     def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         return admitted(request.user)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from unfold.decorators import action
-from unfold.widgets import UnfoldAdminSelectWidget
-
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.models import Group
@@ -15,6 +12,8 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from unfold.decorators import action
+from unfold.widgets import UnfoldAdminSelectWidget
 
 from ..models import User
 from .admin import ScopedAdmin
@@ -29,26 +28,31 @@ ROLES = (
 
 
 class RoleForm(forms.Form):
-    """Who is to have which role. People are members of the organization: a role needs a membership."""
+    """Who is to have which role. People are members: a role without a membership is nothing."""
 
     user = forms.ModelChoiceField(
         label="Person", queryset=User.objects.none(), required=False, widget=UnfoldAdminSelectWidget
     )
     group = forms.ModelChoiceField(
-        label="or group", queryset=Group.objects.none(), required=False, widget=UnfoldAdminSelectWidget
+        label="or group",
+        queryset=Group.objects.none(),
+        required=False,
+        widget=UnfoldAdminSelectWidget,
     )
     role = forms.ChoiceField(label="Role", required=False, widget=UnfoldAdminSelectWidget)
 
     def __init__(self, *args: Any, on: Any, by: Any, roles: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         user, group, role = self.fields["user"], self.fields["group"], self.fields["role"]
-        assert isinstance(user, forms.ModelChoiceField)  # noqa: S101 - declared above
-        assert isinstance(group, forms.ModelChoiceField)  # noqa: S101
-        assert isinstance(role, forms.ChoiceField)  # noqa: S101
+        assert isinstance(user, forms.ModelChoiceField)
+        assert isinstance(group, forms.ModelChoiceField)
+        assert isinstance(role, forms.ChoiceField)
         user.queryset = User.objects.filter(memberships__organization=on.organization)
-        # Groups belong to no organization. Superusers give them roles; others may take those away.
+        # Groups belong to no organization: superusers give them roles, others take those away.
         given = [who.pk for who, _ in roles_on(on) if isinstance(who, Group)]
-        groups = Group.objects.all() if grants_of(by).superuser else Group.objects.filter(pk__in=given)
+        groups = (
+            Group.objects.all() if grants_of(by).superuser else Group.objects.filter(pk__in=given)
+        )
         group.queryset = groups
         if not groups.exists():
             del self.fields["group"]
@@ -92,7 +96,11 @@ class GrantingAdmin(ScopedAdmin):
             "title": f"People and roles: {obj}",
             "form": form,
             "given": [
-                (who, "group" if isinstance(who, Group) else "user", dict(self.roles).get(role, role))
+                (
+                    who,
+                    "group" if isinstance(who, Group) else "user",
+                    dict(self.roles).get(role, role),
+                )
                 for who, role in roles_on(obj)
             ],
             "back": reverse(f"{page}_change", args=[obj.pk]),

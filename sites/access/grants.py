@@ -17,7 +17,6 @@ from ..models import (
     Organization,
     SiteGroupPermission,
     SiteUserPermission,
-    Target,
     TargetGroupPermission,
     TargetUserPermission,
     User,
