@@ -107,7 +107,6 @@ def open_for_business(
     worker = [*PYTHON, "celery", "--quiet", "-A", "config", "worker", "-B", "--pool", "threads"]
     worker += ["--concurrency", "4", "--loglevel", "warning", "--without-gossip"]
     worker += ["--without-mingle", "--without-heartbeat"]
-    worker += ["--schedule", str(settings.DATA_DIR / "beat-schedule")]
     supervisor.start("worker", worker, env=environment)
 
     deadline = time.monotonic() + READY_WITHIN_S
