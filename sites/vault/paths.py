@@ -9,7 +9,6 @@ the path: with the backslash as a separator.
 """
 
 import re
-import unicodedata
 from collections.abc import Mapping
 
 from sites.vault.errors import UnsafePath
@@ -21,6 +20,10 @@ MAX_LINKS_FOLLOWED = 40
 
 _SEPARATORS = re.compile(r"[/\\]")
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_DOTS = re.compile(r"(?:^|[/\\])\.\.? *(?:[/\\]|$)")
+# NTFS reads these as .git too: its short name, a stream of it, dots and spaces after it.
+_DOT_GIT = re.compile(r"(?:^|[/\\])(?:\.git|git~1)[ .]*(?:[/\\:]|$)", re.IGNORECASE | re.ASCII)
 # What HFS+ leaves out when it compares names: ".g\u200cit" is ".git" to a Mac.
 _IGNORED_BY_HFS = dict.fromkeys(
     [*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF]
@@ -37,28 +40,20 @@ def checked(path: str) -> bytes:
         raise UnsafePath(path, "it is empty")
     if len(raw) > MAX_PATH_BYTES:
         raise UnsafePath(path, f"it is longer than {MAX_PATH_BYTES} bytes")
-    if any(unicodedata.category(character) == "Cc" for character in path):
+    if _CONTROL.search(path):
         raise UnsafePath(path, "it holds a control character")
     if path[0] in "/\\" or _DRIVE.match(path):
         raise UnsafePath(path, "it is absolute")
-    for part in path.split("/"):
-        if not part:
-            raise UnsafePath(path, "it has an empty part")
-        if len(part.encode()) > MAX_PART_BYTES:
-            raise UnsafePath(path, f"a part of it is longer than {MAX_PART_BYTES} bytes")
-    for part in _SEPARATORS.split(path):
-        # Windows drops trailing spaces: "a/.. /b" would climb.
-        if part.rstrip(" ") in (".", ".."):
-            raise UnsafePath(path, 'it has a "." or ".." part')
-        if _is_dot_git(part):
-            raise UnsafePath(path, "it has a part that some system reads as .git")
+    if "//" in path or path[-1] == "/":
+        raise UnsafePath(path, "it has an empty part")
+    if len(raw) > MAX_PART_BYTES and max(map(len, raw.split(b"/"))) > MAX_PART_BYTES:
+        raise UnsafePath(path, f"a part of it is longer than {MAX_PART_BYTES} bytes")
+    # Windows drops trailing spaces: "a/.. /b" would climb.
+    if _DOTS.search(path):
+        raise UnsafePath(path, 'it has a "." or ".." part')
+    if _DOT_GIT.search(path.translate(_IGNORED_BY_HFS)):
+        raise UnsafePath(path, "it has a part that some system reads as .git")
     return raw
-
-
-def _is_dot_git(part: str) -> bool:
-    """Say whether Linux, NTFS (short name, stream, trailing dots) or HFS+ reads it as .git."""
-    plain = part.translate(_IGNORED_BY_HFS).lower()
-    return plain.split(":", 1)[0].rstrip(" .") in (".git", "git~1")
 
 
 def check_link(path: str, links: Mapping[str, bytes]) -> None:
@@ -96,7 +91,7 @@ def _parts(path: str, raw: bytes) -> list[str]:
         target = raw.decode()
     except UnicodeDecodeError:
         raise UnsafePath(path, "it is a link whose target is not valid Unicode") from None
-    if any(unicodedata.category(character) == "Cc" for character in target):
+    if _CONTROL.search(target):
         raise UnsafePath(path, "it is a link whose target holds a control character")
     if target[0] in "/\\" or _DRIVE.match(target):
         raise UnsafePath(path, "it is a link to an absolute path")
