@@ -1,0 +1,72 @@
+"""How tests get a real snapshot: an agent sends a few files over the protocol and reports."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from jobs.models import JobRun
+from tests.factories import AgentAPI
+from yardmaster.objects import FILE, Entry, blob_id, tree_id
+
+
+def entries_of(files: dict[str, bytes]) -> list[Entry]:
+    return [Entry(path, FILE, len(data), blob_id(data)) for path, data in files.items()]
+
+
+def back_up(agent: AgentAPI, files: dict[str, bytes]) -> dict[str, Any]:
+    """Claim the next run, which must be a backup, and carry it out with these files."""
+    (run,) = agent.claim()
+    assert agent.move(run, "running").status_code == 200
+    send(agent, run, files)
+    ended = agent.finish(run)
+    assert ended.status_code == 200, ended.content
+    return run
+
+
+def send(agent: AgentAPI, run: dict[str, Any], files: dict[str, bytes]) -> dict[str, Any]:
+    """Send and seal what a running backup has found."""
+    entries = entries_of(files)
+    tree = tree_id(entries)
+    opened = agent.post(agent.of(run, "snapshot"), {"tree": tree})
+    assert opened.status_code == 200, opened.content
+    if opened.json()["verdict"]:
+        return opened.json()  # type: ignore[no-any-return]
+    lines = b"".join(
+        json.dumps({"path": e.path, "mode": e.mode, "size": e.size, "id": e.id}).encode() + b"\n"
+        for e in entries
+    )
+    listed = agent.post(agent.of(run, "snapshot/manifest"), lines, kind="application/x-ndjson")
+    assert listed.status_code == 200, listed.content
+    blobs = {blob_id(data): data for data in files.values()}
+    frames = b"".join(
+        bytes.fromhex(one) + len(blobs[one]).to_bytes(4, "big") + blobs[one]
+        for one in listed.json()["missing"]
+    )
+    if frames:
+        sent = agent.post(
+            agent.of(run, "snapshot/objects"), frames, kind="application/octet-stream"
+        )
+        assert sent.status_code == 200, sent.content
+    sealed = agent.post(agent.of(run, "snapshot/seal"), {"tree": tree})
+    assert sealed.status_code == 200, sealed.content
+    return sealed.json()  # type: ignore[no-any-return]
+
+
+def leave_file(agent: AgentAPI, run: dict[str, Any], file: object, name: str, data: bytes) -> None:
+    """Attach a file to a run that the agent holds."""
+    path = agent.of(run, f"files/{file}")
+    kind = "application/octet-stream"
+    assert agent.put(f"{path}?offset=0", data, kind=kind).status_code == 200
+    about = {
+        "name": name,
+        "media_type": "text/html",
+        "size": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    assert agent.post(path, about).status_code == 201
+
+
+def run_of(run: dict[str, Any]) -> JobRun:
+    return JobRun.objects.get(public_id=run["id"])

@@ -1,0 +1,215 @@
+"""Every address of the API × every principal of the permission matrix, cell by cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+
+from tests.contract.conftest import World
+from tests.people import API
+from tests.routes import ANY, routes
+
+PRINCIPALS = ("anonymous", "oscar", "mia", "vera", "edda", "manuel", "alice", "root")
+
+
+@dataclass(frozen=True)
+class Row:
+    method: str
+    route: str  # as the resolver has it
+    address: str  # with names of the world
+    expected: str  # one status per principal, in order
+    body: Any = None
+
+
+# Oscar belongs elsewhere, Mia has no grant, Vera views the hall and Edda edits it, Edda started
+# every run and owns the job, Manuel is a manager, Alice administers, Root is the superuser.
+OWN = "401 200 200 200 200 200 200 200"
+OPEN = "200 200 200 200 200 200 200 200"
+RUN_VIEW = "401 404 404 200 200 404 200 200"
+STARTER = "401 404 404 403 200 404 403 403"
+SEEN_BY_MANAGER = "401 404 404 200 200 200 200 200"
+ADMINISTERED = "401 404 404 403 403 403 {ok} {ok}"
+
+TABLE = [
+    Row("GET", "schema", "schema", OPEN),
+    Row("GET", "docs", "docs", OPEN),
+    Row("GET", "me", "me", OWN),
+    Row("GET", "uploads/<uuid:id>", "uploads/{upload}", OWN),
+    Row("PUT", "uploads/<uuid:id>", "uploads/{upload}?offset=0", OWN, b"abc"),
+    Row("GET", "organizations", "organizations", OWN),
+    Row("GET", "sites", "sites", OWN),
+    Row(
+        "POST",
+        "sites",
+        "sites",
+        "401 422 403 403 403 403 201 201",
+        {"organization": "{works}", "name": "Annex"},
+    ),
+    Row("GET", "sites/<uuid:id>", "sites/{hall}", SEEN_BY_MANAGER),
+    Row("PATCH", "sites/<uuid:id>", "sites/{hall}", ADMINISTERED.format(ok=200), {"name": "Hall"}),
+    # A run is waiting there.
+    Row("DELETE", "sites/<uuid:id>", "sites/{hall}", ADMINISTERED.format(ok=409)),
+    Row("GET", "targets", "targets", OWN),
+    Row(
+        "POST",
+        "targets",
+        "targets",
+        "401 422 422 403 201 403 201 403",
+        {"site": "{hall}", "name": "Press line 2"},
+    ),
+    Row("GET", "targets/<uuid:id>", "targets/{press}", SEEN_BY_MANAGER),
+    Row(
+        "PATCH",
+        "targets/<uuid:id>",
+        "targets/{press}",
+        "401 404 404 403 200 403 200 403",
+        {"address": "10.0.0.1"},
+    ),
+    Row("DELETE", "targets/<uuid:id>", "targets/{press}", ADMINISTERED.format(ok=409)),
+    Row(
+        "GET",
+        "targets/<uuid:id>/snapshots",
+        "targets/{press}/snapshots",
+        SEEN_BY_MANAGER,
+    ),
+    Row("GET", "connections/<uuid:id>/jobs", "connections/{link}/jobs", SEEN_BY_MANAGER),
+    Row("GET", "snapshots/<uuid:id>", "snapshots/{snapshot}", RUN_VIEW),
+    Row("GET", "snapshots/<uuid:id>/tree", "snapshots/{snapshot}/tree?path=plc", RUN_VIEW),
+    Row("GET", "snapshots/<uuid:id>/file", "snapshots/{snapshot}/file?path=readme", RUN_VIEW),
+    Row("GET", "snapshots/<uuid:id>/content", "snapshots/{snapshot}/content?path=readme", RUN_VIEW),
+    Row("GET", "snapshots/<uuid:id>/diff", "snapshots/{snapshot}/diff", RUN_VIEW),
+    Row("GET", "functions", "functions", OWN),
+    Row("GET", "functions/<uuid:id>", "functions/{backup}", "401 404 200 200 200 200 200 200"),
+    Row("GET", "agents", "agents", OWN),
+    Row(
+        "POST",
+        "agents",
+        "agents",
+        "401 422 403 403 403 403 201 201",
+        {"organization": "{works}", "name": "Gate"},
+    ),
+    Row("GET", "agents/<uuid:id>", "agents/{agent}", SEEN_BY_MANAGER),
+    Row("PATCH", "agents/<uuid:id>", "agents/{agent}", ADMINISTERED.format(ok=200), {"slots": 3}),
+    Row("DELETE", "agents/<uuid:id>", "agents/{agent}", ADMINISTERED.format(ok=204)),
+    Row("POST", "agents/<uuid:id>/code", "agents/{agent}/code", ADMINISTERED.format(ok=201)),
+    Row("GET", "pools", "pools", OWN),
+    Row("GET", "pools/<uuid:id>", "pools/{pool}", SEEN_BY_MANAGER),
+    Row("GET", "jobs", "jobs", OWN),
+    Row(
+        "POST",
+        "jobs",
+        "jobs",
+        "401 422 422 403 201 201 201 403",
+        {"target": "{press}", "function": "{backup}", "name": "Nightly"},
+    ),
+    Row("GET", "jobs/<uuid:id>", "jobs/{job}", SEEN_BY_MANAGER),
+    Row(
+        "PATCH",
+        "jobs/<uuid:id>",
+        "jobs/{job}",
+        "401 404 404 403 200 403 200 403",
+        {"name": "Nightly"},
+    ),
+    Row("DELETE", "jobs/<uuid:id>", "jobs/{job}", "401 404 404 403 409 403 409 403"),
+    # It is at work, for Edda: those who may see the run get it, Manuel may not.
+    Row("POST", "jobs/<uuid:id>/run", "jobs/{job}/run", "401 404 404 403 200 409 200 403"),
+    Row("GET", "runs", "runs", OWN),
+    Row(
+        "POST",
+        "runs",
+        "runs",
+        "401 422 422 403 201 201 201 403",
+        {"target": "{press}", "function": "{backup}"},
+    ),
+    Row("GET", "runs/<uuid:id>", "runs/{run}", RUN_VIEW),
+    Row("POST", "runs/<uuid:id>/cancel", "runs/{waiting}/cancel", STARTER),
+    # Of an ad hoc run: by its starter alone.
+    Row(
+        "POST",
+        "runs/<uuid:id>/retry",
+        "runs/{converted}/retry",
+        "401 404 404 403 201 404 403 403",
+    ),
+    Row("GET", "runs/<uuid:id>/transitions", "runs/{run}/transitions", RUN_VIEW),
+    Row("GET", "runs/<uuid:id>/log", "runs/{run}/log?offset=0", RUN_VIEW),
+    Row("GET", "runs/<uuid:id>/inputs", "runs/{converted}/inputs", STARTER),
+    Row(
+        "GET",
+        "runs/<uuid:id>/inputs/<uuid:file>/content",
+        "runs/{converted}/inputs/{input}/content",
+        STARTER,
+    ),
+    Row("GET", "runs/<uuid:id>/files", "runs/{converted}/files", RUN_VIEW),
+    Row(
+        "GET",
+        "runs/<uuid:id>/files/<uuid:file>/content",
+        "runs/{converted}/files/{file}/content",
+        RUN_VIEW,
+    ),
+    Row("GET", "runs/<uuid:id>/records", "runs/{run}/records", RUN_VIEW),
+    Row("GET", "runs/<uuid:id>/late-reports", "runs/{run}/late-reports", RUN_VIEW),
+    Row("GET", "runs/<uuid:id>/diff", "runs/{run}/diff", RUN_VIEW),
+    Row("GET", "tokens", "tokens", OWN),
+    Row("POST", "tokens", "tokens", "401 201 201 201 201 201 201 201", {"name": "ci"}),
+    Row("GET", "tokens/<uuid:id>", "tokens/{token}", "401 404 404 404 200 404 404 404"),
+    Row("DELETE", "tokens/<uuid:id>", "tokens/{token}", "401 404 404 404 204 404 404 404"),
+]
+
+
+def test_the_table_names_every_address():
+    there = routes(under="api/v1/", without=("api/v1/agent/",))
+    # What answers everything else with a problem.
+    there.discard((ANY, "api/v1/"))
+    assert {(row.method, f"api/v1/{row.route}") for row in TABLE} == there
+
+
+def test_cell_by_cell(world):
+    callers = {name: API(world.cast.get(name)) for name in PRINCIPALS}
+    wrong = {}
+    for row in TABLE:
+        expected = dict(zip(PRINCIPALS, map(int, row.expected.split()), strict=True))
+        got = {name: ask(world, api, row) for name, api in callers.items()}
+        if got != expected:
+            wrong[f"{row.method} {row.route}"] = {
+                name: f"{got[name]}, not {expected[name]}"
+                for name in PRINCIPALS
+                if got[name] != expected[name]
+            }
+    assert wrong == {}
+
+
+def ask(world: World, api: API, row: Row) -> int:
+    """Ask as one principal and undo what it did; gives the status, after a look at a refusal."""
+    raw = isinstance(row.body, bytes)
+    with transaction.atomic():
+        answer = api.request(
+            row.method,
+            world.fill(row.address),
+            row.body if raw else world.fill(row.body),
+            kind="application/octet-stream" if raw else "application/json",
+        )
+        transaction.set_rollback(True)
+    if answer.streaming:
+        assert b"".join(answer)
+    if answer.status_code >= 400:
+        assert answer["Content-Type"] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code
+    if answer.status_code == 401:
+        assert answer["WWW-Authenticate"] == "Bearer"
+    return answer.status_code
+
+
+def test_an_agents_token_opens_nothing(world, agent):
+    api = API(token=agent.api.token)
+    guarded = [row for row in TABLE if row.expected.startswith("401")]
+    assert {ask(world, api, row) for row in guarded} == {401}
+
+
+def test_what_may_not_be_seen_is_told_like_what_is_not_there(world):
+    for path in ("sites/{hall}", "targets/{press}", "jobs/{job}", "runs/{run}", "agents/{agent}"):
+        address = world.fill(path)
+        missing = f"{address.rpartition('/')[0]}/00000000-0000-4000-8000-000000000000"
+        api = API(world.cast["oscar"])
+        assert api.get(address).json() == api.get(missing).json()
