@@ -89,6 +89,7 @@ def respond(body: dict[str, Any], status: int | None = None, **headers: str) -> 
     kind = "application/problem+json" if "title" in body and "code" in body else "application/json"
     answer = HttpResponse(json.dumps(body, default=str), content_type=kind, status=code)
     answer["Cache-Control"] = "no-store"
+    answer["Content-Length"] = str(len(answer.content))
     for name, value in headers.items():
         answer[name.replace("_", "-")] = value
     return answer

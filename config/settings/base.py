@@ -136,6 +136,9 @@ else:
     _database["OPTIONS"] = {
         # The live reader re-reads gaps in Event ids for 30 s: no transaction may be longer.
         "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=30000",
+        # The same statements come again and again: planned once per connection, not each time.
+        "server_side_binding": True,
+        "prepare_threshold": 2,
         **_database.get("OPTIONS", {}),
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
