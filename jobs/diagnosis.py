@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .models import JobRun
+from .querysets import RunQuerySet
 from .states import Reason
 
 LIKELY, POSSIBLE, UNLIKELY = "likely", "possible", "unlikely"
@@ -20,20 +21,23 @@ class Cause:
     text: str
 
 
-def likely_causes(run: JobRun) -> list[Cause]:
-    """Order the causes of a time-out by the evidence, one query; the most likely comes first."""
+def likely_causes(run: JobRun, *, among: RunQuerySet) -> list[Cause]:
+    """Order the causes of a time-out by the evidence, one query; the most likely comes first.
+
+    ``among`` is what the reader may see: no other run counts as seen at the same time.
+    """
     match run.reason:
         case Reason.DEADLINE:
-            found = _of_deadline(run)
+            found = _of_deadline(run, among)
         case Reason.AGENT_LOST:
-            found = _of_silence(run)
+            found = _of_silence(run, among)
         case _:
             found = _of_waiting(run)
     return sorted(found, key=lambda cause: _ORDER.index(cause.weight))
 
 
-def _of_deadline(run: JobRun) -> list[Cause]:
-    others = _at_the_same_time(run)
+def _of_deadline(run: JobRun, among: RunQuerySet) -> list[Cause]:
+    others = _at_the_same_time(run, among)
     beside = (
         f"{run.agent} had {others} other run{'s' if others != 1 else ''} at the same time. "
         "Give it fewer runs at a time, or start one of them later."
@@ -55,8 +59,8 @@ def _of_deadline(run: JobRun) -> list[Cause]:
     ]
 
 
-def _of_silence(run: JobRun) -> list[Cause]:
-    others = _at_the_same_time(run)
+def _of_silence(run: JobRun, among: RunQuerySet) -> list[Cause]:
+    others = _at_the_same_time(run, among)
     beside = (
         f"{run.agent} had {others} other run{'s' if others != 1 else ''} at the same time."
         if others
@@ -108,12 +112,12 @@ def _of_waiting(run: JobRun) -> list[Cause]:
     ]
 
 
-def _at_the_same_time(run: JobRun) -> int:
+def _at_the_same_time(run: JobRun, among: RunQuerySet) -> int:
     """Count the agent's other runs between this one's start and its end."""
     if run.agent_id is None or run.started_at is None or run.finished_at is None:
         return 0
     return (
-        JobRun.objects.filter(agent=run.agent_id, started_at__lt=run.finished_at)
+        among.filter(agent=run.agent_id, started_at__lt=run.finished_at)
         .exclude(pk=run.pk)
         .exclude(finished_at__lt=run.started_at)
         .count()

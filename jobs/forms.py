@@ -82,6 +82,7 @@ class JobForm(forms.Form):
             )
             target.label_from_instance = _name_with_site  # type: ignore[method-assign]
             target.to_field_name = "public_id"
+            target.empty_label = "Choose a target"
         else:
             del self.fields["target"]
         self._offer_agents(user, organization, job)

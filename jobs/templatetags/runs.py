@@ -61,6 +61,14 @@ def look(run: JobRun) -> str:
 
 
 @register.filter
+def took(run: JobRun) -> float | None:
+    """Give a run's duration in seconds: the tool's own, else from its start to its end."""
+    if run.duration_s is not None or run.started_at is None or run.finished_at is None:
+        return run.duration_s
+    return (run.finished_at - run.started_at).total_seconds()
+
+
+@register.filter
 def is_final(run: JobRun) -> bool:
     """Say whether the run has ended."""
     return run.status in FINAL
@@ -93,7 +101,7 @@ def run_path(run: JobRun, transitions: list[StatusTransition], zone: str) -> dic
                 "words": move.get_to_status_display(),
                 "at": move.at,
                 "duration": spent,
-                "slow": bad and spent is not None and spent == slowest and slowest > 0,
+                "slow": bad and spent is not None and spent == slowest and slowest >= 1,
                 "now": now,
             }
         )

@@ -75,7 +75,7 @@ def run_detail(request: HttpRequest, public_id: UUID) -> HttpResponse:
         "says": meaning(run),
     }
     if tab == "summary":
-        context |= _summary(run, inputs="inputs" in permitted[run.pk])
+        context |= _summary(request, run, inputs="inputs" in permitted[run.pk])
     elif tab == "changes":
         context |= changes_of(run, request.GET)
     elif tab == "details":
@@ -157,7 +157,7 @@ def _timed_out(run: JobRun) -> str:
     return f"Stopped after its limit of {limit}."
 
 
-def _summary(run: Any, *, inputs: bool) -> dict[str, Any]:
+def _summary(request: HttpRequest, run: Any, *, inputs: bool) -> dict[str, Any]:
     secret: frozenset[str] = frozenset()
     if run.function and run.parameters:
         version = newest_version(run.function, run.version)
@@ -172,7 +172,11 @@ def _summary(run: Any, *, inputs: bool) -> dict[str, Any]:
         "late_reports": list(run.late_reports.select_related("agent"))
         if run.has_late_reports
         else [],
-        "causes": likely_causes(run) if run.status == Status.TIMED_OUT else [],
+        "causes": likely_causes(
+            run, among=run_policy.rows(request.user, "view", JobRun.objects.all())
+        )
+        if run.status == Status.TIMED_OUT
+        else [],
         **(_log(run, 2_000) if run.log_length else {}),
     }
 
