@@ -123,7 +123,9 @@ def test_an_agent_gets_runs_of_its_site_and_assignment_only(
     check_runs(all_final=True)
 
 
-@pytest.mark.parametrize(("asked", "old", "new"), [("", True, True), ("1.0", True, False), ("2.0", False, True)])
+@pytest.mark.parametrize(
+    ("asked", "old", "new"), [("", True, True), ("1.0", True, False), ("2.0", False, True)]
+)
 def test_an_agent_gets_versions_that_it_advertises(works, hall, press, alice, asked, old, new):
     newer = factories.FOLDER | {"version": "2.0"}
     agents = {
@@ -150,7 +152,9 @@ def test_a_function_that_is_not_advertised_any_more_waits(agent, press, listing,
     assert len(agent.api.claim(8)) == 1
 
 
-def test_one_at_a_time_on_a_target_and_function(works, agent, hall, press, listing, backup, alice, edda):
+def test_one_at_a_time_on_a_target_and_function(
+    works, agent, hall, press, listing, backup, alice, edda
+):
     first, second = (start_function(press, listing, by=edda) for _ in range(2))
     other_function = start_function(press, backup, by=edda)
     other_target = start_function(factories.target(hall, "Press line 2"), listing, by=edda)
