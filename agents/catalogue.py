@@ -185,9 +185,9 @@ def takers_of(queues: Iterable[int]) -> dict[int, set[int]]:
             .filter(organization=queue.organization_id, functions__in=versions)
             .filter(Q(site=None) | Q(site=queue.site_id))
         )
-        if queue.assignment == Assignment.AGENT:
+        if queue.agent_id is not None:
             agents = agents.filter(pk=queue.agent_id)
-        elif queue.assignment == Assignment.POOL:
+        if queue.pool_id is not None:
             agents = agents.filter(pools=queue.pool_id)
         takers[queue.pk].update(agents.values_list("pk", flat=True))
     return takers

@@ -10,6 +10,7 @@ import resource
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
@@ -33,7 +34,7 @@ from .streams import OK, WORK, AgentStream, PageStream
 from .timing import timing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from .streams import Message, Receive, Send
 
@@ -104,31 +105,22 @@ class Live:
     async def _answer(
         self, hub: Hub, path: str, scope: Message, receive: Receive, send: Send
     ) -> None:
-        stream: AgentStream | PageStream | None = None
         try:
-            try:
-                check(path, scope)
-                stream = await (self._agent if path == "/live/agent" else self._page)(
-                    hub, scope, send
-                )
-                await listen(hub, stream)
-                first_words = OK
-                if isinstance(stream, AgentStream):
-                    first_words += WORK if await hub.wait_for_work(stream) else b""
-                else:
-                    first_words += f"retry: {random.randint(*COME_BACK_MS)}\n\n".encode()
-            except Exception as error:
-                await refuse(send, error)
-                return
-            # Thousands of these wait: what was only needed to let them in is let go.
-            scope["headers"].clear()
+            check(path, scope)
+            let_in = self._agent if path == "/live/agent" else self._page
+            stream, first_words = await let_in(hub, scope, send)
+        except Exception as error:
+            await refuse(send, error)
+            return
+        # Thousands of these wait: what was only needed to let them in is let go.
+        scope["headers"].clear()
+        try:
             await stream.serve(receive, first_words)
         finally:
-            if stream is not None:
-                hub.remove(stream)
+            hub.remove(stream)
 
-    async def _agent(self, hub: Hub, scope: Message, send: Send) -> AgentStream:
-        """Let an agent in by its token."""
+    async def _agent(self, hub: Hub, scope: Message, send: Send) -> tuple[AgentStream, bytes]:
+        """Let an agent in by its token, and tell it at once when there is work already."""
         agent = await self._ask(agent_of_token, bearer(header(scope, b"authorization")))
         if agent is None:
             raise Refused(
@@ -136,11 +128,13 @@ class Live:
                 "This door is for agents: send the token that enrolment gave as a bearer token.",
                 status=401,
             )
-        return AgentStream(
+        stream = AgentStream(
             send, ends_at=hub.end_of_stream(), agent_id=agent.pk, public_id=agent.public_id
         )
+        async with taken_in(hub, stream):
+            return stream, OK + WORK if await hub.wait_for_work(stream, agent) else OK
 
-    async def _page(self, hub: Hub, scope: Message, send: Send) -> PageStream:
+    async def _page(self, hub: Hub, scope: Message, send: Send) -> tuple[PageStream, bytes]:
         """Let a person in by the portal's session or an access token."""
         who = await self._ask(
             subscriber,
@@ -148,15 +142,26 @@ class Live:
             header(scope, b"cookie", "; "),
             parse_qs(scope["query_string"].decode("latin-1")).get("organization", []),
         )
-        return PageStream(send, ends_at=hub.end_of_stream(), who=who)
+        stream = PageStream(send, ends_at=hub.end_of_stream(), who=who)
+        async with taken_in(hub, stream):
+            return stream, OK + f"retry: {random.randint(*COME_BACK_MS)}\n\n".encode()
 
 
-async def listen(hub: Hub, stream: AgentStream | PageStream) -> None:
-    """Take the stream in, unless the database does not answer for too long."""
+@asynccontextmanager
+async def taken_in(hub: Hub, stream: AgentStream | PageStream) -> AsyncIterator[None]:
+    """Take the stream in, and forget it when the block fails.
+
+    OperationalError when the database does not answer for too long.
+    """
     try:
-        await asyncio.wait_for(hub.add(stream), DATABASE_WITHIN_S)
-    except TimeoutError:
-        raise OperationalError from None
+        try:
+            await asyncio.wait_for(hub.add(stream), DATABASE_WITHIN_S)
+        except TimeoutError:
+            raise OperationalError from None
+        yield
+    except BaseException:
+        hub.remove(stream)
+        raise
 
 
 def check(path: str, scope: Message) -> None:

@@ -106,13 +106,13 @@ class Hub:
             self._again.clear()
             self._reader.rest()
 
-    async def wait_for_work(self, stream: AgentStream) -> bool:
+    async def wait_for_work(self, stream: AgentStream, agent: Agent | None = None) -> bool:
         """Let an agent's stream, which was taken in, hear of the runs in its queues.
 
         Read after it was taken in, so that a queue that is made meanwhile is heard of. Says
         whether there is work already.
         """
-        queues, pending = await self._ask(work_of, stream.agent_id)
+        queues, pending = await self._ask(work_of, agent or stream.agent_id)
         if not stream.gone:
             self._take_queues(stream, tuple(queues))
             self._known.update(queues)
@@ -132,7 +132,7 @@ class Hub:
             self._learning.cancel()
         await self._reader.stop()
 
-    def _only(self, streams: list, stream: Stream, most: int) -> None:  # type: ignore[type-arg]
+    def _only(self, streams: list[Any], stream: Stream, most: int) -> None:
         streams.append(stream)
         if len(streams) > most:
             oldest = next((known for known in streams if not known.ended), stream)
@@ -296,13 +296,13 @@ class Hub:
         self._wake_more(now)
 
 
-def work_of(agent_id: int) -> tuple[list[int], bool]:
+def work_of(agent: Agent | int) -> tuple[list[int], bool]:
     """Read an agent's queues, and whether a run is pending in one of them."""
-    queues = queues_of(Agent.objects.get(pk=agent_id))
+    queues = queues_of(agent if isinstance(agent, Agent) else Agent.objects.get(pk=agent))
     return queues, bool(queues) and JobRun.objects.pending().filter(queue__in=queues).exists()
 
 
-def _drop(table: dict, key: object, stream: Stream) -> None:  # type: ignore[type-arg]
+def _drop(table: dict[Any, Any], key: object, stream: Stream) -> None:
     """Take a stream out of a table of collections, and an empty collection with it."""
     if streams := table.get(key):
         if stream in streams:

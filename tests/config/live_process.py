@@ -65,7 +65,7 @@ class Answer:
 
     def until(self, kind: str) -> list[tuple[str, dict[str, Any]]]:
         """Read the messages that come before the next one of this kind."""
-        heard = []
+        heard: list[tuple[str, dict[str, Any]]] = []
         while (message := self.message()) is not None:
             if message[0] == kind:
                 return heard

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -68,7 +69,7 @@ def test_each_person_hears_of_what_the_policies_let_them_see(
     rover = factories.enrolled(works, "rover", by=alice)
     keeper = factories.enrolled(works, "yard-agent", site=yard, by=alice)
 
-    things = {
+    things: dict[str, Any] = {
         "Edda's run in the hall": start(press, backup, cast["edda"]),
         "Manuel's run in the yard": start(lathe, backup, cast["manuel"]),
         "Mia's run in the yard": start(factories.target(yard, "Saw"), backup, cast["mia"]),

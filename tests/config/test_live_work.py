@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from agents.enrolment import retire
 from agents.models import Function
 from config.live.streams import RESYNC, WAITING_MESSAGES, Stream
 from jobs.models import Job
@@ -14,7 +15,7 @@ from tests import factories
 
 from .live_process import Answer, LiveProcess, live_process
 
-HINT = ("work", {})
+HINT: tuple[str, dict[str, str]] = ("work", {})
 
 
 @pytest.fixture
@@ -108,8 +109,6 @@ def test_a_queue_that_is_made_while_agents_wait_reaches_those_who_take_from_it(
 
 @pytest.mark.django_db(transaction=True)
 def test_an_agent_that_is_retired_loses_its_stream(agent: factories.Enrolled, alice: User) -> None:
-    from agents.enrolment import retire
-
     with live_process() as live:
         stream = live.agent(agent.api.token)
         retire(agent.agent, by=alice)
