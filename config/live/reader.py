@@ -18,7 +18,6 @@ from typing import Any
 from django.db import connection, connections
 
 from jobs.models import JobRun
-from jobs.transitions import event_of
 from sites.models import Event
 
 from .timing import Timing
@@ -106,11 +105,30 @@ class Progress:
         changed = [pk for pk, state in now.items() if before.get(pk, state) != state]
         hints = []
         if changed:
-            for run in JobRun.objects.filter(pk__in=changed).select_related("job"):
-                if before[run.pk][0] != now[run.pk][0]:
-                    hints.append(event_of(run, "progress"))
-                if before[run.pk][1] != now[run.pk][1]:
-                    hints.append(event_of(run, "log"))
+            for pk, run, organization, site, target, starter, job in JobRun.objects.filter(
+                pk__in=changed
+            ).values_list(
+                "pk",
+                "public_id",
+                "organization_id",
+                "site_id",
+                "target_id",
+                "started_by_id",
+                "job__public_id",
+            ):
+                for number, kind in enumerate(("run.progress", "run.log")):
+                    if before[pk][number] != now[pk][number]:
+                        hints.append(
+                            Event(
+                                kind=kind,
+                                subject_id=run,
+                                organization_id=organization,
+                                site_id=site,
+                                target_id=target,
+                                starter_id=starter,
+                                data={"job": str(job) if job else None},
+                            )
+                        )
         return hints
 
 

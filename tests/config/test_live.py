@@ -14,7 +14,6 @@ from agents.models import Agent, Function
 from agents.permissions import agent_policy
 from jobs.models import Job, JobRun
 from jobs.permissions import job_policy, run_policy
-from jobs.transitions import event_of
 from sites import events
 from sites.access import set_role
 from sites.models import Event, Organization, Site, Target, User
@@ -42,6 +41,19 @@ def live(process: LiveProcess) -> Iterator[LiveProcess]:
 def marker(user: User, organization: Organization) -> None:
     """Write an Event that this person hears of, whoever they are: what they started themselves."""
     events.record("run.marker", uuid4(), organization=organization, starter=user)
+
+
+def goes_on(run: JobRun) -> Event:
+    """Write the Event of a run that began."""
+    return events.record(
+        "run.running",
+        run.public_id,
+        organization=run.organization,
+        site=run.site,
+        target=run.target,
+        starter=run.started_by,
+        data={"job": str(run.job.public_id) if run.job else None},
+    )
 
 
 def start(target: Target, function: Function, user: User) -> JobRun:
@@ -88,7 +100,7 @@ def test_each_person_hears_of_what_the_policies_let_them_see(
     for thing in things.values():
         match thing:
             case JobRun():
-                event_of(thing, "running").save()
+                goes_on(thing)
             case Agent():
                 events.record(
                     "agent.lost",
@@ -163,8 +175,7 @@ def test_a_message_says_what_happened_to_what_and_whether_it_is_ones_own(
 ) -> None:
     run = factories.run(job, by=edda)
     own, other = live.page(edda), live.page(vera)
-    event = event_of(run, "running")
-    event.save()
+    event = goes_on(run)
     event.refresh_from_db()
     expected = {
         "kind": "run.running",
