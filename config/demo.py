@@ -6,6 +6,7 @@ what is changed or removed later stays so.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import secrets
@@ -22,6 +23,7 @@ from jobs import definitions
 from jobs.models import Job
 from sites import members
 from sites.models import Organization, Role, Site, Target, User
+from yardmaster.agent import config as agent_config
 
 USERNAME = "admin"
 ORGANIZATION = "Riverside Water"
@@ -83,6 +85,13 @@ def enrolled_agent(folder: Path) -> Agent | None:
     except (OSError, ValueError, KeyError):
         return None
     return Agent.objects.filter(public_id=public_id).first()
+
+
+def point_agent(folder: Path, portal: str) -> None:
+    """Tell the enrolled agent where the portal is now: it may be another port than before."""
+    enrolment_kept = agent_config.read(folder)
+    if enrolment_kept.portal != portal:
+        agent_config.write(folder, dataclasses.replace(enrolment_kept, portal=portal))
 
 
 def ensure_job() -> bool:

@@ -215,6 +215,8 @@ def test_one_command_to_a_portal_that_survives_its_parts_and_leaves_nothing(
     with up(tmp_path) as again:
         assert password[1] in again.said
         again.until(lambda: set(again.children()) == set(PARTS))
+        # It was enrolled on another port.
+        assert json.loads((tmp_path / "agent" / "config.json").read_text())["portal"] == again.url
         family = again.children()
         again.process.send_signal(signal.SIGINT)
         assert again.process.wait(20) == 0

@@ -142,6 +142,7 @@ def open_for_business(
                 "The portal goes on without it. Stop and start again to try once more."
             )
             return
+    demo.point_agent(folder, local)
     # Its reports take 2 s beyond the grace, and all is to be stopped in less than 5.
     command = [*program, "run", "--dir", str(folder), "--grace", "0.5"]
     supervisor.start("agent", command, env=environment)
