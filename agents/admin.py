@@ -8,6 +8,8 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.formats import localize
+from django.utils.timezone import template_localtime
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -96,9 +98,10 @@ class AgentAdmin(ScopedAdmin):
     def shown_state(self, agent: Any) -> str:
         return STATES[agent.state][0] if hasattr(agent, "state") else "–"
 
-    @display(description="Last sign of life", empty_value="never")
-    def seen_at(self, agent: Any) -> Any:
-        return getattr(agent, "seen_at", None)
+    @display(description="Last sign of life", ordering="presence__seen_at")
+    def seen_at(self, agent: Any) -> str:
+        at = getattr(agent, "seen_at", None)
+        return localize(template_localtime(at)) if at else "never"
 
     def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
         if change:

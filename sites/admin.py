@@ -205,7 +205,7 @@ class SiteAdmin(GrantingAdmin):
 class MaskedJSONField(forms.JSONField):
     """A document shown without its secrets; what still says •••• keeps its stored value."""
 
-    widget = UnfoldAdminTextareaWidget
+    widget = UnfoldAdminTextareaWidget(attrs={"rows": 5})
 
     def prepare_value(self, value: Any) -> Any:
         return super().prepare_value(value if isinstance(value, str) else masked(value))

@@ -27,9 +27,20 @@ class JobForm(ScopedForm):
 
     parameters = forms.JSONField(
         required=False,
-        widget=UnfoldAdminTextareaWidget,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 5}),
         help_text=f"A JSON object. Secrets read {HIDDEN}; leave that to keep them.",
     )
+
+    class Meta:
+        labels = {
+            "run_timeout_s": "Longest run, seconds",
+            "queue_timeout_s": "Longest wait, seconds",
+        }
+        help_texts = {
+            "version": "Empty: the newest that an agent has.",
+            "tags": 'A JSON list, such as ["nightly"].',
+        }
+        widgets = {"tags": UnfoldAdminTextareaWidget(attrs={"rows": 2})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -129,10 +129,17 @@ class RunAdmin(ScopedAdmin):
                 )
             },
         ),
-        ("Where", {"fields": ("organization", "site", "target", "job", "function", "version")}),
+        (
+            "Where",
+            {
+                "classes": ("tab",),
+                "fields": ("organization", "site", "target", "job", "function", "version"),
+            },
+        ),
         (
             "Who",
             {
+                "classes": ("tab",),
                 "fields": (
                     "started_by",
                     "assignment",
@@ -140,26 +147,28 @@ class RunAdmin(ScopedAdmin):
                     "requested_pool",
                     "agent",
                     "attempt",
-                )
+                ),
             },
         ),
         (
             "When",
             {
+                "classes": ("tab",),
                 "fields": (
                     "created_at",
                     "started_at",
                     "finished_at",
-                    "duration_s",
+                    "duration",
                     "queue_until",
                     "lease_until",
                     "deadline_at",
-                )
+                ),
             },
         ),
         (
             "What came of it",
             {
+                "classes": ("tab",),
                 "fields": (
                     "records",
                     "count_total",
@@ -171,12 +180,25 @@ class RunAdmin(ScopedAdmin):
                     "log_length",
                     "tags",
                     "data",
-                )
+                ),
             },
         ),
-        ("Origin", {"fields": ("origin", "tool", "type", "external_id", "robot", "retry_of")}),
+        (
+            "Origin",
+            {
+                "classes": ("tab",),
+                "fields": ("origin", "tool", "type", "external_id", "robot", "retry_of"),
+            },
+        ),
     )
     inlines = (TransitionsInline, FilesInline, LateReportsInline)
+
+    def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
+        """Show the history always, files and late reports where there are any."""
+        shown: list[Any] = [TransitionsInline]
+        shown += [FilesInline] if obj and obj.files.exists() else []
+        shown += [LateReportsInline] if obj and obj.late_reports.exists() else []
+        return shown
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return tuple(name for _, rows in self.fieldsets for name in rows["fields"])
@@ -207,6 +229,10 @@ class RunAdmin(ScopedAdmin):
     @display(description="Result", label=RESULTS)
     def shown_result(self, run: JobRun) -> str:
         return run.get_result_display() if run.result else ""
+
+    @display(description="Duration")
+    def duration(self, run: JobRun) -> str:
+        return f"{run.duration_s:,.1f} s" if run.duration_s is not None else "–"
 
     @display(description="Records")
     def records(self, run: JobRun) -> int:

@@ -19,6 +19,7 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.contrib.filters.admin import RelatedDropdownFilter
+from unfold.views import ChangeList
 
 from ..models import Role, User
 from ..problems import Refused
@@ -61,6 +62,15 @@ class Among(RelatedDropdownFilter):  # type: ignore[misc]
     ) -> list[tuple[Any, str]]:
         choices = model_admin.choices_for(field, request, every=True)
         return [(row.pk, str(row)) for row in choices]
+
+
+class ScopedList(ChangeList):  # type: ignore[misc]
+    """A list that offers “Show all” only where a filter or a search hides something."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not (self.query or self.has_active_filters):
+            self.full_result_count = self.result_count
 
 
 class ScopedForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -116,6 +126,9 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]
     compressed_fields = True
     warn_unsaved_form = True
     actions = None
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ScopedList
 
     # --- rows ------------------------------------------------------------------------------------
     def in_scope(

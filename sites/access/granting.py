@@ -57,6 +57,7 @@ class RoleForm(forms.Form):
         if not groups.exists():
             del self.fields["group"]
         role.choices = [*roles, ("", "No role: take it away")]
+        role.initial = roles[0][0]
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}

@@ -127,6 +127,7 @@ def test_buttons_answer_administrators_of_the_organization_alone(
 def test_saving_leaves_what_the_program_wrote(alice: User, agent: factories.Enrolled) -> None:
     before = Agent.objects.get(pk=agent.agent.pk)
     data = {"name": "renamed", "slots": 5, "token_hash": "x", "version": "x", "site": ""}
+    data |= {"codes-TOTAL_FORMS": 0, "codes-INITIAL_FORMS": 0}
     answer = as_(alice).post(url("agent_change", before.pk), data)
     assert answer.status_code == 302, answer.context["adminform"].errors
     after = Agent.objects.get(pk=before.pk)
