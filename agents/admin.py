@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.formats import localize
-from django.utils.timezone import template_localtime
+from django.utils.timezone import localtime
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -86,7 +86,7 @@ class AgentAdmin(ScopedAdmin):
     inlines = (CodesInline,)
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Agent]:
-        return super().get_queryset(request).with_state()  # type: ignore[attr-defined,no-any-return]
+        return super().get_queryset(request).with_state()  # type: ignore[attr-defined]
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return super().get_inlines(request, obj) if obj else ()
@@ -101,7 +101,7 @@ class AgentAdmin(ScopedAdmin):
     @display(description="Last sign of life", ordering="presence__seen_at")
     def seen_at(self, agent: Any) -> str:
         at = getattr(agent, "seen_at", None)
-        return localize(template_localtime(at)) if at else "never"
+        return localize(localtime(at)) if at else "never"
 
     def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
         if change:

@@ -99,7 +99,7 @@ class MembershipAdmin(ScopedAdmin):
 
 
 @admin.register(User)
-class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc,type-arg]
+class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc]
     """Administrators look up the people of their organizations; accounts are the superuser's."""
 
     policy = user_policy
@@ -132,7 +132,7 @@ class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc,type-arg]
     # Those of the stock page that know nothing of the policies.
     get_queryset = ScopedAdmin.get_queryset
     lookup_allowed = ScopedAdmin.lookup_allowed
-    get_form = StockUserAdmin.get_form
+    get_form = StockUserAdmin.get_form  # type: ignore[assignment]
 
     @display(description="Name", ordering="last_name")
     def name(self, user: User) -> str:
@@ -151,7 +151,7 @@ class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc,type-arg]
 
 
 @admin.register(Group)
-class GroupAdmin(StockGroupAdmin, SuperuserAdds):  # type: ignore[misc,type-arg]
+class GroupAdmin(StockGroupAdmin, SuperuserAdds):  # type: ignore[misc]
     """Groups are of no organization: a role given to one reaches members of several."""
 
     policy = group_policy
@@ -159,7 +159,7 @@ class GroupAdmin(StockGroupAdmin, SuperuserAdds):  # type: ignore[misc,type-arg]
     may_change = may_delete = "manage"
     fields = ("name",)
     get_queryset = ScopedAdmin.get_queryset
-    formfield_for_manytomany = ScopedAdmin.formfield_for_manytomany
+    formfield_for_manytomany = ScopedAdmin.formfield_for_manytomany  # type: ignore[assignment]
 
 
 @admin.register(Site)

@@ -50,7 +50,7 @@ def remove_member(membership: Membership) -> None:
 def account_changed(user: User) -> None:
     """Say in all organizations of a person that the account was opened, closed or raised."""
     with transaction.atomic():
-        for membership in user.memberships.select_related("organization"):  # type: ignore[attr-defined]
+        for membership in user.memberships.select_related("organization"):
             access_changed([user], organization=membership.organization)
 
 

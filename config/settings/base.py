@@ -315,6 +315,9 @@ UNFOLD = {
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "SITE_ICON": "config.admin_navigation.logo",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "config.admin_navigation.logo"}
+    ],
     "COLORS": "config.admin_navigation.colors",
     "SIDEBAR": {"navigation": "config.admin_navigation.navigation"},
 }

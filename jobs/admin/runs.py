@@ -236,7 +236,7 @@ class RunAdmin(ScopedAdmin):
 
     @display(description="Records")
     def records(self, run: JobRun) -> int:
-        return run.records.count()  # type: ignore[attr-defined,no-any-return]
+        return run.records.count()
 
     def permits(self, name: str, request: HttpRequest, obj: JobRun) -> bool:
         """A run of a saved job is retried by whoever may start the job (domain rule 6)."""

@@ -28,7 +28,7 @@ from .grants import grants_of
 from .policy import EVERY, Policy
 
 
-class CappedPaginator(Paginator):  # type: ignore[type-arg]
+class CappedPaginator(Paginator):
     """Counts no further than 10,000 rows, which takes the same time whatever the table's size."""
 
     most = 10_000
@@ -37,10 +37,11 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     @cached_property
     def counted(self) -> int:
         """How many rows there are, or one more than `most`."""
-        return int(self.object_list.order_by()[: self.most + 1].count())  # type: ignore[union-attr]
+        rows: Any = self.object_list
+        return int(rows.order_by()[: self.most + 1].count())
 
     @property
-    def count(self) -> int:  # type: ignore[override]
+    def count(self) -> int:
         return min(self.counted, self.most)
 
     @property
@@ -54,7 +55,7 @@ def ended(obj: models.Model | None) -> bool:
     return bool(getattr(obj, "archived_at", None) or getattr(obj, "retired_at", None))
 
 
-class Among(RelatedDropdownFilter):  # type: ignore[misc]
+class Among(RelatedDropdownFilter):
     """Narrows a list to one related object, of those that the person may see."""
 
     def field_choices(
@@ -64,7 +65,7 @@ class Among(RelatedDropdownFilter):  # type: ignore[misc]
         return [(row.pk, str(row)) for row in choices]
 
 
-class ScopedList(ChangeList):  # type: ignore[misc]
+class ScopedList(ChangeList):
     """A list that offers “Show all” only where a filter or a search hides something."""
 
     def get_results(self, request: HttpRequest) -> None:
@@ -73,7 +74,7 @@ class ScopedList(ChangeList):  # type: ignore[misc]
             self.full_result_count = self.result_count
 
 
-class ScopedForm(forms.ModelForm):  # type: ignore[type-arg]
+class ScopedForm(forms.ModelForm):
     """A form that also checks rules over the fields that it does not show."""
 
     user: User  # set by ScopedAdmin
@@ -84,7 +85,7 @@ class ScopedForm(forms.ModelForm):  # type: ignore[type-arg]
         known = {name for name in places if getattr(self.instance, f"{name}_id", None)}
         # A name is free again once its holder is retired.
         known |= {"retired_at", "archived_at"}
-        return super()._get_validation_exclusions() - known  # type: ignore[misc,no-any-return]
+        return super()._get_validation_exclusions() - known  # type: ignore[misc]
 
     def add_error(self, field: str | None, error: Any) -> None:
         """Put what the model says of a field that is not shown at the top of the form."""
@@ -96,7 +97,7 @@ class ScopedForm(forms.ModelForm):  # type: ignore[type-arg]
         super().add_error(field, error)
 
 
-class ScopedAdmin(ModelAdmin):  # type: ignore[misc]
+class ScopedAdmin(ModelAdmin):
     """Asks one policy for everything. Rows are those that it lets the person view, in organizations
     that they administer; what is not named in `may_…` nobody does here, superusers included.
     """
@@ -182,8 +183,8 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]
             return False
         field, action = self.may_add
         parent = self.model._meta.get_field(field).related_model
-        parent_admin = self.admin_site.get_model_admin(parent)  # type: ignore[arg-type]
-        return bool(parent_admin.allowed(request, action, None))  # type: ignore[attr-defined]
+        parent_admin = self.admin_site.get_model_admin(parent)
+        return bool(parent_admin.allowed(request, action, None))
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Filter by what the list offers alone: a hidden column could be guessed otherwise."""
@@ -199,7 +200,7 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
     ) -> tuple[models.QuerySet[Any], bool]:
-        return super().get_search_results(  # type: ignore[no-any-return]
+        return super().get_search_results(
             request, queryset, search_term.replace("\x00", "")[:200]
         )
 
@@ -223,13 +224,13 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]
         try:
             admin = self.admin_site.get_model_admin(related)
         except NotRegistered:
-            return related._default_manager.none()  # type: ignore[no-any-return]
+            return related._default_manager.none()
         action = self.choices.get(field.name, "view")
         if self.may_add and self.may_add[0] == field.name:
             action = self.may_add[1]
         rows = admin.get_queryset(request)
         if action != "view":
-            rows = admin.in_scope(request, action, rows)  # type: ignore[attr-defined]
+            rows = admin.in_scope(request, action, rows)
         for ended in () if every else ("archived_at", "retired_at"):
             if any(known.name == ended for known in related._meta.fields):
                 rows = rows.filter(**{ended: None})
@@ -356,7 +357,7 @@ class ScopedAdmin(ModelAdmin):  # type: ignore[misc]
         return redirect(page)
 
 
-class ScopedInline(TabularInline):  # type: ignore[misc]
+class ScopedInline(TabularInline):
     """Rows under their parent, to be read: whoever sees the parent sees them."""
 
     extra = 0

@@ -69,7 +69,7 @@ class RoleForm(forms.Form):
 class GrantingAdmin(ScopedAdmin):
     """Adds the page “People and roles” to what roles are granted on."""
 
-    actions_detail = ("people_and_roles",)
+    actions_detail: tuple[str, ...] = ("people_and_roles",)
     acts: ClassVar[dict[str, str]] = {"people_and_roles": "manage"}
     roles: ClassVar[tuple[tuple[str, str], ...]] = ROLES
 

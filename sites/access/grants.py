@@ -129,8 +129,8 @@ def roles_on(on: models.Model) -> list[tuple[User | Group, str]]:
     found: list[tuple[User | Group, str]] = []
     for table, column in zip(_tables_of(on), ("user", "group"), strict=True):
         highest: dict[Any, int] = {}
-        rows = table._default_manager.filter(content_object=on).select_related(column, "permission")
-        for row in rows.order_by(column):
+        rows: Any = table._default_manager.filter(content_object=on).order_by(column)
+        for row in rows.select_related(column, "permission"):
             who, verb = getattr(row, column), row.permission.codename.split("_")[0]
             if verb in VERBS:
                 highest[who] = max(highest.get(who, 0), VERBS.index(verb) + 1)

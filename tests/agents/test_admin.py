@@ -157,7 +157,7 @@ def test_a_pool_holds_agents_of_its_own_organization(
     pool = AgentPool.objects.get(name="Heavy")
     assert [row.pk for row in pool.agents.all()] == [agent.agent.pk]
     both = User.objects.get(pk=alice.pk)
-    both.memberships.create(organization=elsewhere, role="administrator")  # type: ignore[attr-defined]
+    both.memberships.create(organization=elsewhere, role="administrator")
     answer = as_(both).post(
         url("agentpool_change", pool.pk), data | {"agents": [agent.agent.pk, foreign.pk]}
     )
@@ -194,7 +194,7 @@ def test_a_pool_with_runs_is_not_deleted(
 
 
 def test_the_catalogue_is_read_only(alice: User, root: User, agent: factories.Enrolled) -> None:
-    version = agent.agent.functions.first()  # type: ignore[attr-defined]
+    version = agent.agent.functions.first()
     for user in (alice, root):
         for name, pk in (
             ("functionversion", version.pk),

@@ -46,7 +46,7 @@ def run(job: Job, edda: User, agent: factories.Enrolled) -> JobRun:
 
 
 def test_inputs_and_parameters_are_on_no_page(run: JobRun, root: User, edda: User) -> None:
-    edda.memberships.update(role="administrator")  # type: ignore[attr-defined]
+    edda.memberships.update(role="administrator")
     for user in (root, edda):
         client = as_(User.objects.get(pk=user.pk))
         for model, model_admin in admin.site._registry.items():
@@ -65,7 +65,7 @@ def test_inputs_and_parameters_are_on_no_page(run: JobRun, root: User, edda: Use
 @pytest.mark.parametrize("who", ["alice", "root"])
 def test_runs_and_their_history_are_read_only(who: str, run: JobRun, cast: dict[str, User]) -> None:
     client = as_(cast[who])
-    transition = run.transitions.get(sequence=1)  # type: ignore[attr-defined]
+    transition = run.transitions.get(sequence=1)
     before = (
         JobRun.objects.filter(pk=run.pk).values().get(),
         list(StatusTransition.objects.order_by("id").values()),

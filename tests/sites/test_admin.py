@@ -81,7 +81,11 @@ def test_the_role_alone_opens_the_admin(cast: dict[str, User]) -> None:
             assert clients[name].get(url).status_code == expected, (name, label)
 
 
-def test_anonymous_is_sent_to_the_portals_log_in_and_others_read_why_not(mia: User) -> None:
+def test_anonymous_is_sent_to_the_portals_log_in_and_others_read_why_not(
+    alice: User, mia: User
+) -> None:
+    answer = as_(alice).get(reverse("admin:login"))
+    assert answer.url == reverse("admin:index")  # type: ignore[attr-defined]
     answer = Client().get(reverse("admin:login"))
     assert answer.url.startswith(reverse("account_login"))  # type: ignore[attr-defined]
     assert as_(mia).get(reverse("admin:login")).status_code == 403
@@ -110,7 +114,7 @@ def harbour(elsewhere: Organization, oscar: User) -> dict[str, models.Model]:
         site, "Foreign crane", settings={"user": "crane", "password": "hunter2"}
     )
     enrolled = factories.enrolled(elsewhere, "foreign-agent", site=site, by=oscar)
-    function = enrolled.agent.functions.get(function__name="backup").function  # type: ignore[attr-defined]
+    function = enrolled.agent.functions.get(function__name="backup").function
     job = factories.job(target, function, owner=oscar, name="Foreign backup")
     run = factories.run(job, by=oscar)
     enrolled.api.claim()
