@@ -11,8 +11,10 @@ from jsonschema.exceptions import SchemaError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from sites import sql
 from sites.models import Site
 from sites.problems import Refused
+from sites.sql import Sql
 
 from .models import Agent, AgentPool, Assignment, Function, FunctionVersion, Queue, Tool
 
@@ -146,28 +148,23 @@ def queue_for(
     return queue
 
 
+_QUEUES = """
+    SELECT DISTINCT queue.id FROM agents_queue AS queue
+    JOIN agents_functionversion AS known ON known.function_id = queue.function_id
+         AND queue.version IN ('', known.version)
+    JOIN agents_functionversion_agents AS able ON able.functionversion_id = known.id
+    JOIN agents_agent AS agent ON agent.id = able.agent_id
+    WHERE agent.id = %s AND queue.organization_id = agent.organization_id
+      AND (agent.site_id IS NULL OR queue.site_id = agent.site_id)
+      AND (queue.assignment = 'automatic' OR queue.agent_id = agent.id OR queue.pool_id IN (
+           SELECT pool.agentpool_id FROM agents_agentpool_agents AS pool
+           WHERE pool.agent_id = agent.id))
+"""
+
+
 def queues_of(agent: Agent) -> list[int]:
-    """Ids of the queues that this agent may take runs from (rules 5 and 12), in two queries."""
-    advertised = set(
-        FunctionVersion.objects.filter(agents=agent).values_list("function_id", "version")
-    )
-    assigned = (
-        Q(assignment=Assignment.AUTOMATIC)
-        | Q(assignment=Assignment.AGENT, agent=agent)
-        | Q(assignment=Assignment.POOL, pool__in=AgentPool.objects.filter(agents=agent))
-    )
-    queues = Queue.objects.filter(
-        assigned,
-        organization_id=agent.organization_id,
-        function__in={function for function, _ in advertised},
-    )
-    if agent.site_id is not None:
-        queues = queues.filter(site_id=agent.site_id)
-    return [
-        pk
-        for pk, function, version in queues.values_list("pk", "function_id", "version")
-        if not version or (function, version) in advertised
-    ]
+    """Ids of the queues that this agent may take runs from (rules 5 and 12)."""
+    return [pk for (pk,) in sql.rows(Sql(_QUEUES, (agent.pk,)))]
 
 
 def takers_of(queues: Iterable[int]) -> dict[int, set[int]]:

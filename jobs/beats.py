@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, F, Q, When
-from django.db.models.functions import Coalesce, Least, Now
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from agents import presence
 from agents.models import Agent
+from sites import sql
+from sites.sql import Sql
 
 from .models import JobRun
 from .states import EXECUTING, FINAL
-from .transitions import LEASE, ever_held, progress_of
+from .transitions import LEASE_S, ever_held
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +66,36 @@ def heartbeat(agent: Agent, beats: list[Beat]) -> list[Answer]:
     }
     if not alive:
         return answers
-    sent = [
-        When(pk=pk, then=progress_of(beat.progress))
-        for pk, beat in alive.items()
-        if beat.progress is not None
-    ]
-    changes: dict[str, Any] = {
-        "lease_until": Least(Now() + LEASE, Coalesce(F("deadline_at"), Now() + LEASE))
-    }
-    if sent:
-        changes["progress"] = Case(*sent, default=F("progress"))
-        raised = Q()
-        for pk, beat in alive.items():
-            if beat.progress is not None:
-                further = Q(progress=None) | Q(progress__lt=beat.progress)
-                raised |= Q(pk=pk) & further
-        changes["updated_at"] = Case(When(raised, then=Now()), default=F("updated_at"))
-    # Asked again in the update: a sweep or a report may have come in between.
-    JobRun.objects.filter(
-        agent=agent, status__in=EXECUTING, lease_until__gt=Now(), pk__in=alive
-    ).update(**changes)
+    _renew(agent, {pk: beat.progress for pk, beat in alive.items()})
     return answers
+
+
+def _renew(agent: Agent, progress: dict[int, int | None]) -> None:
+    """Move the leases of these runs, and their progress where it rose; `updated_at` with it alone.
+
+    Asks again who holds them: a sweep or a report may have come in between.
+    """
+    later = sql.later(str(LEASE_S))
+    sets = [f"lease_until = {sql.least(later, f'COALESCE(run.deadline_at, {later})')}"]
+    values: list[int] = []
+    risen = {pk: share for pk, share in progress.items() if share is not None}
+    if risen:
+        # Ids are our own integers.
+        reported = f"CASE run.id {' '.join(f'WHEN {pk} THEN CAST(%s AS INT)' for pk in risen)} END"
+        before = "COALESCE(run.progress, -1)"
+        rises = f"{reported} > {before}"
+        sets.append(f"progress = CASE WHEN {rises} THEN {reported} ELSE run.progress END")
+        sets.append(f"updated_at = CASE WHEN {rises} THEN {sql.now()} ELSE run.updated_at END")
+        values = [*risen.values()] * 3
+    these = sql.one_of("run.id", progress)
+    sql.rows(
+        Sql(
+            f"UPDATE jobs_jobrun AS run SET {', '.join(sets)} WHERE {these.text}"
+            " AND run.agent_id = %s AND run.lease_until > " + sql.now() + " AND run.status IN"
+            " ('claimed', 'running', 'validating', 'uploading')",
+            (*values, *these.params, agent.pk),
+        )
+    )
 
 
 def _judge(agent: Agent, beat: Beat, run: JobRun | None) -> tuple[str, str | None]:

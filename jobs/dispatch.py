@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from agents import catalogue
-from agents.models import Agent, FunctionVersion
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, F, OuterRef, Q, Subquery, Value
-from django.db.models.functions import Coalesce, Now, NullIf
-from sites.models import Event
 
-from .models import Claim, JobRun, StatusTransition
-from .states import EXECUTING, Status
-from .transitions import LEASE, event_of, stale
+from agents import catalogue
+from agents.models import Agent
+from sites import sql
+from sites.sql import Sql
+
+from . import moves
+from .models import Claim, JobRun, RunInput
+from .states import Status
+from .transitions import LEASE_S, stale
 
 # After a collision on "one at a time": try again with a fresh snapshot, then say there is nothing.
 TRIES = 5
@@ -54,16 +56,52 @@ _CANDIDATES_SQLITE = f"""
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What a claim gave: its runs in order, and whether this is the answer of an earlier request."""
+_ROOM = """
+    SELECT (SELECT earlier.runs FROM jobs_claim AS earlier
+            WHERE earlier.agent_id = %s AND earlier.claim_id = %s),
+           (SELECT COUNT(*) FROM jobs_jobrun AS run WHERE run.agent_id = %s
+            AND run.status IN ('claimed', 'running', 'validating', 'uploading'))
+"""
 
-    claim: Claim | None
-    runs: list[JobRun]
-    replayed: bool = False
+_ANSWER = """
+    SELECT run.id, run.public_id, run.attempt, run.status, run.run_timeout_s, run.actual_version,
+           run.parameters, tool.name, function.name, target.public_id, target.name, target.kind,
+           target.address, target.settings, base.tree_id,
+           EXISTS (SELECT 1 FROM jobs_runinput AS input WHERE input.run_id = run.id)
+    FROM jobs_jobrun AS run
+    JOIN jobs_claim AS claim ON claim.id = run.claim_id
+    JOIN sites_target AS target ON target.id = run.target_id
+    JOIN agents_function AS function ON function.id = run.function_id
+    JOIN agents_tool AS tool ON tool.id = function.tool_id
+    LEFT JOIN sites_snapshot AS base ON base.id = target.accepted_snapshot_id
+         AND base.purged_at IS NULL AND run.makes_snapshot
+    WHERE claim.agent_id = %s AND claim.claim_id = %s
+    ORDER BY run.priority, run.created_at, run.id
+"""
 
 
-def claim(agent: Agent, claim_id: UUID, *, most: int) -> Taken:
+class ClaimedRun(NamedTuple):
+    """A run as its claim shows it: the only place where parameters and inputs go out whole."""
+
+    pk: int
+    id: UUID
+    attempt: int
+    status: str
+    run_timeout_s: int
+    version: str
+    parameters: dict[str, Any]
+    tool: str
+    function: str
+    target_id: UUID
+    target_name: str
+    target_kind: str
+    target_address: str
+    target_settings: dict[str, Any]
+    base_tree: str | None
+    inputs: list[RunInput]
+
+
+def claim(agent: Agent, claim_id: UUID, *, most: int) -> list[ClaimedRun]:
     """Give the agent up to `most` runs that it may and can carry out, oldest first.
 
     The first statement locks the agent's row, so that a replay and the slot limit are serial per
@@ -77,54 +115,43 @@ def claim(agent: Agent, claim_id: UUID, *, most: int) -> Taken:
         except IntegrityError:
             # Another claim made its run of this target executing first: the index is the truth.
             continue
-    return Taken(None, [])
+    return []
 
 
-def _claim_once(agent: Agent, claim_id: UUID, most: int) -> Taken:
-    locked = (
-        Agent.objects.select_for_update(no_key=True)
-        .filter(pk=agent.pk, retired_at=None)
-        .values_list("slots", "draining")
-        .first()
+def _claim_once(agent: Agent, claim_id: UUID, most: int) -> list[ClaimedRun]:
+    lock = " FOR NO KEY UPDATE" if sql.on_postgresql() else ""
+    locked = sql.rows(
+        Sql(
+            f"SELECT slots, draining FROM agents_agent WHERE id = %s AND retired_at IS NULL{lock}",
+            (agent.pk,),
+        )
     )
-    if locked is None:
-        return Taken(None, [])
-    earlier = Claim.objects.filter(agent=agent, claim_id=claim_id).first()
+    if not locked:
+        return []
+    [(slots, draining)] = locked
+    # A statement of its own, so that it sees what was committed while the lock was awaited.
+    [(earlier, held)] = sql.rows(Sql(_ROOM, (agent.pk, claim_id, agent.pk)))
     if earlier is not None:
-        return Taken(earlier, _same_again(earlier), replayed=True)
-    slots, draining = locked
-    held = JobRun.objects.filter(agent=agent, status__in=EXECUTING).count()
+        return _same_again(agent, claim_id, json.loads(earlier))
     free = 0 if draining else min(most, slots - held)
     if free <= 0:
-        return Taken(None, [])
+        return []
     found = _candidates(catalogue.queues_of(agent), free)
     if not found:
-        return Taken(None, [])
-    claim = Claim.objects.create(
-        agent=agent, claim_id=claim_id, runs=[[pk, attempt + 1] for pk, attempt in found]
-    )
-    _take([pk for pk, _ in found], claim, agent)
-    runs = list(runs_of(claim))
-    if len(runs) != len(found):
-        claim.runs = [[run.pk, run.attempt] for run in runs]
-        claim.save(update_fields=["runs"])
-        if not runs:
-            claim.delete()
-            return Taken(None, [])
-    StatusTransition.objects.bulk_create(
-        StatusTransition(
-            run_id=run.pk,
-            sequence=run.sequence,
-            from_status=Status.PENDING,
-            to_status=Status.CLAIMED,
-            agent=agent,
+        return []
+    [(claim,)] = sql.rows(
+        Sql(
+            "INSERT INTO jobs_claim (agent_id, claim_id, runs) VALUES (%s, %s, %s) RETURNING id",
+            (agent.pk, claim_id, json.dumps([[pk, attempt + 1] for pk, attempt in found])),
         )
-        for run in runs
     )
-    Event.objects.bulk_create(
-        event_of(run, Status.CLAIMED) for run in runs
-    )
-    return Taken(claim, runs)
+    moved = _take([pk for pk, _ in found], claim, agent)
+    if not moved:
+        Claim.objects.filter(pk=claim).delete()
+        return []
+    if len(moved) != len(found):
+        Claim.objects.filter(pk=claim).update(runs=[[run.id, run.attempt] for run in moved])
+    return _answer(agent, claim_id)
 
 
 def _candidates(queues: list[int], limit: int) -> list[tuple[int, int]]:
@@ -132,7 +159,7 @@ def _candidates(queues: list[int], limit: int) -> list[tuple[int, int]]:
     if not queues:
         return []
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
+        if sql.on_postgresql():
             cursor.execute(_CANDIDATES_POSTGRESQL, {"queues": queues, "limit": limit})
         else:
             # Ids are our own integers; SQLite takes no list as one parameter. Twice the limit,
@@ -150,44 +177,58 @@ def _candidates(queues: list[int], limit: int) -> list[tuple[int, int]]:
     return found[:limit]
 
 
-def _take(ids: list[int], claim: Claim, agent: Agent) -> None:
+def _take(ids: list[int], claim: int, agent: Agent) -> list[moves.Moved]:
     """Make the runs claimed, asking again in a fresh snapshot whether each is free."""
-    other = JobRun.objects.filter(
-        target=OuterRef("target"), function=OuterRef("function"), status__in=EXECUTING, overlap=False
-    )
-    newest = FunctionVersion.objects.filter(function=OuterRef("function"), agents=agent)
-    JobRun.objects.filter(Q(overlap=True) | ~Exists(other), pk__in=ids, status=Status.PENDING).update(
-        status=Status.CLAIMED,
-        sequence=F("sequence") + 1,
-        attempt=F("attempt") + 1,
-        claim=claim,
-        agent=agent,
-        lease_until=Now() + LEASE,
-        updated_at=Now(),
-        actual_version=Coalesce(
-            NullIf(F("version"), Value("")),
-            Subquery(newest.order_by("-created_at", "-id").values("version")[:1]),
-            Value(""),
-        ),
+    these = sql.one_of("run.id", ids)
+    return moves.write(
+        Sql(f"{these.text} AND {_FREE}", these.params),
+        Status.CLAIMED,
+        by=moves.Actor(agent=agent),
+        columns={
+            "attempt": Sql("run.attempt + 1"),
+            "claim": claim,
+            "agent": agent.pk,
+            "lease_until": Sql(sql.later(str(LEASE_S))),
+            "actual_version": Sql(_VERSION, (agent.pk,)),
+        },
     )
 
 
-def runs_of(claim: Claim) -> list[JobRun]:
+_VERSION = """COALESCE(NULLIF(run.version, ''),
+    (SELECT newest.version FROM agents_functionversion AS newest
+     JOIN agents_functionversion_agents AS able ON able.functionversion_id = newest.id
+     WHERE newest.function_id = run.function_id AND able.agent_id = %s
+     ORDER BY newest.created_at DESC, newest.id DESC LIMIT 1), '')"""
+
+
+def _answer(agent: Agent, claim_id: UUID) -> list[ClaimedRun]:
     """Fetch a claim's runs with all that its answer shows, oldest first."""
-    return list(
-        JobRun.objects.filter(pk__in=[pk for pk, _ in claim.runs], claim=claim)
-        .select_related("target__accepted_snapshot", "function__tool", "job", "claim")
-        .prefetch_related("inputs")
-        .order_by("priority", "created_at", "id")
-    )
+    rows = sql.rows(Sql(_ANSWER, (agent.pk, claim_id)))
+    given: dict[int, list[RunInput]] = {row[0]: [] for row in rows if row[15]}
+    for one in RunInput.objects.filter(run__in=given) if given else ():
+        given[one.run_id].append(one)
+    return [
+        ClaimedRun(
+            row[0],
+            sql.as_uuid(row[1]),
+            *row[2:6],
+            json.loads(row[6]),
+            *row[7:9],
+            sql.as_uuid(row[9]),
+            *row[10:13],
+            json.loads(row[13]),
+            row[14],
+            given.get(row[0], []),
+        )
+        for row in rows
+    ]
 
 
-def _same_again(claim: Claim) -> list[JobRun]:
+def _same_again(agent: Agent, claim_id: UUID, runs: list[list[int]]) -> list[ClaimedRun]:
     """Give the runs of an earlier claim, as long as no later attempt holds one of them."""
-    by_id = JobRun.objects.in_bulk([pk for pk, _ in claim.runs])
-    for pk, attempt in claim.runs:
-        run = by_id[pk]
-        if run.attempt != attempt or run.claim_id != claim.pk:
-            raise stale(run, attempt)
-    return runs_of(claim)
-
+    same = _answer(agent, claim_id)
+    held = {run.pk: run.attempt for run in same}
+    for pk, attempt in runs:
+        if held.get(pk) != attempt:
+            raise stale(JobRun.objects.get(pk=pk), attempt)
+    return same

@@ -14,7 +14,7 @@ from agents.models import Agent
 from sites.models import Snapshot, Target
 from sites.problems import Refused
 
-from . import transitions
+from . import moves, transitions
 from .masking import masked, secrets_of
 from .models import JobRun, LateReport
 from .states import BEGUN, FINAL, MOVES, Reason, Result, Status
@@ -79,7 +79,7 @@ def _end(run: JobRun, to: Status, agent: Agent, digest: str, report: dict[str, A
     if not transitions.move(
         run,
         to,
-        by=transitions.Actor(agent=agent),
+        by=moves.Actor(agent=agent),
         reason=reason,
         message=columns["message"],
         columns=columns,
@@ -128,7 +128,7 @@ def _after_the_end(
         )
         if kept:
             # Not a status change: pages that show the run fetch it again.
-            transitions.event_of(run, "late_report").save(force_insert=True)
+            moves.tell(run, "late_report")
     return Late(run)
 
 

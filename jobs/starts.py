@@ -16,10 +16,10 @@ from agents.permissions import agent_policy, pool_policy
 from sites.models import Target, User
 from sites.problems import Refused
 
+from . import moves
 from .models import Job, JobRun, RunInput, StatusTransition
 from .permissions import job_policy, run_policy
 from .states import ACTIVE, FINAL, Origin, Status
-from .transitions import event_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +148,14 @@ def retry(run: JobRun, *, by: User) -> JobRun:
         raise Refused("not_allowed", "You may see this run, but not start it again.", status=403)
     if run.status not in FINAL:
         raise Refused(
-            "still_active", "This run has not ended; there is nothing to retry.", run_status=run.status
+            "still_active",
+            "This run has not ended; there is nothing to retry.",
+            run_status=run.status,
         )
     inputs = [_copy(one) for one in run.inputs.all()] if run.started_by_id == by.pk else []  # type: ignore[attr-defined]
     if run.job is not None:
-        return start_run(
-            run.job, by=by, parameters=run.parameters, inputs=inputs, retry_of=run
-        ).run
-    assert run.target is not None and run.function is not None  # noqa: S101 - of every local run
+        return start_run(run.job, by=by, parameters=run.parameters, inputs=inputs, retry_of=run).run
+    assert run.target is not None and run.function is not None
     return start_function(
         run.target,
         run.function,
@@ -193,7 +193,9 @@ def check_assignment(
         if not agent_policy.allows(by, "view", agent) or (
             agent.organization_id != target.organization_id
         ):
-            raise Refused("invalid", "No such agent.", status=422, errors={"agent": ["No such agent."]})
+            raise Refused(
+                "invalid", "No such agent.", status=422, errors={"agent": ["No such agent."]}
+            )
         if agent.site_id not in (None, target.site_id):
             words = f"Agent “{agent}” serves another site."
             raise Refused("invalid", words, status=422, errors={"agent": [words]})
@@ -229,7 +231,7 @@ def _make(
     inputs: Sequence[RunInput],
 ) -> JobRun:
     """Write the run, its first transition and its Event, in the caller's transaction."""
-    assert run.site is not None and run.function is not None  # noqa: S101 - of every local run
+    assert run.site is not None and run.function is not None
     run.makes_snapshot = version.produces == FunctionVersion.Produces.SNAPSHOT
     run.queue = catalogue.queue_for(
         run.site,
@@ -247,6 +249,6 @@ def _make(
     StatusTransition.objects.create(
         run=run, sequence=1, to_status=Status.PENDING, user=run.started_by
     )
-    event_of(run, Status.PENDING).save(force_insert=True)
+    moves.tell(run, Status.PENDING)
     run.refresh_from_db()
     return run

@@ -1,56 +1,34 @@
-"""How a run changes its status: one conditional UPDATE with its transition and Event, or nothing.
-
-Every status change of every run goes through `move` (or the claim in `dispatch`); nothing else writes `status`.
-"""
+"""Who may move a run, when, and what they are told when they may not."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce, Greatest, Least, Now
 
 from agents.models import Agent
-from sites.models import Event, User
+from sites import sql
+from sites.models import User
 from sites.problems import Refused
+from sites.sql import Sql
 
+from . import moves
 from .masking import masked, secrets_of
 from .models import JobRun, StatusTransition
-from .states import BEGUN, EXECUTING, FINAL, MOVES, Origin, Reason, Status
+from .moves import Actor
+from .states import BEGUN, FINAL, MOVES, Origin, Reason, Status
 
-LEASE = timedelta(seconds=60)
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who moves a run: a person, an agent, or neither (the portal itself)."""
-
-    user: User | None = None
-    agent: Agent | None = None
+LEASE_S = 60
 
 
-PORTAL = Actor()
+class Reported(NamedTuple):
+    """What an agent is told of its run after a move."""
 
-
-def event_of(run: JobRun, to: str) -> Event:
-    """Shape the Event of a status change, with all that decides who may hear of it."""
-    return Event(
-        kind=f"run.{to}",
-        subject_id=run.public_id,
-        organization_id=run.organization_id,
-        site_id=run.site_id,
-        target_id=run.target_id,
-        starter_id=run.started_by_id,
-        data={
-            "queue": run.queue_id,
-            "job": str(run.job.public_id) if run.job else None,
-            "name": run.name,
-        },
-    )
+    id: UUID
+    attempt: int
+    status: str
 
 
 def move(
@@ -58,46 +36,43 @@ def move(
     to: Status,
     *,
     by: Actor,
-    where: Q | None = None,
+    where: Sql | None = None,
     reason: str = "",
     message: str = "",
     columns: Mapping[str, Any] | None = None,
 ) -> bool:
     """Move a run from the status that was read to another; False when it was no longer so.
 
-    Runs inside the caller's transaction. The UPDATE asks again for id, status, attempt and claim
-    (and `where`), so of two that move a run at once one succeeds, and the other reads anew.
-    `message` is the transition's; `columns` are what else changes on the run.
-    `run` is brought up to date in the columns that are plain values.
+    The UPDATE asks again for id, status, attempt and claim (and `where`), so of two that move a
+    run at once one succeeds, and the other reads anew. `message` is the transition's; `columns`
+    are what else changes on the run. `run` is brought up to date in the columns that are values.
     """
-    came_from = Status(run.status)
-    if to not in MOVES[came_from]:
+    if to not in MOVES[Status(run.status)]:
         return False
-    changes: dict[str, Any] = {
-        "status": to,
-        "sequence": F("sequence") + 1,
-        "updated_at": Now(),
-        **({"finished_at": Now(), "lease_until": None, "reason": reason} if to in FINAL else {}),
-        **(columns or {}),
-    }
-    held = Q(pk=run.pk, status=came_from, attempt=run.attempt, claim=run.claim_id)
-    if not JobRun.objects.filter(held & (where or Q())).update(**changes):
-        return False
-    run.status, run.sequence = to, run.sequence + 1
-    for name, value in (columns or {}).items():
-        if not hasattr(value, "resolve_expression"):
-            setattr(run, name, value)
-    StatusTransition.objects.create(
-        run_id=run.pk,
-        sequence=run.sequence,
-        from_status=came_from,
-        to_status=to,
-        user=by.user,
-        agent=by.agent,
+    held = Sql(
+        "run.id = %s AND run.status = %s AND run.attempt = %s", (run.pk, run.status, run.attempt)
+    )
+    same_claim = (
+        Sql("run.claim_id = %s", (run.claim_id,)) if run.claim_id else Sql("run.claim_id IS NULL")
+    )
+    also = where or Sql("TRUE")
+    moved = moves.write(
+        Sql(
+            f"{held.text} AND {same_claim.text} AND ({also.text})",
+            (*held.params, *same_claim.params, *also.params),
+        ),
+        to,
+        by=by,
         reason=reason,
         message=message,
+        columns=columns,
     )
-    event_of(run, to).save(force_insert=True)
+    if not moved:
+        return False
+    run.status, run.sequence = to, moved[0].sequence
+    for name, value in (columns or {}).items():
+        if not isinstance(value, Sql):
+            setattr(run, name, value)
     return True
 
 
@@ -149,9 +124,7 @@ def ever_held(agent: Agent, run: JobRun) -> bool:
     """Say whether the agent holds the run or had claimed it before."""
     return (
         run.agent_id == agent.pk
-        or StatusTransition.objects.filter(
-            run=run, agent=agent, to_status=Status.CLAIMED
-        ).exists()
+        or StatusTransition.objects.filter(run=run, agent=agent, to_status=Status.CLAIMED).exists()
     )
 
 
@@ -171,75 +144,77 @@ def already_final(run: JobRun) -> Refused:
 
 def report_status(
     agent: Agent,
-    public_id: object,
+    public_id: UUID,
     *,
     attempt: int,
-    claim_id: object,
+    claim_id: UUID,
     to: Status,
     message: str = "",
     progress: int | None = None,
-) -> JobRun:
+) -> Reported:
     """Take an agent's PATCH: running, validating or uploading (rule 13).
 
-    A move that was made already gives the present run. `running` sets started_at and the deadline
-    once; the lease is renewed by each accepted move, and work begins only after this has committed.
+    The move is tried first and explained only where it was not made: already there gives the
+    present run, anything else is Refused. `running` sets started_at and the deadline once; the
+    lease is renewed by each accepted move, and work begins only after this has committed.
     """
-    for _ in range(3):
+    if message:
+        message = masked(message, secrets_of(held_run(agent, public_id, attempt=attempt)))
+    columns: dict[str, Any] = {"lease_until": Sql(_renewed())}
+    if to == Status.RUNNING:
+        columns = {
+            "started_at": Sql(sql.now()),
+            "deadline_at": Sql(sql.later("run.run_timeout_s")),
+            "lease_until": Sql(sql.later(sql.least(str(LEASE_S), "run.run_timeout_s"))),
+        }
+    if message:
+        columns["message"] = message
+    if progress is not None:
+        columns["progress"] = progress_of(progress)
+    # A lease that ended belongs to the sweep: the run may be another's in a moment.
+    which = Sql(
+        "run.public_id = %s AND run.agent_id = %s AND run.attempt = %s AND run.lease_until > "
+        f"{sql.now()} AND run.claim_id ="
+        " (SELECT held.id FROM jobs_claim AS held WHERE held.agent_id = %s AND held.claim_id = %s)",
+        (public_id, agent.pk, attempt, agent.pk, claim_id),
+    )
+    for _ in range(2):
+        moved = moves.write(which, to, by=Actor(agent=agent), message=message, columns=columns)
+        if moved:
+            return Reported(public_id, attempt, str(to))
         run = held_run(agent, public_id, attempt=attempt, claim_id=claim_id)
         if run.status in FINAL:
             raise already_final(run)
         if run.status == to or (run.status in BEGUN and to in BEGUN and _made(run, to)):
-            return run
+            return Reported(public_id, attempt, run.status)
         if to not in MOVES[Status(run.status)]:
             raise Refused(
                 "illegal_move", f"A run cannot go from {run.status} to {to}.", run_status=run.status
             )
-        columns: dict[str, Any] = {}
-        alive = Q()
-        if to == Status.RUNNING:
-            limit = timedelta(seconds=run.run_timeout_s)
-            columns |= {"started_at": Now(), "deadline_at": Now() + limit}
-            columns["lease_until"] = Now() + min(LEASE, limit)
-            # A lease that ended belongs to the sweep: the run may be another's in a moment.
-            alive = Q(lease_until__gt=Now())
-        else:
-            columns["lease_until"] = Least(Now() + LEASE, F("deadline_at"))
-        if message:
-            message = masked(message, secrets_of(run))
-            columns["message"] = message
-        if progress is not None:
-            columns["progress"] = progress_of(progress)
-        with transaction.atomic():
-            if move(run, to, by=Actor(agent=agent), where=alive, message=message, columns=columns):
-                return run
-        if to == Status.RUNNING and JobRun.objects.filter(
-            pk=run.pk, status=Status.CLAIMED, attempt=attempt, lease_until__lte=Now()
-        ):
-            raise stale(run, attempt)
     raise stale(run, attempt)
+
+
+def _renewed() -> str:
+    """The end of a lease that begins now, never past the deadline."""
+    return sql.least(sql.later(str(LEASE_S)), "run.deadline_at")
 
 
 def _made(run: JobRun, to: Status) -> bool:
     return StatusTransition.objects.filter(run=run, to_status=to).exists()
 
 
-def progress_of(progress: int) -> Any:
-    """Give the expression that raises progress and never lowers it."""
-    return Greatest(Coalesce(F("progress"), 0), progress)
+def progress_of(progress: int) -> Sql:
+    """The SQL that raises a run's progress and never lowers it."""
+    return Sql(sql.greatest("COALESCE(run.progress, 0)", "CAST(%s AS SMALLINT)"), (progress,))
 
 
 def revoke(agent: Agent, by: User) -> None:
     """End what an agent holds, in the transaction that retires it."""
-    for run in JobRun.objects.filter(agent=agent, status__in=EXECUTING).select_related("job"):
-        for _ in range(3):
-            if run.status not in EXECUTING or move(
-                run,
-                Status.FAILED,
-                by=Actor(user=by),
-                reason=Reason.CREDENTIAL_REVOKED,
-                message=f"Agent {agent} was retired.",
-                columns={"error": f"Agent {agent} was retired while it held this run."},
-            ):
-                break
-            run.refresh_from_db()
-
+    moves.write(
+        Sql("run.agent_id = %s AND run.status <> 'pending'", (agent.pk,)),
+        Status.FAILED,
+        by=Actor(user=by),
+        reason=Reason.CREDENTIAL_REVOKED,
+        message=f"Agent {agent} was retired.",
+        columns={"error": f"Agent {agent} was retired while it held this run."},
+    )

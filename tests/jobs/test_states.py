@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from django.db import IntegrityError, connection, transaction
-from jobs import transitions
+from jobs import moves, transitions
 from jobs.models import JobRun, StatusTransition
 from jobs.states import ACTIVE, FINAL, MOVES, OUTCOMES, Result, Status, chip, may_move
 from tests import factories
@@ -79,7 +79,7 @@ def at(job, agent, edda):
         if status == "timed_out":
             with transaction.atomic():
                 assert transitions.move(
-                    made, Status.TIMED_OUT, by=transitions.PORTAL, reason="deadline"
+                    made, Status.TIMED_OUT, by=moves.PORTAL, reason="deadline"
                 )
             made.refresh_from_db()
         assert made.status == status
@@ -98,7 +98,7 @@ def test_the_rule_makes_legal_moves_only_and_writes_their_history(at, agent, one
     if other == "claimed":
         columns = {"agent": agent.agent, "lease_until": run.created_at}
     with transaction.atomic():
-        moved = transitions.move(run, Status(other), by=transitions.PORTAL, columns=columns)
+        moved = transitions.move(run, Status(other), by=moves.PORTAL, columns=columns)
     assert moved == ((one, other) in LEGAL)
     run.refresh_from_db()
     history = list(StatusTransition.objects.filter(run=run).order_by("sequence"))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.http import HttpRequest, HttpResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 
 from agents.api.agent import HEARTBEAT_S, LEASE_S
 from agents.api.door import AgentDoor, agent_of, body_of, respond
-from django.http import HttpRequest, HttpResponse
 
 from ... import beats, dispatch, results, transitions
-from ...models import JobRun
 from ...states import Status
 from .serializers import (
     ClaimIn,
@@ -35,44 +34,42 @@ class Claims(AgentDoor):
         operation_id="agent_claim",
         tags=TAGS,
         request=ClaimIn,
-        responses={200: ClaimOut, 204: OpenApiResponse(description="Nothing waits for this agent.")},
+        responses={
+            200: ClaimOut,
+            204: OpenApiResponse(description="Nothing waits for this agent."),
+        },
     )
     def post(self, request: HttpRequest) -> HttpResponse:
         agent = agent_of(request)
         data = body_of(request, ClaimIn)
-        taken = dispatch.claim(agent, data["claim_id"], most=data["max"])
-        if taken.claim is None:
+        runs = dispatch.claim(agent, data["claim_id"], most=data["max"])
+        if not runs:
             return HttpResponse(status=204)
-        return respond({"runs": [claimed(run) for run in taken.runs]})
+        return respond({"runs": [claimed(run, data["claim_id"]) for run in runs]})
 
 
-def claimed(run: JobRun) -> dict[str, Any]:
-    """Shape a run for the agent that holds it: the only place where inputs and secrets go out."""
-    target, function, base = run.target, run.function, None
-    if run.makes_snapshot and target is not None:
-        base = target.accepted_snapshot
+def claimed(run: dispatch.ClaimedRun, claim_id: UUID) -> dict[str, Any]:
+    """Shape a run for the agent that holds it."""
     return {
-        "id": run.public_id,
+        "id": run.id,
         "attempt": run.attempt,
-        "claim_id": run.claim.claim_id if run.claim else None,
+        "claim_id": claim_id,
         "status": run.status,
         "lease_s": LEASE_S,
         "run_timeout_s": run.run_timeout_s,
-        "tool": function.tool.name if function else "",
-        "function": function.name if function else "",
-        "version": run.actual_version,
+        "tool": run.tool,
+        "function": run.function,
+        "version": run.version,
         "target": {
-            "id": target.public_id,
-            "name": target.name,
-            "kind": target.kind,
-            "address": target.address,
-            "settings": target.settings,
-        }
-        if target
-        else None,
+            "id": run.target_id,
+            "name": run.target_name,
+            "kind": run.target_kind,
+            "address": run.target_address,
+            "settings": run.target_settings,
+        },
         "parameters": run.parameters,
         "credentials": {},
-        "base_tree": base.tree_id if base and base.purged_at is None else None,
+        "base_tree": run.base_tree,
         "inputs": [
             {
                 "id": one.public_id,
@@ -81,7 +78,7 @@ def claimed(run: JobRun) -> dict[str, Any]:
                 "size": one.size,
                 "sha256": one.sha256,
             }
-            for one in run.inputs.all()  # type: ignore[attr-defined]
+            for one in run.inputs
         ],
     }
 
@@ -104,7 +101,7 @@ class Run(AgentDoor):
         )
         return respond(
             {
-                "id": moved.public_id,
+                "id": moved.id,
                 "attempt": moved.attempt,
                 "status": moved.status,
                 "lease_s": LEASE_S,
@@ -116,7 +113,10 @@ class Heartbeat(AgentDoor):
     """Keep the leases of the agent's runs alive."""
 
     @extend_schema(
-        operation_id="agent_heartbeat", tags=TAGS, request=HeartbeatIn, responses={200: HeartbeatOut}
+        operation_id="agent_heartbeat",
+        tags=TAGS,
+        request=HeartbeatIn,
+        responses={200: HeartbeatOut},
     )
     def post(self, request: HttpRequest) -> HttpResponse:
         agent = agent_of(request)

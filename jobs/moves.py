@@ -1,0 +1,159 @@
+"""The one statement that changes a status: the runs, their transitions and their Events together.
+
+Nothing else writes `status`. On PostgreSQL it is a single statement; on SQLite three, inside a
+transaction that holds the write lock from its beginning. Written by hand, since agents run it
+several times for each run: the ORM's composing cost more than the database's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import models, transaction
+
+from agents.models import Agent
+from sites import sql
+from sites.models import User
+from sites.sql import Sql
+
+from .models import JobRun
+from .states import FINAL, MOVES, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who moves a run: a person, an agent, or neither (the portal itself)."""
+
+    user: User | None = None
+    agent: Agent | None = None
+
+
+PORTAL = Actor()
+
+
+class Moved(NamedTuple):
+    """A run after its move."""
+
+    id: int
+    public_id: UUID
+    status: str
+    attempt: int
+    sequence: int
+
+
+# From which statuses each one is reached.
+SOURCES: dict[Status, tuple[str, ...]] = {
+    to: tuple(str(one) for one in Status if to in MOVES[one]) for to in Status
+}
+
+
+def write(
+    which: Sql,
+    to: Status,
+    *,
+    by: Actor = PORTAL,
+    reason: str = "",
+    message: str | Sql = "",
+    columns: Mapping[str, Any] | None = None,
+) -> list[Moved]:
+    """Move every run (`run` in the text of `which`) whose status may go to `to`; gives those moved.
+
+    The UPDATE asks for the status and for `which` again on the newest version of each row, so of
+    two that move a run at once one succeeds. `columns` are what else changes: values, or SQL in
+    which the columns are the run's old ones. `message` is the transitions'; in its SQL `run` is
+    the run after the move. Atomic by itself, also without a transaction around it.
+    """
+    sets, values = _assignments(to, reason, columns or {})
+    sources = ", ".join(f"'{status}'" for status in SOURCES[to])
+    update = Sql(
+        f"UPDATE jobs_jobrun AS run SET {sets} WHERE run.status IN ({sources}) AND ({which.text})",
+        (*values, *which.params),
+    )
+    noted = _transitions(to, by, reason, message)
+    told = _events(to)
+    if sql.on_postgresql():
+        found = sql.rows(
+            Sql(
+                f"WITH run AS ({update.text} RETURNING run.*),"
+                f" noted AS ({noted.text} FROM run), told AS ({told.text} FROM run)"
+                " SELECT id, public_id, status, attempt, sequence FROM run",
+                (*update.params, *noted.params, *told.params),
+            )
+        )
+    else:
+        with transaction.atomic():
+            found = sql.rows(
+                Sql(
+                    f"{update.text} RETURNING id, public_id, status, attempt, sequence",
+                    update.params,
+                )
+            )
+            if found:
+                ids = ", ".join(str(row[0]) for row in found)
+                moved = f"FROM jobs_jobrun AS run WHERE run.id IN ({ids})"
+                sql.rows(Sql(f"{noted.text} {moved}", noted.params))
+                sql.rows(Sql(f"{told.text} {moved}", told.params))
+    return [Moved(row[0], sql.as_uuid(row[1]), *row[2:]) for row in found]
+
+
+def tell(run: JobRun, kind: str) -> None:
+    """Write an Event about a run that is no status change: `run.<kind>`, in the caller's transaction."""
+    told = _events(kind)
+    sql.rows(Sql(f"{told.text} FROM jobs_jobrun AS run WHERE run.id = %s", (*told.params, run.pk)))
+
+
+def _assignments(
+    to: Status, reason: str, columns: Mapping[str, Any]
+) -> tuple[str, tuple[Any, ...]]:
+    """Spell what changes, in a stable order, so that the database knows the statement again."""
+    changes: dict[str, Any] = {
+        "status": str(to),
+        "sequence": Sql("run.sequence + 1"),
+        "updated_at": Sql(sql.now()),
+    }
+    if to in FINAL:
+        changes |= {"finished_at": Sql(sql.now()), "lease_until": None, "reason": reason}
+    changes |= columns
+    parts: list[str] = []
+    values: list[Any] = []
+    for name, value in changes.items():
+        column = JobRun._meta.get_field(name).column
+        if isinstance(value, Sql):
+            parts.append(f"{column} = {value.text}")
+            values.extend(value.params)
+        else:
+            parts.append(f"{column} = %s")
+            values.append(value.pk if isinstance(value, models.Model) else value)
+    return ", ".join(parts), tuple(values)
+
+
+def _transitions(to: Status, by: Actor, reason: str, message: str | Sql) -> Sql:
+    """The history: from where the newest transition led to."""
+    words = message if isinstance(message, Sql) else Sql("%s", (message,))
+    text = f"CAST({words.text} AS TEXT)"
+    return Sql(
+        "INSERT INTO jobs_statustransition"
+        " (run_id, sequence, from_status, to_status, user_id, agent_id, reason, message)"
+        " SELECT run.id, run.sequence, COALESCE((SELECT last.to_status"
+        " FROM jobs_statustransition AS last"
+        " WHERE last.run_id = run.id AND last.sequence = run.sequence - 1), ''),"
+        f" run.status, CAST(%s AS BIGINT), CAST(%s AS BIGINT), '{reason}', {text}",
+        (by.user.pk if by.user else None, by.agent.pk if by.agent else None, *words.params),
+    )
+
+
+def _events(kind: str) -> Sql:
+    """What live pages, notifications and statistics read, with all that decides who may hear of it."""
+    job = (
+        f"(SELECT {sql.uuid_text('job.public_id')} FROM jobs_job AS job WHERE job.id = run.job_id)"
+    )
+    return Sql(
+        "INSERT INTO sites_event"
+        " (kind, subject_id, organization_id, site_id, target_id, starter_id, data)"
+        f" SELECT 'run.{kind}', run.public_id, run.organization_id, run.site_id, run.target_id,"
+        " run.started_by_id,"
+        f" {sql.json_object()}('queue', run.queue_id, 'job', {job}, 'name', run.name)"
+    )

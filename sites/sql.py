@@ -1,0 +1,84 @@
+"""The few words in which the SQL of PostgreSQL and SQLite differ, for statements written by hand."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from django.db import connection
+
+
+class Sql(NamedTuple):
+    """A piece of SQL with its parameters, in the order in which they stand in the text."""
+
+    text: str
+    params: tuple[Any, ...] = ()
+
+
+def on_postgresql() -> bool:
+    """Say which of the two texts is meant."""
+    return connection.vendor == "postgresql"
+
+
+def now() -> str:
+    """The database's own time: the only one that decides anything."""
+    return (
+        "STATEMENT_TIMESTAMP()" if on_postgresql() else "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
+    )
+
+
+def later(seconds: str) -> str:
+    """The database's time so many seconds on; `seconds` is a number or a column."""
+    if on_postgresql():
+        return f"(STATEMENT_TIMESTAMP() + MAKE_INTERVAL(secs => {seconds}))"
+    return f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now', ({seconds}) || ' seconds')"
+
+
+def least(*values: str) -> str:
+    """The smallest of several values that are not null."""
+    return f"{'LEAST' if on_postgresql() else 'MIN'}({', '.join(values)})"
+
+
+def greatest(*values: str) -> str:
+    """The largest of several values that are not null."""
+    return f"{'GREATEST' if on_postgresql() else 'MAX'}({', '.join(values)})"
+
+
+def uuid_text(column: str) -> str:
+    """A UUID column as JSON text with dashes; SQLite keeps 32 hex digits."""
+    if on_postgresql():
+        return f"{column}::text"
+    cuts = ((1, 8), (9, 4), (13, 4), (17, 4), (21, 12))
+    return " || '-' || ".join(f"SUBSTR({column}, {start}, {size})" for start, size in cuts)
+
+
+def json_object() -> str:
+    """The function that makes a JSON object of keys and values."""
+    return "JSONB_BUILD_OBJECT" if on_postgresql() else "JSON_OBJECT"
+
+
+def as_param(value: Any) -> Any:
+    """A Python value as the database keeps it: UUIDs are hex digits on SQLite."""
+    if isinstance(value, uuid.UUID) and not on_postgresql():
+        return value.hex
+    return value
+
+
+def as_uuid(value: Any) -> uuid.UUID:
+    """A UUID as it came out of a hand-written statement."""
+    return value if isinstance(value, uuid.UUID) else uuid.UUID(hex=value)
+
+
+def one_of(column: str, ids: Iterable[int]) -> Sql:
+    """A condition that is true for these ids; one text for any number of them on PostgreSQL."""
+    if on_postgresql():
+        return Sql(f"{column} = ANY(CAST(%s AS BIGINT[]))", (list(ids),))
+    return Sql(f"{column} IN ({', '.join(str(int(pk)) for pk in ids)})")
+
+
+def rows(statement: Sql) -> list[tuple[Any, ...]]:
+    """Run one statement and give its rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement.text, [as_param(value) for value in statement.params])
+        return cursor.fetchall() if cursor.description else []
