@@ -12,6 +12,7 @@ from django.test import Client
 from jobs.models import Job, JobRun
 from sites.models import Organization, Site, Target, User
 from tests import factories
+from tests.backups import back_up
 from tests.factories import Enrolled
 
 pytestmark = pytest.mark.django_db
@@ -200,6 +201,25 @@ def test_the_log_tab_shows_text_and_never_markup(job: Job, agent: Enrolled, edda
     page = html(edda, f"/jobs/{run.public_id}?tab=log")
     assert "red &lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "\x1b" not in page
+
+
+def test_view_options_that_hide_everything_say_so(
+    job: Job, agent: Enrolled, edda: User, mia: User
+) -> None:
+    """S0-25, S0-26: it opens with nothing hidden; hiding all of it changes no result."""
+    for content in (b"speed = 1\n", b"speed = 2\n"):
+        run = factories.run(job, by=edda)
+        back_up(agent.api, {"drive.ini": content})
+    path = f"/jobs/{run.public_id}?tab=changes"
+    opened = html(edda, path)
+    assert "Nothing hidden" in opened
+    assert "<del>1</del>" in opened
+    assert "<ins>2</ins>" in opened
+    hidden = html(edda, f"{path}&pattern=speed")
+    assert "Your View Options hide every difference" in hidden
+    assert "The result stays Modified." in hidden
+    assert "This pattern hides nothing." in html(edda, f"{path}&pattern=(")
+    assert as_(mia).get(path).status_code == 404
 
 
 def test_history_is_narrowed_by_outcome_and_searched_by_name_and_id(
