@@ -26,7 +26,7 @@ from agents.authentication import agent_of_token, bearer
 from sites.api.authentication import user_of_token
 from sites.api.problems import answer_for
 from sites.models import User
-from sites.problems import Refused
+from sites.problems import Refused, problem
 
 from .audience import Subscriber, subscriber_of
 from .hub import Hub
@@ -183,10 +183,11 @@ def header(scope: Message, name: bytes, joined_by: str = ", ") -> str:
 
 
 async def refuse(send: Send, error: Exception) -> None:
-    """Answer problem JSON; raises the error again where nobody foresaw it."""
+    """Answer problem JSON; an error that nobody foresaw is logged."""
     answer = answer_for(error)
     if answer is None:
-        raise error
+        log.error("A live connection failed.", exc_info=error)
+        answer = problem(500, "error", "Something went wrong here; it was logged."), {}
     body, more = answer
     if body["status"] == 401:
         more["WWW-Authenticate"] = "Bearer"
