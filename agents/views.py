@@ -4,15 +4,15 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Prefetch
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from sites.pages import PortalRequest, within_organization
 from sites.problems import Refused
 from sites.views import back
 
@@ -24,7 +24,7 @@ from .permissions import agent_policy, pool_policy
 from .querysets import AgentQuerySet
 
 
-def _agents(request: HttpRequest) -> AgentQuerySet:
+def _agents(request: PortalRequest) -> AgentQuerySet:
     return (
         Agent.objects.in_use()
         .filter(organization=request.organization)
@@ -34,7 +34,7 @@ def _agents(request: HttpRequest) -> AgentQuerySet:
     )
 
 
-def _page(request: HttpRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
+def _page(request: PortalRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
     """Draw the list with whatever stands beside it."""
     agents = list(
         agent_policy.rows(request.user, "view", _agents(request)).prefetch_related(
@@ -45,7 +45,7 @@ def _page(request: HttpRequest, context: dict[str, Any], status: int = 200) -> H
         )
     )
     for agent in agents:
-        agent.tools = tools_of(agent)  # type: ignore[attr-defined]
+        agent.tools = tools_of(agent)
     return render(
         request,
         "agents/agent_list.html",
@@ -65,19 +65,19 @@ def _page(request: HttpRequest, context: dict[str, Any], status: int = 200) -> H
 
 def tools_of(agent: Agent) -> list[str]:
     """Name the tools that an agent advertises, each once."""
-    return sorted({version.function.tool.name for version in agent.functions.all()})  # type: ignore[attr-defined]
+    return sorted({version.function.tool.name for version in agent.functions.all()})
 
 
-@login_required
+@within_organization
 @require_GET
-def agent_list(request: HttpRequest) -> HttpResponse:
+def agent_list(request: PortalRequest) -> HttpResponse:
     """List the agents that the person may see, with state, site, slots and tools."""
     return _page(request, {})
 
 
-@login_required
+@within_organization
 @require_http_methods(["GET", "POST"])
-def agent_add(request: HttpRequest) -> HttpResponse:
+def agent_add(request: PortalRequest) -> HttpResponse:
     """Name a new agent; the line to paste is on the page that follows, and only there."""
     if not may_add_agents(request.user, request.organization):
         raise PermissionDenied(
@@ -114,14 +114,14 @@ def _to_setup(agent: Agent) -> HttpResponse:
     return redirect(reverse("agent-detail", args=[agent.public_id]) + "?setup=1")
 
 
-def _keep(request: HttpRequest, agent: Agent, code: str) -> None:
+def _keep(request: PortalRequest, agent: Agent, code: str) -> None:
     """Keep the code for the one page that shows it; the database has only its hash."""
     request.session["enrolment"] = [str(agent.public_id), code]
 
 
-@login_required
+@within_organization
 @require_GET
-def agent_detail(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def agent_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Show one agent beside the list: how its set-up goes, or what it is and can do."""
     agent = agent_policy.get(request.user, "view", _agents(request), public_id=public_id)
     agent.tools = tools_of(agent)
@@ -148,9 +148,9 @@ def agent_detail(request: HttpRequest, public_id: UUID) -> HttpResponse:
     )
 
 
-@login_required
+@within_organization
 @require_POST
-def agent_code(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def agent_code(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Give an agent a fresh line to paste; an earlier one that was not used ends."""
     agent = agent_policy.get(request.user, "manage", _agents(request), public_id=public_id)
     try:
@@ -160,9 +160,9 @@ def agent_code(request: HttpRequest, public_id: UUID) -> HttpResponse:
     return _to_setup(agent)
 
 
-@login_required
+@within_organization
 @require_POST
-def agent_drain(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def agent_drain(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Let an agent finish what it has and take nothing new, or take runs again."""
     agent = agent_policy.get(request.user, "manage", _agents(request), public_id=public_id)
     enrolment.drain(agent, on=request.POST.get("drain") == "1")

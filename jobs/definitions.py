@@ -33,7 +33,7 @@ def save(job: Job, *, by: User) -> Job:
         errors.setdefault("function", []).append(f"No agent has ever advertised {job.function}.")
     for check in (
         lambda: check_assignment(job.target, by=by, agent=job.agent, pool=job.pool),
-        lambda: version and check_parameters(version, job.parameters),
+        lambda: check_parameters(version, job.parameters) if version else None,
     ):
         try:
             check()
@@ -56,7 +56,7 @@ def archive(job: Job, *, by: User) -> None:
     """
     with transaction.atomic():
         Job.objects.select_for_update(no_key=True).get(pk=job.pk)
-        if job.runs.filter(status__in=ACTIVE).exists():  # type: ignore[attr-defined]
+        if job.runs.filter(status__in=ACTIVE).exists():
             raise Refused(
                 "active_runs",
                 f"Job “{job}” has an active run; it can be archived when that has ended.",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.db.models import QuerySet
+
 from .models import JobRun
-from .querysets import RunQuerySet
 from .states import Reason
 
 LIKELY, POSSIBLE, UNLIKELY = "likely", "possible", "unlikely"
@@ -21,7 +22,7 @@ class Cause:
     text: str
 
 
-def likely_causes(run: JobRun, *, among: RunQuerySet) -> list[Cause]:
+def likely_causes(run: JobRun, *, among: QuerySet[JobRun]) -> list[Cause]:
     """Order the causes of a time-out by the evidence, one query; the most likely comes first.
 
     ``among`` is what the reader may see: no other run counts as seen at the same time.
@@ -36,7 +37,7 @@ def likely_causes(run: JobRun, *, among: RunQuerySet) -> list[Cause]:
     return sorted(found, key=lambda cause: _ORDER.index(cause.weight))
 
 
-def _of_deadline(run: JobRun, among: RunQuerySet) -> list[Cause]:
+def _of_deadline(run: JobRun, among: QuerySet[JobRun]) -> list[Cause]:
     others = _at_the_same_time(run, among)
     beside = (
         f"{run.agent} had {others} other run{'s' if others != 1 else ''} at the same time. "
@@ -59,7 +60,7 @@ def _of_deadline(run: JobRun, among: RunQuerySet) -> list[Cause]:
     ]
 
 
-def _of_silence(run: JobRun, among: RunQuerySet) -> list[Cause]:
+def _of_silence(run: JobRun, among: QuerySet[JobRun]) -> list[Cause]:
     others = _at_the_same_time(run, among)
     beside = (
         f"{run.agent} had {others} other run{'s' if others != 1 else ''} at the same time."
@@ -112,7 +113,7 @@ def _of_waiting(run: JobRun) -> list[Cause]:
     ]
 
 
-def _at_the_same_time(run: JobRun, among: RunQuerySet) -> int:
+def _at_the_same_time(run: JobRun, among: QuerySet[JobRun]) -> int:
     """Count the agent's other runs between this one's start and its end."""
     if run.agent_id is None or run.started_at is None or run.finished_at is None:
         return 0

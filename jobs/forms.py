@@ -80,7 +80,7 @@ class JobForm(forms.Form):
                 .select_related("site")
                 .order_by("site__name", "name")
             )
-            target.label_from_instance = _name_with_site  # type: ignore[method-assign]
+            target.label_from_instance = _name_with_site  # type: ignore[method-assign, assignment]
             target.to_field_name = "public_id"
             target.empty_label = "Choose a target"
         else:
@@ -142,10 +142,11 @@ class JobForm(forms.Form):
         return names
 
     def _dress(self, name: str, field: forms.Field) -> None:
-        css = {
-            forms.CheckboxInput: "form-check-input",
-            forms.Select: "form-select",
-        }.get(type(field.widget), "form-control")
+        css = "form-control"
+        if isinstance(field.widget, forms.CheckboxInput):
+            css = "form-check-input"
+        elif isinstance(field.widget, forms.Select):
+            css = "form-select"
         field.widget.attrs["class"] = css
         if self.is_bound and name in self.errors:
             field.widget.attrs["aria-invalid"] = "true"

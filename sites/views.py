@@ -11,7 +11,8 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
 from .access import grants_of
-from .models import Organization, Role, Target
+from .models import Organization, Role, Site, Target
+from .pages import PortalRequest, within_organization
 from .permissions import organization_policy, site_policy, target_policy
 
 THEMES = ("light", "dark")
@@ -84,10 +85,10 @@ def organization(request: HttpRequest) -> HttpResponse:
     return redirect("home")
 
 
-@login_required
-def sites(request: HttpRequest) -> HttpResponse:
+@within_organization
+def sites(request: PortalRequest) -> HttpResponse:
     """List the sites of the current organization with the targets that stand there."""
-    found = {
+    found: dict[int, tuple[Site, list[Target]]] = {
         site.pk: (site, [])
         for site in site_policy.rows(
             request.user,

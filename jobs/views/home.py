@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.db.models import Exists, OuterRef, Q, Subquery
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -15,6 +14,7 @@ from jobs.models import Job, JobRun
 from jobs.permissions import job_policy, run_policy
 from jobs.states import Result, Status
 from sites.models import Organization, Target
+from sites.pages import PortalRequest, within_organization
 from sites.permissions import target_policy
 
 SHOWN = 20
@@ -23,12 +23,10 @@ _UNWELL = Q(status__in=[Status.FAILED, Status.TIMED_OUT]) | Q(result=Result.PART
 _UNACCEPTED = Q(result=Result.MODIFIED, auto_commit=False, snapshot__accepted_at=None)
 
 
-@login_required
+@within_organization
 @require_GET
-def home(request: HttpRequest) -> HttpResponse:
+def home(request: PortalRequest) -> HttpResponse:
     """Answer whether anything needs the viewer; each line has its one next step."""
-    if not request.organization:
-        return render(request, "sites/no_organization.html", {"nav": "home"})
     jobs = Job.objects.in_use().filter(organization=request.organization)
     visible = job_policy.rows(request.user, "view", jobs)
     newest = run_policy.rows(
@@ -82,7 +80,7 @@ def home(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _setup(request: HttpRequest, agents: Any, jobs: Any) -> list[dict[str, Any]]:
+def _setup(request: PortalRequest, agents: Any, jobs: Any) -> list[dict[str, Any]]:
     """List what is left to set up; empty once all is done, or nothing the viewer may do."""
     targets = Target.objects.filter(organization=request.organization)
     runs = JobRun.objects.filter(organization=request.organization, status=Status.COMPLETED)

@@ -4,11 +4,10 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Exists, OuterRef, Q, Subquery
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -23,12 +22,13 @@ from jobs.querysets import JobQuerySet
 from jobs.states import Status
 from jobs.views.runs import SIZES, ids_in, size_of
 from sites.models import Target
+from sites.pages import PortalRequest, within_organization
 from sites.permissions import target_policy
 from sites.problems import Refused
 from sites.views import back
 
 
-def _jobs(request: HttpRequest) -> JobQuerySet:
+def _jobs(request: PortalRequest) -> JobQuerySet:
     return (
         Job.objects.in_use()
         .filter(organization=request.organization)
@@ -46,7 +46,7 @@ def _jobs(request: HttpRequest) -> JobQuerySet:
     )
 
 
-def _newest_runs(request: HttpRequest, jobs: list[Job]) -> dict[int, JobRun]:
+def _newest_runs(request: PortalRequest, jobs: list[Job]) -> dict[int, JobRun]:
     """Give each job's newest run that the viewer may see, in one query."""
     newest = run_policy.rows(
         request.user, "view", JobRun.objects.filter(job=OuterRef("pk"))
@@ -58,9 +58,9 @@ def _newest_runs(request: HttpRequest, jobs: list[Job]) -> dict[int, JobRun]:
     return {run.job_id: run for run in runs if run.job_id is not None}
 
 
-@login_required
+@within_organization
 @require_GET
-def job_list(request: HttpRequest) -> HttpResponse:
+def job_list(request: PortalRequest) -> HttpResponse:
     """List the saved jobs with target, agent, last activity, and Backup Now in each row."""
     rows = job_policy.rows(request.user, "view", _jobs(request)).order_by("name", "id")
     search = request.GET.get("search", "").replace("\0", "").strip()[:200]
@@ -102,9 +102,9 @@ def job_list(request: HttpRequest) -> HttpResponse:
     )
 
 
-@login_required
+@within_organization
 @require_GET
-def job_detail(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def job_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Show one saved job: what it does, its limits, and its newest runs that the viewer may see."""
     job = job_policy.get(request.user, "view", _jobs(request), public_id=public_id)
     runs = page_of_runs(request.user, JobRun.objects.filter(job=job), size=10)
@@ -143,9 +143,9 @@ def _secret_parameters(job: Job) -> frozenset[str]:
     return secret_names(version.parameters) if version else frozenset(job.parameters)
 
 
-@login_required
+@within_organization
 @require_http_methods(["GET", "POST"])
-def job_add(request: HttpRequest) -> HttpResponse:
+def job_add(request: PortalRequest) -> HttpResponse:
     """Add a job: first the function where several exist, then the rest."""
     targets = target_policy.rows(
         request.user, "create_job", Target.objects.filter(organization=request.organization)
@@ -179,9 +179,9 @@ def job_add(request: HttpRequest) -> HttpResponse:
     )
 
 
-@login_required
+@within_organization
 @require_http_methods(["GET", "POST"])
-def job_edit(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def job_edit(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Change a job; target and function stay."""
     job = job_policy.get(request.user, "edit", _jobs(request), public_id=public_id)
     form = _form(request, job.function, job, None)
@@ -196,7 +196,7 @@ def job_edit(request: HttpRequest, public_id: UUID) -> HttpResponse:
 
 
 def _form(
-    request: HttpRequest, function: Function, job: Job | None, initial: dict[str, Any] | None
+    request: PortalRequest, function: Function, job: Job | None, initial: dict[str, Any] | None
 ) -> JobForm:
     return JobForm(
         request.POST if request.method == "POST" else None,
@@ -208,7 +208,7 @@ def _form(
     )
 
 
-def _saved(request: HttpRequest, form: JobForm, job: Job) -> bool:
+def _saved(request: PortalRequest, form: JobForm, job: Job) -> bool:
     """Save by the rule; what it refuses goes to the fields."""
     try:
         definitions.save(job, by=request.user)
@@ -219,9 +219,9 @@ def _saved(request: HttpRequest, form: JobForm, job: Job) -> bool:
     return True
 
 
-@login_required
+@within_organization
 @require_POST
-def backup_now(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def backup_now(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Start a job on demand; one that is at work already gives its run."""
     job = job_policy.get(request.user, "start", _jobs(request), public_id=public_id)
     try:
@@ -235,9 +235,9 @@ def backup_now(request: HttpRequest, public_id: UUID) -> HttpResponse:
     return back(request, reverse("job-list"))
 
 
-@login_required
+@within_organization
 @require_http_methods(["GET", "POST"])
-def job_archive(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def job_archive(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Ask, then put a job away; its runs and their history stay."""
     job = job_policy.get(request.user, "edit", _jobs(request), public_id=public_id)
     refused = ""

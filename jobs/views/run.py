@@ -4,11 +4,10 @@ import re
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.decorators import login_required
 from django.core.files.storage import default_storage
 from django.db.models import Count, Exists, OuterRef, Subquery
 from django.db.models.functions import Coalesce
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
@@ -18,6 +17,7 @@ from jobs.models import JobRun, LateReport, RunFile, RunInput, RunLog, RunRecord
 from jobs.permissions import job_policy, run_policy
 from jobs.states import FINAL, Origin, Reason, Result, Status
 from jobs.views.changes import changes_of
+from sites.pages import PortalRequest, within_organization
 
 # What the log tab shows: the end of the log; the rest is for the download.
 LOG_SHOWN = 200_000
@@ -28,7 +28,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
-def _run(request: HttpRequest, public_id: UUID) -> Any:
+def _run(request: PortalRequest, public_id: UUID) -> Any:
     runs = (
         JobRun.objects.for_rows()
         .select_related("retry_of")
@@ -47,9 +47,9 @@ def _number_of(model: Any) -> Coalesce:
     return Coalesce(Subquery(rows.annotate(number=Count("pk")).values("number")), 0)
 
 
-@login_required
+@within_organization
 @require_GET
-def run_detail(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Show one run; only the tab that is open is read."""
     run = _run(request, public_id)
     transitions = list(run.transitions.select_related("user", "agent"))
@@ -157,7 +157,7 @@ def _timed_out(run: JobRun) -> str:
     return f"Stopped after its limit of {limit}."
 
 
-def _summary(request: HttpRequest, run: Any, *, inputs: bool) -> dict[str, Any]:
+def _summary(request: PortalRequest, run: Any, *, inputs: bool) -> dict[str, Any]:
     secret: frozenset[str] = frozenset()
     if run.function and run.parameters:
         version = newest_version(run.function, run.version)
@@ -204,9 +204,9 @@ def clean_log(text: str) -> str:
     return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
 
 
-@login_required
+@within_organization
 @require_GET
-def run_log(request: HttpRequest, public_id: UUID) -> StreamingHttpResponse:
+def run_log(request: PortalRequest, public_id: UUID) -> StreamingHttpResponse:
     """Send the whole log as a text file, piece by piece."""
     run = _run(request, public_id)
     pieces = RunLog.objects.filter(run=run).order_by("offset").values_list("text", flat=True)
@@ -217,9 +217,9 @@ def run_log(request: HttpRequest, public_id: UUID) -> StreamingHttpResponse:
     return answer
 
 
-@login_required
+@within_organization
 @require_GET
-def run_file(request: HttpRequest, public_id: UUID, file_id: UUID) -> FileResponse:
+def run_file(request: PortalRequest, public_id: UUID, file_id: UUID) -> FileResponse:
     """Send a file of the run, always as a download: what an agent made is never shown as a page."""
     run = _run(request, public_id)
     file = run.files.filter(public_id=file_id).first()

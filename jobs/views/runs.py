@@ -4,8 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
@@ -18,6 +17,7 @@ from jobs.querysets import RunQuerySet
 from jobs.states import Status
 from sites.access import grants_of
 from sites.models import Role
+from sites.pages import PortalRequest, within_organization
 from sites.problems import Refused
 from sites.views import back
 
@@ -43,7 +43,7 @@ PILLS = {
 }
 
 
-def is_administrator(request: HttpRequest) -> bool:
+def is_administrator(request: PortalRequest) -> bool:
     """Say whether the person administers the current organization (All Jobs is for them alone)."""
     grants = grants_of(request.user)
     return request.organization is not None and (
@@ -51,9 +51,9 @@ def is_administrator(request: HttpRequest) -> bool:
     )
 
 
-@login_required
+@within_organization
 @require_GET
-def my_jobs(request: HttpRequest) -> HttpResponse:
+def my_jobs(request: PortalRequest) -> HttpResponse:
     """List the runs that the person started; administrators switch to All Jobs."""
     administrator = is_administrator(request)
     every = administrator and request.GET.get("tab") == "all"
@@ -68,9 +68,9 @@ def my_jobs(request: HttpRequest) -> HttpResponse:
     )
 
 
-@login_required
+@within_organization
 @require_GET
-def history(request: HttpRequest) -> HttpResponse:
+def history(request: PortalRequest) -> HttpResponse:
     """List all runs of the current organization that the person may see (Job History)."""
     runs = JobRun.objects.filter(organization=request.organization)
     running = run_policy.rows(request.user, "view", runs.active())
@@ -88,7 +88,7 @@ def history(request: HttpRequest) -> HttpResponse:
 
 
 def _list(
-    request: HttpRequest, runs: RunQuerySet, template: str, context: dict[str, Any]
+    request: PortalRequest, runs: RunQuerySet, template: str, context: dict[str, Any]
 ) -> HttpResponse:
     """Draw a list of runs, or (``rows``, ``fresh``) only those rows that a live page asks for.
 
@@ -141,7 +141,7 @@ def _list(
     return render(request, template, context)
 
 
-def ids_in(request: HttpRequest, name: str) -> list[UUID]:
+def ids_in(request: PortalRequest, name: str) -> list[UUID]:
     """Read the run ids that a live page asks for; what is no id is left out."""
     found = []
     for text in request.GET.get(name, "").split(",")[:200]:
@@ -152,12 +152,12 @@ def ids_in(request: HttpRequest, name: str) -> list[UUID]:
     return found
 
 
-def size_of(request: HttpRequest) -> int:
+def size_of(request: PortalRequest) -> int:
     text = request.GET.get("size", "")
     return int(text) if text in {str(size) for size in SIZES} else 50
 
 
-def _at(request: HttpRequest, cursor: str) -> str:
+def _at(request: PortalRequest, cursor: str) -> str:
     if not cursor:
         return ""
     params = request.GET.copy()
@@ -165,7 +165,7 @@ def _at(request: HttpRequest, cursor: str) -> str:
     return f"?{params.urlencode()}"
 
 
-def _pills(request: HttpRequest) -> list[dict[str, str]]:
+def _pills(request: PortalRequest) -> list[dict[str, str]]:
     """Name each filter that is set, with the address of the page without it."""
     pills = []
     for name, words in PILLS.items():
@@ -182,9 +182,9 @@ def _pills(request: HttpRequest) -> list[dict[str, str]]:
     return pills
 
 
-@login_required
+@within_organization
 @require_POST
-def cancel(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def cancel(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Take a pending run back; for its starter alone."""
     run = run_policy.get(request.user, "cancel", public_id=public_id)
     try:
@@ -194,9 +194,9 @@ def cancel(request: HttpRequest, public_id: UUID) -> HttpResponse:
     return back(request, "run-list")
 
 
-@login_required
+@within_organization
 @require_POST
-def retry(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def retry(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Start the same again as a new run, and go to it."""
     run = run_policy.get(request.user, "view", JobRun.objects.for_rows(), public_id=public_id)
     if run.job is not None:

@@ -48,6 +48,14 @@ def test_every_list_stands_empty_and_says_what_comes_next(path: str, mia: User) 
     assert "<h1" in html(mia, path)
 
 
+@pytest.mark.parametrize("path", [*LISTS, "/agents/add", "/jobs/manage/add"])
+def test_someone_of_no_organization_is_told_so(path: str, db: None) -> None:
+    stranger = User.objects.create_user("stranger", password=factories.PASSWORD)
+    page = html(stranger, path)
+    assert "You belong to no organization yet" in page
+    assert "Job Management" not in page
+
+
 def test_a_run_that_one_may_not_see_is_answered_as_one_that_is_not_there(
     job: Job, edda: User, mia: User, oscar: User
 ) -> None:
