@@ -185,7 +185,11 @@ def report_status(
         run = held_run(agent, public_id, attempt=attempt, claim_id=claim_id)
         if run.status in FINAL:
             raise already_final(run)
-        if run.status == to or (run.status in BEGUN and to in BEGUN and _made(run, to)):
+        if run.status == to:
+            return Reported(public_id, attempt, run.status)
+        if run.status in BEGUN and to in BEGUN and _made(run, to):
+            # It may have been made since the run was read: what is told is the present status.
+            run.refresh_from_db(fields=["status"])
             return Reported(public_id, attempt, run.status)
         if to not in MOVES[Status(run.status)]:
             raise Refused(

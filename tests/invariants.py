@@ -8,6 +8,7 @@ from collections import defaultdict
 from typing import Any
 
 from django.core.files.storage import default_storage
+
 from jobs.models import JobRun, RunFile, StatusTransition
 from jobs.states import EXECUTING, FINAL, MOVES, Status
 from sites.models import Event

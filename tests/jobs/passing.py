@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db.models.functions import Now
+
 from jobs.models import JobRun
 
 

@@ -8,11 +8,11 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.db.models import F
 
 from agents import enrolment
 from agents.models import AgentPool, Function
-from django.db import connection
-from django.db.models import F
 from jobs import sweeps, transitions
 from jobs.models import Claim, JobRun, StatusTransition
 from jobs.starts import start_function

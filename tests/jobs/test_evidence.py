@@ -8,10 +8,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+
 from jobs import evidence, sweeps
 from jobs.models import JobRun, RunFile, RunInput, RunLog, RunRecord
 from tests import factories

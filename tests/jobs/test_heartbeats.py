@@ -6,12 +6,12 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-
-from agents import presence
-from agents.models import Agent, AgentPresence, Function
 from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
+
+from agents import presence
+from agents.models import Agent, AgentPresence, Function
 from jobs import beats, sweeps
 from jobs.models import JobRun
 from jobs.starts import start_function

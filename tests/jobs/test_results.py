@@ -207,7 +207,7 @@ def test_the_result_is_the_portals_to_say(agent, held, result):
 
 # --- secrets ------------------------------------------------------------------------------------------
 
-LEAK = {name: "It was geheim-123." for name in ("message", "error", "summary")}
+LEAK = dict.fromkeys(("message", "error", "summary"), "It was geheim-123.")
 
 
 def test_secrets_are_masked_in_all_texts_of_a_result(agent, backing_up):

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-
 from django.conf import settings
+
 from jobs import results, sweeps
 from jobs.models import JobRun
 from sites import vault
