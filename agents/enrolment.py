@@ -10,6 +10,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
+
 from sites import tokens
 from sites.models import Organization, Site, User
 from sites.problems import Refused

@@ -17,6 +17,7 @@ from sites.filters import (
     ListFilter,
     TextFilter,
     TimeFilter,
+    as_stored,
 )
 from sites.permissions import organization_policy, site_policy, target_policy
 
@@ -88,11 +89,12 @@ class RunFilter(ListFilter):
     # A run that never started counts by when it was made.
 
     def since(self, queryset: RunQuerySet, name: str, value: Any) -> RunQuerySet:
-        never = Q(started_at=None, created_at__gte=value)
-        return queryset.filter(Q(started_at__gte=value) | never)
+        at = as_stored(value)
+        return queryset.filter(Q(started_at__gte=at) | Q(started_at=None, created_at__gte=at))
 
     def until(self, queryset: RunQuerySet, name: str, value: Any) -> RunQuerySet:
-        return queryset.filter(Q(started_at__lt=value) | Q(started_at=None, created_at__lt=value))
+        at = as_stored(value)
+        return queryset.filter(Q(started_at__lt=at) | Q(started_at=None, created_at__lt=at))
 
 
 class JobFilter(ListFilter):

@@ -14,6 +14,8 @@ from .states import ACTIVE, EXECUTING, OUTCOMES, Status
 if TYPE_CHECKING:
     from sites.models import User
 
+    from .models import Job, JobRun  # noqa: F401 - named in quotes below
+
 
 def _has_tag(tag: str) -> models.Q:
     """Say "this tag is among the row's tags", in what each database understands."""

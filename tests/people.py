@@ -28,7 +28,7 @@ class API:
         *,
         kind: str = "application/json",
         query: dict[str, Any] | None = None,
-        **headers: str,
+        **headers: Any,
     ) -> Any:
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
@@ -46,10 +46,10 @@ class API:
             query_params=query,
         )
 
-    def get(self, path: str, **query: Any) -> Any:
+    def get(self, path: str, /, **query: Any) -> Any:
         return self.request("GET", path, query=query or None)
 
-    def post(self, path: str, body: Any = None, **headers: str) -> Any:
+    def post(self, path: str, body: Any = None, **headers: Any) -> Any:
         return self.request("POST", path, body, **headers)
 
     def patch(self, path: str, body: Any) -> Any:

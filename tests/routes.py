@@ -1,4 +1,4 @@
-"""Every address that the portal answers, read from the resolver: what a table of routes must name."""
+"""Every address that the portal answers, read from the resolver: what a table must name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def patterns(at: Any = None, prefix: str = "") -> Iterator[tuple[str, URLPattern
 
 
 def routes(*, under: str = "", without: tuple[str, ...] = ()) -> set[tuple[str, str]]:
-    """Give (method, address) of everything below `under`, except what begins with one of `without`."""
+    """Give (method, address) of all below `under`, except what begins with one of `without`."""
     return {
         (method, address)
         for address, pattern in patterns()
@@ -33,7 +33,7 @@ def routes(*, under: str = "", without: tuple[str, ...] = ()) -> set[tuple[str, 
 
 
 def methods_of(view: Any) -> list[str]:
-    """Name the methods that a view takes: those of a DRF view are known, of a function they are not."""
+    """Name the methods that a view takes: a DRF view says it, a function does not."""
     if actions := getattr(view, "actions", None):
         return [method.upper() for method in actions if method in METHODS]
     described = getattr(view, "cls", None) or getattr(view, "view_class", None)

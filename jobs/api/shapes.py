@@ -24,7 +24,7 @@ _MASKED = f"Values that the function's schema marks as secret are {HIDDEN}."
 
 def shown_parameters(function: Function | None, parameters: dict[str, Any]) -> Any:
     """Hide what any version of the function calls secret: an older run must not show it either."""
-    versions = list(function.versions.all()) if function is not None else []  # type: ignore[attr-defined]
+    versions = list(function.versions.all()) if function is not None else []
     if not versions:
         return masked(parameters)
     names = frozenset[str]().union(*(secret_names(version.parameters) for version in versions))
@@ -130,9 +130,16 @@ class InputIn(Strict):
         return Given(**super().to_internal_value(data))
 
 
+class Inputs(serializers.ListField):
+    """The files that the run is to be given."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(child=InputIn(), max_length=MOST, **kwargs)
+
+
 class StartIn(Strict):
     parameters = Document(required=False, help_text="In place of the job's own.")
-    inputs = InputIn(many=True, required=False, max_length=MOST)
+    inputs = Inputs(required=False)
 
 
 class RunIn(Choice):
@@ -144,7 +151,7 @@ class RunIn(Choice):
     parameters = Document(required=False)
     run_timeout_s = Whole(min_value=10, max_value=7 * DAY, required=False)
     queue_timeout_s = Whole(min_value=10, max_value=30 * DAY, required=False)
-    inputs = InputIn(many=True, required=False, max_length=MOST)
+    inputs = Inputs(required=False)
 
 
 class RunInputOut(serializers.Serializer[RunInput]):
@@ -185,7 +192,7 @@ class RunOut(serializers.Serializer[JobRun]):
     counts = RunCounts(source="*")
     parameters = serializers.SerializerMethodField(help_text=_MASKED)
     tags = serializers.ListField(child=serializers.CharField())
-    data = Document()
+    data = Document()  # type: ignore[assignment]
     assignment = serializers.ChoiceField(Assignment.choices)
     requested_agent = Named(allow_null=True)
     requested_pool = Named(allow_null=True)

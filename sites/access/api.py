@@ -110,7 +110,7 @@ class Listed:
     """Actions that every kind of object has."""
 
     def list(self: Any, request: Request, **kwargs: Any) -> Response:
-        return self.page(self.get_queryset())  # type: ignore[no-any-return]
+        return self.page(self.get_queryset())
 
 
 class Retrieved:

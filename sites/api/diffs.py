@@ -126,7 +126,7 @@ def diff_of(
     shown = files[:FILES]
     return told | {
         "counts": CountsOut(changes.counts).data,
-        "files": ChangeOut(shown, many=True).data,
+        "files": [ChangeOut(one).data for one in shown],
         "next_after": shown[-1].path if len(files) > len(shown) else None,
     }
 

@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import DatabaseError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -64,7 +65,10 @@ def answer_for(error: Exception) -> tuple[dict[str, Any], dict[str, str]] | None
         case vault.NotInVault():
             return problem(404, CODES[404], str(error)), {}
         case vault.IncompleteSnapshot():
-            lacks = {"missing": error.missing, "missing_content": error.missing_content}
+            lacks: dict[str, Any] = {
+                "missing": error.missing,
+                "missing_content": error.missing_content,
+            }
             return problem(422, error.code, str(error), **lacks), {}
         case vault.VaultError():
             return problem(422, error.code, str(error)), {}
@@ -84,10 +88,10 @@ def answer_for(error: Exception) -> tuple[dict[str, Any], dict[str, str]] | None
             ), {}
         case exceptions.APIException():
             headers = {}
-            if getattr(error, "auth_header", None):
-                headers["WWW-Authenticate"] = error.auth_header
-            if getattr(error, "wait", None):
-                headers["Retry-After"] = str(int(error.wait))
+            if asked_for := getattr(error, "auth_header", None):
+                headers["WWW-Authenticate"] = asked_for
+            if wait := getattr(error, "wait", None):
+                headers["Retry-After"] = str(int(wait))
             return problem(
                 error.status_code, CODES.get(error.status_code, "error"), str(error.detail)
             ), headers
@@ -132,6 +136,7 @@ def _plain(status: int, detail: str) -> JsonResponse:
     return JsonResponse(body, status=status, content_type="application/problem+json")
 
 
+@csrf_exempt
 def nothing_here(request: HttpRequest, **_: Any) -> HttpResponse:
     """Answer an address of the API that does not exist."""
     return _plain(404, NOT_FOUND)

@@ -64,7 +64,7 @@ class ProblemSchema(AutoSchema):
                 },
             )
         operation["responses"] = dict(sorted(operation["responses"].items()))
-        return operation  # type: ignore[no-any-return]
+        return operation
 
     def _problems(self, operation: dict[str, Any]) -> list[str]:
         found = ["400", "404", "422", "500", "503"]
@@ -85,15 +85,15 @@ class ProblemSchema(AutoSchema):
         if getattr(self.view, "for_agents", False):
             self._component("agentToken", ResolvedComponent.SECURITY_SCHEMA, _AGENT_TOKEN)
             return [{"agentToken": []}]
-        return super().get_auth()  # type: ignore[no-any-return]
+        return super().get_auth()
 
     def _component(self, name: str, kind: str, schema: dict[str, Any]) -> dict[str, Any]:
         component = ResolvedComponent(name=name, type=kind, object=name, schema=schema)
         self.registry.register_on_missing(component)
-        return component.ref if kind == ResolvedComponent.SCHEMA else {}  # type: ignore[no-any-return]
+        return component.ref if kind == ResolvedComponent.SCHEMA else {}
 
 
-class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class TokenScheme(OpenApiAuthenticationExtension):
     """A personal access token."""
 
     target_class = "sites.api.authentication.TokenAuthentication"
@@ -107,7 +107,7 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
         }
 
 
-class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class SessionScheme(OpenApiAuthenticationExtension):
     """The portal's own pages."""
 
     target_class = "sites.api.authentication.PortalSessionAuthentication"

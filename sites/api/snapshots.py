@@ -81,12 +81,6 @@ class FileQuery(Strict):
 class BaseQuery(DiffQuery):
     base = Key(snapshot_policy, required=False)
 
-    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
-        base, snapshot = data.get("base"), self.context["snapshot"]
-        if base is not None and base.target_id != snapshot.target_id:
-            raise serializers.ValidationError({"base": ["No such snapshot."]})
-        return data
-
 
 _SNAPSHOTS = Snapshot.objects.select_related("organization", "target", "base", "purged_by")
 
@@ -166,9 +160,10 @@ class SnapshotViewSet(Retrieved, ScopedViewSet):
     @action(detail=True)
     def diff(self, request: Request, id: Any) -> Response:
         snapshot = self.get_object()
-        context = {"request": request, "snapshot": snapshot}
-        query = query_of(request, BaseQuery, context)
+        query = query_of(request, BaseQuery, {"request": request})
         base = query.get("base", snapshot.base)
+        if base is not None and base.target_id != snapshot.target_id:
+            raise serializers.ValidationError({"base": ["No such snapshot."]})
         return Response(diff_of(snapshot.target, base, snapshot, query))
 
 
