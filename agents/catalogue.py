@@ -47,7 +47,7 @@ def advertise(agent: Agent, tools: list[dict[str, Any]]) -> None:
                 },
             )
             versions.append(version)
-    agent.functions.set(versions)  # type: ignore[attr-defined]
+    agent.functions.set(versions)
 
 
 def _check_schema(schema: Any, name: str) -> None:
@@ -103,9 +103,9 @@ def errors_in(version: FunctionVersion, parameters: Any) -> list[tuple[str, str]
 
 def newest_version(function: Function, version: str = "") -> FunctionVersion | None:
     """Give the named version of a function, or the newest one that was advertised."""
-    versions = function.versions.all()  # type: ignore[attr-defined]
+    versions = function.versions.all()
     found = versions.filter(version=version) if version else versions.order_by("-created_at", "-id")
-    return found.first()  # type: ignore[no-any-return]
+    return found.first()
 
 
 def secret_names(schema: dict[str, Any]) -> frozenset[str]:

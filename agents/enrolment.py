@@ -47,7 +47,7 @@ def new_code(agent: Agent, *, by: User) -> str:
     if agent.retired_at is not None:
         raise Refused("retired", f"Agent “{agent}” is retired and cannot be enrolled again.")
     with transaction.atomic():
-        agent.codes.filter(used_at=None).delete()  # type: ignore[attr-defined]
+        agent.codes.filter(used_at=None).delete()
         return _make_code(agent, by=by)
 
 
@@ -57,14 +57,20 @@ def _make_code(agent: Agent, *, by: User) -> str:
     EnrolmentCode.objects.create(
         agent=agent,
         code_hash=tokens.hashed(code),
-        expires_at=Now() + CODE_LIFETIME,  # type: ignore[misc]
+        expires_at=Now() + CODE_LIFETIME,
         created_by=by,
     )
     return code
 
 
 def enroll(
-    code: str, *, name: str, version: str, platform: str, tools: list[dict[str, Any]], address: str | None
+    code: str,
+    *,
+    name: str,
+    version: str,
+    platform: str,
+    tools: list[dict[str, Any]],
+    address: str | None,
 ) -> tuple[Agent, str]:
     """Turn a code into an agent's token, once; the token is stored as a hash only.
 
@@ -81,7 +87,7 @@ def enroll(
         token, agent.token_hash = tokens.make("agent", agent.public_id)
         agent.name = name.strip() or agent.name
         agent.version, agent.platform, agent.address = version, platform, address
-        agent.enrolled_at = Now()  # type: ignore[assignment]
+        agent.enrolled_at = Now()
         try:
             with transaction.atomic():
                 agent.save()
@@ -153,7 +159,7 @@ def retire(agent: Agent, *, by: User) -> None:
             retired_at=Now(), token_hash=""
         ):
             raise Refused("retired", f"Agent “{agent}” is retired already.")
-        agent.codes.filter(used_at=None).delete()  # type: ignore[attr-defined]
+        agent.codes.filter(used_at=None).delete()
         for act in _when_retired:
             act(agent, by)
         presence.announce("agent.retired", agent)

@@ -2,10 +2,10 @@
 
 import uuid
 
-from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
-
 from django.core.exceptions import ValidationError
 from django.db import models
+from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
+
 from sites.models import Organization, Site, User
 
 from .querysets import AgentQuerySet
@@ -53,7 +53,7 @@ class Agent(models.Model):
         return self.name
 
     def clean(self) -> None:
-        if self.site_id and self.site.organization_id != self.organization_id:
+        if self.site and self.site.organization_id != self.organization_id:
             raise ValidationError({"site": "This site belongs to another organization."})
 
 

@@ -17,7 +17,13 @@ def _serving_granted_target(grants: Grants) -> Q | None:
 agent_policy = Policy(
     Agent,
     {
-        "view": [by_grant("view", "site", "site"), _serving_granted_target, MANAGER, ADMINISTRATOR, superuser],
+        "view": [
+            by_grant("view", "site", "site"),
+            _serving_granted_target,
+            MANAGER,
+            ADMINISTRATOR,
+            superuser,
+        ],
         "manage": [by_grant("manage", "site", "site"), ADMINISTRATOR, superuser],
     },
 )
@@ -38,7 +44,13 @@ def _of_granted_site(grants: Grants) -> Q | None:
 pool_policy = Policy(
     AgentPool,
     {
-        "view": [_of_granted_site, by_grant("operate", "pool", "pk"), MANAGER, ADMINISTRATOR, superuser],
+        "view": [
+            _of_granted_site,
+            by_grant("operate", "pool", "pk"),
+            MANAGER,
+            ADMINISTRATOR,
+            superuser,
+        ],
         "choose": [_unrestricted, by_grant("operate", "pool", "pk")],
         "manage": [ADMINISTRATOR, superuser],
     },

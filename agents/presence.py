@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 from django.db.models.functions import Now
+
 from sites import events
 
 from .models import Agent, AgentPresence
@@ -22,7 +23,7 @@ def seen(agent: Agent) -> None:
             announce("agent.seen", agent)
         else:
             AgentPresence.objects.bulk_create(
-                [AgentPresence(agent=agent, seen_at=Now())],  # type: ignore[misc]
+                [AgentPresence(agent=agent, seen_at=Now())],
                 update_conflicts=True,
                 unique_fields=["agent"],
                 update_fields=["seen_at"],

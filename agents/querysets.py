@@ -10,7 +10,7 @@ from django.db.models import Case, F, Value, When
 from django.db.models.functions import Now
 
 if TYPE_CHECKING:
-    from .models import Agent
+    from .models import Agent  # noqa: F401 - named in quotes below
 
 # No sign of life for this long, and people read "Disconnected".
 SILENCE = timedelta(seconds=60)
@@ -24,7 +24,7 @@ class AgentQuerySet(models.QuerySet["Agent"]):
         return self.filter(retired_at__isnull=True)
 
     def with_state(self) -> AgentQuerySet:
-        """Add `state`: setting_up, active, disconnected, draining or retired, by the database's clock."""
+        """Add `state`, by the database's clock: the first of these that holds."""
         return self.annotate(
             seen_at=F("presence__seen_at"),
             state=Case(
