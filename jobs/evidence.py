@@ -199,7 +199,7 @@ def _folder(run: JobRun) -> str:
 def add_records(
     agent: Agent, public_id: object, *, attempt: int, records: list[dict[str, Any]]
 ) -> int:
-    """Store records in bulk; a sequence number that is there stays as it is. Gives how many are new."""
+    """Store records in bulk and give how many are new; a sequence number that is there stays."""
     run = at_work(agent, public_id, attempt)
     secrets = secrets_of(run)
     numbers = [record["sequence"] for record in records]

@@ -19,9 +19,7 @@ def secrets_of(run: JobRun) -> list[str]:
     """List the secret values that the claim handed out, the longest first."""
     if run.function is None or not run.parameters:
         return []
-    version = catalogue.newest_version(
-        run.function, run.actual_version or run.version
-    )
+    version = catalogue.newest_version(run.function, run.actual_version or run.version)
     names = catalogue.secret_names(version.parameters) if version else frozenset()
     found: set[str] = set()
     for name in names & run.parameters.keys():

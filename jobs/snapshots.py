@@ -26,7 +26,7 @@ CONTENT_LIMIT = 20 * 1024**3
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the portal says of a tree: the verdict (None: not known yet) and what it was held against."""
+    """What the portal says of a tree (None: not known yet), and what it was held against."""
 
     verdict: str | None
     snapshot: Snapshot | None

@@ -102,7 +102,7 @@ def start_function(
     inputs: Sequence[RunInput] = (),
     retry_of: JobRun | None = None,
 ) -> JobRun:
-    """Start a function on a target without a saved job. The door has asked "create_job" of the target."""
+    """Start a function on a target without a saved job; the door asked for "create_job" there."""
     chosen = _version(function, version)
     given = parameters or {}
     check_parameters(chosen, given)
@@ -152,10 +152,11 @@ def retry(run: JobRun, *, by: User) -> JobRun:
             "This run has not ended; there is nothing to retry.",
             run_status=run.status,
         )
-    inputs = [_copy(one) for one in run.inputs.all()] if run.started_by_id == by.pk else []  # type: ignore[attr-defined]
+    inputs = [_copy(one) for one in run.inputs.all()] if run.started_by_id == by.pk else []
     if run.job is not None:
         return start_run(run.job, by=by, parameters=run.parameters, inputs=inputs, retry_of=run).run
-    assert run.target is not None and run.function is not None
+    assert run.target is not None
+    assert run.function is not None
     return start_function(
         run.target,
         run.function,
@@ -231,7 +232,8 @@ def _make(
     inputs: Sequence[RunInput],
 ) -> JobRun:
     """Write the run, its first transition and its Event, in the caller's transaction."""
-    assert run.site is not None and run.function is not None
+    assert run.site is not None
+    assert run.function is not None
     run.makes_snapshot = version.produces == FunctionVersion.Produces.SNAPSHOT
     run.queue = catalogue.queue_for(
         run.site,
@@ -241,7 +243,7 @@ def _make(
         agent=run.requested_agent,
         pool=run.requested_pool,
     )
-    run.queue_until = Now() + timedelta(seconds=queue_timeout_s)  # type: ignore[assignment]
+    run.queue_until = Now() + timedelta(seconds=queue_timeout_s)
     run.save(force_insert=True)
     for one in inputs:
         one.run = run

@@ -4,7 +4,7 @@ from django.db import models
 
 
 class Status(models.TextChoices):
-    """The lifecycle of a run. Each line says what it means, who moves it on, what a crash leaves."""
+    """The lifecycle of a run: what each status means, who moves it on, what a crash leaves."""
 
     # Waits in its queue. Moved on by an agent's claim, the starter's cancel, or the sweep at the
     # queue limit. A crash of anything leaves it waiting.

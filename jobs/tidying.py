@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from django.db.models.functions import Now
+
 from sites import files, vault
 from sites.models import IdempotencyKey, Snapshot, Target
 
@@ -19,5 +20,7 @@ def tidy() -> None:
     vault.sweep_quarantines(before=before)
     IdempotencyKey.objects.filter(created_at__lt=Now() - KEYS_FOR).delete()
     for pk, public_id in Target.objects.values_list("pk", "public_id").iterator():
-        known = Snapshot.objects.filter(target=pk, purged_at=None).values_list("public_id", flat=True)
+        known = Snapshot.objects.filter(target=pk, purged_at=None).values_list(
+            "public_id", flat=True
+        )
         vault.sweep_refs(public_id, set(known), before=before)

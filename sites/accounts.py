@@ -1,7 +1,6 @@
 """How people come in: by invitation of an administrator, never by signing themselves up."""
 
 from allauth.account.adapter import DefaultAccountAdapter
-
 from django.http import HttpRequest
 
 

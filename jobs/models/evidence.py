@@ -2,9 +2,10 @@
 
 import uuid
 
-from agents.models import Agent
 from django.db import models
 from django.db.models.functions import Now
+
+from agents.models import Agent
 
 from .run import JobRun
 
@@ -57,7 +58,8 @@ class RunLog(models.Model):
     run = models.ForeignKey(JobRun, on_delete=models.CASCADE, related_name="log", db_index=False)
     offset = models.PositiveBigIntegerField()  # in bytes as sent
     size = models.PositiveIntegerField()  # in bytes as sent
-    sha256 = models.CharField(max_length=64)  # of the text as sent: the same piece again is no error
+    # Of the text as sent: the same piece again is no error.
+    sha256 = models.CharField(max_length=64)
     text = models.TextField()
     at = models.DateTimeField(db_default=Now())
 
@@ -112,9 +114,7 @@ class LateReport(models.Model):
     class Meta:
         default_permissions = ()
         ordering = ["id"]
-        constraints = [
-            models.UniqueConstraint(fields=["run", "attempt"], name="late_report_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["run", "attempt"], name="late_report_once")]
 
     def __str__(self) -> str:
         return f"late report of attempt {self.attempt}"

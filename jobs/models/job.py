@@ -2,10 +2,11 @@
 
 import uuid
 
-from agents.models import Agent, AgentPool, Assignment, Function
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+
+from agents.models import Agent, AgentPool, Assignment, Function
 from sites.models import Organization, Site, Target, User
 
 from ..querysets import JobQuerySet
@@ -24,9 +25,7 @@ class Job(models.Model):
     function = models.ForeignKey(Function, on_delete=models.PROTECT, related_name="jobs")
     version = models.CharField(max_length=40, blank=True)  # empty: the newest that an agent has
     parameters = models.JSONField(default=dict, blank=True)
-    assignment = models.CharField(
-        max_length=16, choices=Assignment, default=Assignment.AUTOMATIC
-    )
+    assignment = models.CharField(max_length=16, choices=Assignment, default=Assignment.AUTOMATIC)
     agent = models.ForeignKey(
         Agent, null=True, blank=True, on_delete=models.PROTECT, related_name="jobs"
     )
@@ -71,7 +70,7 @@ class Job(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Refuse what belongs to another organization or site, and an assignment without its other half."""
+        """Refuse what belongs elsewhere, and an assignment without its other half."""
         errors: dict[str, str] = {}
         if self.target_id and self.site_id and self.target.site_id != self.site_id:
             errors["target"] = "This target is at another site."

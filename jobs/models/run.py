@@ -2,10 +2,11 @@
 
 import uuid
 
-from agents.models import Agent, AgentPool, Assignment, Function, Queue
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+
+from agents.models import Agent, AgentPool, Assignment, Function, Queue
 from sites.models import Organization, Site, Snapshot, Target, User
 
 from ..querysets import RunQuerySet
@@ -64,9 +65,7 @@ class JobRun(models.Model):
     # A backup: its result is the portal's verdict over a snapshot.
     makes_snapshot = models.BooleanField(default=False)
     auto_commit = models.BooleanField(default=True)
-    assignment = models.CharField(
-        max_length=16, choices=Assignment, default=Assignment.AUTOMATIC
-    )
+    assignment = models.CharField(max_length=16, choices=Assignment, default=Assignment.AUTOMATIC)
     requested_agent = models.ForeignKey(
         Agent, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )

@@ -200,9 +200,7 @@ class ScopedAdmin(ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
     ) -> tuple[models.QuerySet[Any], bool]:
-        return super().get_search_results(
-            request, queryset, search_term.replace("\x00", "")[:200]
-        )
+        return super().get_search_results(request, queryset, search_term.replace("\x00", "")[:200])
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: models.Model | None = None

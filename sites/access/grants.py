@@ -60,14 +60,13 @@ class Grants:
     @cached_property
     def roles(self) -> dict[int, str]:
         """Organization id → role."""
-        if not self.active:
+        me = self.user_id
+        if me is None or not self.active:
             return {}
-        return dict(
-            Membership.objects.filter(user_id=self.user.pk).values_list("organization_id", "role")
-        )
+        return dict(Membership.objects.filter(user_id=me).values_list("organization_id", "role"))
 
     def organizations(self, *roles: str) -> frozenset[int]:
-        """Ids of the organizations in which the person has one of these roles (any, if none is named)."""
+        """Ids of the organizations in which the person has one of these roles; of any, without."""
         return frozenset(pk for pk, role in self.roles.items() if not roles or role in roles)
 
     def objects(self, kind: str, verb: str) -> frozenset[int]:

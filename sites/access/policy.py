@@ -1,4 +1,4 @@
-"""May this person? One table per model; lists and objects ask the same rows, so they cannot disagree."""
+"""May this person? One table per model, asked for lists and for objects alike: they agree."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def by_grant(verb: str, kind: str, path: str) -> Rule:
 
 
 def by_person(path: str, *, roles: Sequence[str] = (), organization: str = "organization") -> Rule:
-    """Rows that are the person's own, as long as they belong to the organization (with such a role)."""
+    """Rows that are the person's own, while they belong to the organization (with such a role)."""
 
     def rule(grants: Grants) -> Q | None:
         ids = grants.organizations(*roles)
@@ -69,7 +69,7 @@ class Policy:
         self.table = {action: tuple(rules) for action, rules in table.items()}
 
     def branches(self, user: Person, action: str) -> list[Q]:
-        """One condition per rule that holds for the person; `[EVERY]` alone where one gives every row.
+        """One condition per rule that holds for the person; `[EVERY]` where one gives every row.
 
         Large lists unite the newest rows of each branch instead of OR-ing them, since each
         branch has an index of its own.
@@ -78,7 +78,9 @@ class Policy:
         found = [q for rule in self.table[action] if (q := rule(grants)) is not None]
         return [EVERY] if EVERY in found else found
 
-    def rows(self, user: Person, action: str, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+    def rows(
+        self, user: Person, action: str, queryset: models.QuerySet[Any]
+    ) -> models.QuerySet[Any]:
         """Keep the rows on which the person may do this."""
         branches = self.branches(user, action)
         if not branches:
@@ -92,7 +94,7 @@ class Policy:
     def permitted(
         self, user: Person, actions: Iterable[str], ids: Iterable[int]
     ) -> dict[int, frozenset[str]]:
-        """Say for a whole page what the person may do to each row: one query per distinct set of rules."""
+        """Say for a page what the person may do to each row: one query per set of rules."""
         ids = list(ids)
         allowed: dict[int, set[str]] = {pk: set() for pk in ids}
         by_rules: dict[tuple[Rule, ...], list[str]] = {}

@@ -1,8 +1,7 @@
 """Object grants on sites and targets: django-guardian's direct foreign-key tables."""
 
-from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
-
 from django.db import models
+from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from .place import Site, Target
 

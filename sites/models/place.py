@@ -15,7 +15,9 @@ def known_zone(name: str) -> None:
     `ZoneInfo` itself raises OSError on odd names and opens paths, hence the list.
     """
     if name not in zoneinfo.available_timezones():
-        raise ValidationError(f"“{name}” is not a time zone of the tz database, such as Europe/Berlin.")
+        raise ValidationError(
+            f"“{name}” is not a time zone of the tz database, such as Europe/Berlin."
+        )
 
 
 class Site(models.Model):
@@ -64,7 +66,12 @@ class Target(models.Model):
     # The newest accepted snapshot: changed only by the transaction that completes a run
     # (or accepts a change), so that a run that ends otherwise hides nothing.
     accepted_snapshot = models.ForeignKey(
-        "Snapshot", null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+        "Snapshot",
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
     )
     created_by = models.ForeignKey(
         User, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
@@ -93,5 +100,9 @@ class Target(models.Model):
         return self.name
 
     def clean(self) -> None:
-        if self.site_id and self.organization_id and self.site.organization_id != self.organization_id:
+        if (
+            self.site_id
+            and self.organization_id
+            and self.site.organization_id != self.organization_id
+        ):
             raise ValidationError({"site": "This site belongs to another organization."})

@@ -1,4 +1,4 @@
-"""What programs of people carry: personal access tokens, and the keys that make POSTs repeatable."""
+"""What people's programs carry: access tokens, and the keys that make a POST repeatable."""
 
 import uuid
 

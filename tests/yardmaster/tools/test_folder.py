@@ -214,5 +214,5 @@ def test_what_was_asked_for_wrongly_is_said(
 def test_a_function_that_the_agent_lacks_fails_the_run(portal: Portal, tmp_path: Path) -> None:
     run = portal.add("/srv", function="restore", attempt=1, claim_id="c")
     held = Held(portal.shown(run), clock.now())
-    body = work(installed_tools(), held, None)  # type: ignore[arg-type]
+    body = work(installed_tools(), held, None)
     assert body == {"status": "failed", "message": "The tool folder has no function restore."}
