@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from sites import tokens
+from sites import sql, tokens
 
 from .models import Agent
 
+# Written by hand: every request of every agent begins with it.
+_IN_USE = "SELECT * FROM agents_agent WHERE public_id = %s AND retired_at IS NULL"
+
 
 def agent_of_token(token: str) -> Agent | None:
-    """Find the agent in use whose token this is. Read at every request: a revoked token ends at once."""
+    """Find the agent in use whose token this is, read at every request: revoking holds at once."""
     public_id = tokens.public_id_in("agent", token)
     if public_id is None:
         return None
-    agent = Agent.objects.filter(public_id=public_id, retired_at=None).first()
-    return agent if agent is not None and tokens.matches(token, agent.token_hash) else None
+    found = Agent.objects.raw(_IN_USE, [sql.as_param(public_id)])
+    return next((agent for agent in found if tokens.matches(token, agent.token_hash)), None)
 
 
 def bearer(header: str) -> str:

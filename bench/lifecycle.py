@@ -113,7 +113,12 @@ def over_rest(port: int, token: str, batch: int, until: float, out: Any) -> None
             assert status == 200, status
         else:
             moves = [
-                {"id": r["id"], "attempt": r["attempt"], "claim_id": r["claim_id"], "status": "running"}
+                {
+                    "id": r["id"],
+                    "attempt": r["attempt"],
+                    "claim_id": r["claim_id"],
+                    "status": "running",
+                }
                 for r in runs
             ]
             status, answer = wire.send("PATCH", "runs", {"runs": moves})
@@ -128,7 +133,9 @@ def over_rest(port: int, token: str, batch: int, until: float, out: Any) -> None
     out.put((done, waits))
 
 
-def rate(work: Callable[..., None], each: list[tuple[Any, ...]], seconds: float) -> tuple[float, list[float]]:
+def rate(
+    work: Callable[..., None], each: list[tuple[Any, ...]], seconds: float
+) -> tuple[float, list[float]]:
     """Run one process per entry for so long: lifecycles per second, and all waits in seconds."""
     context = multiprocessing.get_context("fork")
     out = context.Queue()

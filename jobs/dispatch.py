@@ -1,4 +1,4 @@
-"""Which agent gets which run: the claim, in two texts under one contract (PostgreSQL and SQLite)."""
+"""Which agent gets which run: the claim, in two texts (PostgreSQL, SQLite), one contract."""
 
 from __future__ import annotations
 
@@ -57,10 +57,12 @@ _CANDIDATES_SQLITE = f"""
 
 
 _ROOM = """
-    SELECT (SELECT earlier.runs FROM jobs_claim AS earlier
-            WHERE earlier.agent_id = %s AND earlier.claim_id = %s),
-           (SELECT COUNT(*) FROM jobs_jobrun AS run WHERE run.agent_id = %s
-            AND run.status IN ('claimed', 'running', 'validating', 'uploading'))
+    SELECT earlier.id, earlier.runs, (SELECT COUNT(*) FROM jobs_jobrun AS run
+        WHERE run.agent_id = agent.id
+        AND run.status IN ('claimed', 'running', 'validating', 'uploading'))
+    FROM agents_agent AS agent
+    LEFT JOIN jobs_claim AS earlier ON earlier.agent_id = agent.id AND earlier.claim_id = %s
+    WHERE agent.id = %s
 """
 
 _ANSWER = """
@@ -69,13 +71,12 @@ _ANSWER = """
            target.address, target.settings, base.tree_id,
            EXISTS (SELECT 1 FROM jobs_runinput AS input WHERE input.run_id = run.id)
     FROM jobs_jobrun AS run
-    JOIN jobs_claim AS claim ON claim.id = run.claim_id
     JOIN sites_target AS target ON target.id = run.target_id
     JOIN agents_function AS function ON function.id = run.function_id
     JOIN agents_tool AS tool ON tool.id = function.tool_id
     LEFT JOIN sites_snapshot AS base ON base.id = target.accepted_snapshot_id
          AND base.purged_at IS NULL AND run.makes_snapshot
-    WHERE claim.agent_id = %s AND claim.claim_id = %s
+    WHERE {these} AND run.claim_id = %s
     ORDER BY run.priority, run.created_at, run.id
 """
 
@@ -130,9 +131,9 @@ def _claim_once(agent: Agent, claim_id: UUID, most: int) -> list[ClaimedRun]:
         return []
     [(slots, draining)] = locked
     # A statement of its own, so that it sees what was committed while the lock was awaited.
-    [(earlier, held)] = sql.rows(Sql(_ROOM, (agent.pk, claim_id, agent.pk)))
+    [(earlier, its_runs, held)] = sql.rows(Sql(_ROOM, (claim_id, agent.pk)))
     if earlier is not None:
-        return _same_again(agent, claim_id, json.loads(earlier))
+        return _same_again(earlier, json.loads(its_runs))
     free = 0 if draining else min(most, slots - held)
     if free <= 0:
         return []
@@ -151,7 +152,7 @@ def _claim_once(agent: Agent, claim_id: UUID, most: int) -> list[ClaimedRun]:
         return []
     if len(moved) != len(found):
         Claim.objects.filter(pk=claim).update(runs=[[run.id, run.attempt] for run in moved])
-    return _answer(agent, claim_id)
+    return _answer(claim, [run.id for run in moved])
 
 
 def _candidates(queues: list[int], limit: int) -> list[tuple[int, int]]:
@@ -201,9 +202,10 @@ _VERSION = """COALESCE(NULLIF(run.version, ''),
      ORDER BY newest.created_at DESC, newest.id DESC LIMIT 1), '')"""
 
 
-def _answer(agent: Agent, claim_id: UUID) -> list[ClaimedRun]:
+def _answer(claim: int, ids: list[int]) -> list[ClaimedRun]:
     """Fetch a claim's runs with all that its answer shows, oldest first."""
-    rows = sql.rows(Sql(_ANSWER, (agent.pk, claim_id)))
+    these = sql.one_of("run.id", ids)
+    rows = sql.rows(Sql(_ANSWER.format(these=these.text), (*these.params, claim)))
     given: dict[int, list[RunInput]] = {row[0]: [] for row in rows if row[15]}
     for one in RunInput.objects.filter(run__in=given) if given else ():
         given[one.run_id].append(one)
@@ -224,9 +226,9 @@ def _answer(agent: Agent, claim_id: UUID) -> list[ClaimedRun]:
     ]
 
 
-def _same_again(agent: Agent, claim_id: UUID, runs: list[list[int]]) -> list[ClaimedRun]:
+def _same_again(claim: int, runs: list[list[int]]) -> list[ClaimedRun]:
     """Give the runs of an earlier claim, as long as no later attempt holds one of them."""
-    same = _answer(agent, claim_id)
+    same = _answer(claim, [pk for pk, _ in runs])
     held = {run.pk: run.attempt for run in same}
     for pk, attempt in runs:
         if held.get(pk) != attempt:

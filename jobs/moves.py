@@ -100,7 +100,7 @@ def write(
 
 
 def tell(run: JobRun, kind: str) -> None:
-    """Write an Event about a run that is no status change: `run.<kind>`, in the caller's transaction."""
+    """Write an Event about a run that is no status change, `run.<kind>`, in the transaction at hand."""
     told = _events(kind)
     sql.rows(Sql(f"{told.text} FROM jobs_jobrun AS run WHERE run.id = %s", (*told.params, run.pk)))
 
@@ -115,7 +115,12 @@ def _assignments(
         "updated_at": Sql(sql.now()),
     }
     if to in FINAL:
-        changes |= {"finished_at": Sql(sql.now()), "lease_until": None, "reason": reason}
+        changes |= {
+            "finished_at": Sql(sql.now()),
+            "duration_s": Sql(sql.seconds_since("run.started_at")),
+            "lease_until": None,
+            "reason": reason,
+        }
     changes |= columns
     parts: list[str] = []
     values: list[Any] = []
@@ -146,7 +151,7 @@ def _transitions(to: Status, by: Actor, reason: str, message: str | Sql) -> Sql:
 
 
 def _events(kind: str) -> Sql:
-    """What live pages, notifications and statistics read, with all that decides who may hear of it."""
+    """What live pages and notifications read, with all that decides who may hear of it."""
     job = (
         f"(SELECT {sql.uuid_text('job.public_id')} FROM jobs_job AS job WHERE job.id = run.job_id)"
     )

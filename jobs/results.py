@@ -41,13 +41,13 @@ class Late:
 def finish(
     agent: Agent, public_id: object, *, attempt: int, report: dict[str, Any]
 ) -> Ended | Late:
-    """End a run as its holder reports (rule 18): status, verdict, accepted snapshot, transition, Event.
+    """End a run as its holder reports (rule 18), accepted snapshot included, in one transaction.
 
     The same body again replays; another body is Refused `result_conflict`, a wrong attempt
     `stale_attempt`, a backup completed without seal `not_sealed`. After a final state that this
     attempt did not report: `Late`, kept once (rule 19).
     """
-    digest = hashlib.sha256(json.dumps(report, sort_keys=True).encode()).hexdigest()
+    digest = digest_of(report)
     to = Status(report["status"])
     for _ in range(3):
         run = transitions.held_run(agent, public_id, attempt=attempt)
@@ -63,19 +63,32 @@ def finish(
     raise transitions.stale(run, attempt)
 
 
-def _end(run: JobRun, to: Status, agent: Agent, digest: str, report: dict[str, Any]) -> bool:
+def digest_of(report: dict[str, Any]) -> str:
+    """What tells one report from another: SHA-256 of its canonical JSON."""
+    return hashlib.sha256(json.dumps(report, sort_keys=True).encode()).hexdigest()
+
+
+def columns_of(
+    report: dict[str, Any], digest: str, *, found: JobRun | None
+) -> tuple[dict[str, Any], str]:
+    """What a report changes besides the status, and the reason; masked where the run has secrets.
+
+    `found` is the run, or None for one that makes no snapshot and has no parameters.
+    """
     counts = report.get("counts") or {}
-    secrets = secrets_of(run)
+    secrets = secrets_of(found) if found is not None else []
     columns: dict[str, Any] = {
         **{name: masked(report.get(name) or "", secrets) for name in TEXTS},
         "report_hash": digest,
         **{f"count_{name}": counts[name] for name in counts if counts[name] is not None},
     }
-    reason = ""
-    if to == Status.COMPLETED:
-        columns |= {"result": result_of(run, counts), "progress": 100}
-    else:
-        reason = report.get("reason") or Reason.ERROR
+    if report["status"] != Status.COMPLETED:
+        return columns, report.get("reason") or Reason.ERROR
+    return columns | {"result": str(result_of(found, counts)), "progress": 100}, ""
+
+
+def _end(run: JobRun, to: Status, agent: Agent, digest: str, report: dict[str, Any]) -> bool:
+    columns, reason = columns_of(report, digest, found=run)
     if not transitions.move(
         run,
         to,
@@ -90,9 +103,9 @@ def _end(run: JobRun, to: Status, agent: Agent, digest: str, report: dict[str, A
     return True
 
 
-def result_of(run: JobRun, counts: dict[str, Any]) -> Result:
+def result_of(run: JobRun | None, counts: dict[str, Any]) -> Result:
     """Say what a completed run found: for a backup the verdict that was stored at seal."""
-    if run.makes_snapshot:
+    if run is not None and run.makes_snapshot:
         if not run.verdict:
             raise Refused("not_sealed", "A backup is completed only after its snapshot was sealed.")
         return Result(run.verdict)
@@ -100,7 +113,7 @@ def result_of(run: JobRun, counts: dict[str, Any]) -> Result:
 
 
 def _accept(run: JobRun) -> None:
-    """Make the run's snapshot the accepted one of its target, in the transaction that completes it."""
+    """Make the run's snapshot the accepted one, in the transaction that completes the run."""
     if run.snapshot_id in (None, run.base_snapshot_id):
         return
     Target.objects.filter(pk=run.target_id).update(accepted_snapshot=run.snapshot_id)

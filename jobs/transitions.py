@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -79,7 +79,7 @@ def move(
 def cancel(run: JobRun, *, by: User) -> JobRun:
     """Take a pending run back. The door has asked that `by` is its starter (no one else may).
 
-    Cancel and claim are one compare-and-set each: exactly one wins; 409 `not_pending` for the other.
+    Cancel and claim are one compare-and-set each: one wins, 409 `not_pending` for the other.
     """
     if run.origin != Origin.LOCAL:
         raise Refused("not_local", "This run belongs to another system and is cancelled there.")
@@ -142,6 +142,32 @@ def already_final(run: JobRun) -> Refused:
     )
 
 
+def columns_of(to: Status) -> dict[str, Any]:
+    """What an agent's move changes besides the status: the lease, and on `running` the times."""
+    if to != Status.RUNNING:
+        lease = sql.least(sql.later(str(LEASE_S)), "run.deadline_at")
+        return {"lease_until": Sql(lease)}
+    return {
+        "started_at": Sql(sql.now()),
+        "deadline_at": Sql(sql.later("run.run_timeout_s")),
+        "lease_until": Sql(sql.later(sql.least(str(LEASE_S), "run.run_timeout_s"))),
+    }
+
+
+def held_by(agent: Agent, runs: Sequence[tuple[UUID, int]], claim_id: UUID) -> Sql:
+    """The condition that the agent holds these runs with these attempts, by this claim, alive.
+
+    A lease that ended belongs to the sweep: the run may be another's in a moment.
+    """
+    these = sql.one_of_pairs("(run.public_id, run.attempt)", runs)
+    return Sql(
+        f"{these.text} AND run.agent_id = %s AND run.lease_until > {sql.now()} AND run.claim_id ="
+        " (SELECT held.id FROM jobs_claim AS held"
+        " WHERE held.agent_id = %s AND held.claim_id = %s)",
+        (*these.params, agent.pk, agent.pk, claim_id),
+    )
+
+
 def report_status(
     agent: Agent,
     public_id: UUID,
@@ -160,24 +186,12 @@ def report_status(
     """
     if message:
         message = masked(message, secrets_of(held_run(agent, public_id, attempt=attempt)))
-    columns: dict[str, Any] = {"lease_until": Sql(_renewed())}
-    if to == Status.RUNNING:
-        columns = {
-            "started_at": Sql(sql.now()),
-            "deadline_at": Sql(sql.later("run.run_timeout_s")),
-            "lease_until": Sql(sql.later(sql.least(str(LEASE_S), "run.run_timeout_s"))),
-        }
+    columns = columns_of(to)
     if message:
         columns["message"] = message
     if progress is not None:
         columns["progress"] = progress_of(progress)
-    # A lease that ended belongs to the sweep: the run may be another's in a moment.
-    which = Sql(
-        "run.public_id = %s AND run.agent_id = %s AND run.attempt = %s AND run.lease_until > "
-        f"{sql.now()} AND run.claim_id ="
-        " (SELECT held.id FROM jobs_claim AS held WHERE held.agent_id = %s AND held.claim_id = %s)",
-        (public_id, agent.pk, attempt, agent.pk, claim_id),
-    )
+    which = held_by(agent, [(public_id, attempt)], claim_id)
     for _ in range(2):
         moved = moves.write(which, to, by=Actor(agent=agent), message=message, columns=columns)
         if moved:
@@ -196,11 +210,6 @@ def report_status(
                 "illegal_move", f"A run cannot go from {run.status} to {to}.", run_status=run.status
             )
     raise stale(run, attempt)
-
-
-def _renewed() -> str:
-    """The end of a lease that begins now, never past the deadline."""
-    return sql.least(sql.later(str(LEASE_S)), "run.deadline_at")
 
 
 def _made(run: JobRun, to: Status) -> bool:

@@ -1,9 +1,9 @@
-"""The few words in which the SQL of PostgreSQL and SQLite differ, for statements written by hand."""
+"""The few words in which the SQL of PostgreSQL and of SQLite differ, for hand-written statements."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -33,6 +33,13 @@ def later(seconds: str) -> str:
     if on_postgresql():
         return f"(STATEMENT_TIMESTAMP() + MAKE_INTERVAL(secs => {seconds}))"
     return f"STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now', ({seconds}) || ' seconds')"
+
+
+def seconds_since(column: str) -> str:
+    """How long ago a time was, in seconds with fractions; null where there is none."""
+    if on_postgresql():
+        return f"EXTRACT(EPOCH FROM STATEMENT_TIMESTAMP() - {column})"
+    return f"(JULIANDAY('now') - JULIANDAY({column})) * 86400.0"
 
 
 def least(*values: str) -> str:
@@ -75,6 +82,14 @@ def one_of(column: str, ids: Iterable[int]) -> Sql:
     if on_postgresql():
         return Sql(f"{column} = ANY(CAST(%s AS BIGINT[]))", (list(ids),))
     return Sql(f"{column} IN ({', '.join(str(int(pk)) for pk in ids)})")
+
+
+def one_of_pairs(columns: str, pairs: Sequence[tuple[uuid.UUID, int]]) -> Sql:
+    """A condition that is true for these pairs of a UUID and a number; `columns` as `(a, b)`."""
+    values = ", ".join(["(%s, %s)"] * len(pairs))
+    if on_postgresql():
+        values = ", ".join(["(CAST(%s AS UUID), CAST(%s AS INT))"] * len(pairs))
+    return Sql(f"{columns} IN (VALUES {values})", tuple(one for pair in pairs for one in pair))
 
 
 def rows(statement: Sql) -> list[tuple[Any, ...]]:

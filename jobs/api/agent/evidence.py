@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.core.files.storage import default_storage
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
 from agents.api.door import AgentDoor, agent_of, body_of, offset_of, raw_body, respond
-from django.core.files.storage import default_storage
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 
 from ... import evidence
 from ...models import RunInput

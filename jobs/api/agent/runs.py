@@ -11,7 +11,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from agents.api.agent import HEARTBEAT_S, LEASE_S
 from agents.api.door import AgentDoor, agent_of, body_of, respond
 
-from ... import beats, dispatch, results, transitions
+from ... import batches, beats, dispatch, results, transitions
 from ...states import Status
 from .serializers import (
     ClaimIn,
@@ -20,8 +20,12 @@ from .serializers import (
     HeartbeatOut,
     MoveIn,
     MoveOut,
+    MovesIn,
+    MovesOut,
     ResultIn,
     ResultOut,
+    ResultsIn,
+    ResultsOut,
 )
 
 TAGS = ["agent protocol"]
@@ -107,6 +111,32 @@ class Run(AgentDoor):
                 "lease_s": LEASE_S,
             }
         )
+
+
+class Runs(AgentDoor):
+    """Move many runs on at once; each is answered as it would be alone."""
+
+    @extend_schema(
+        operation_id="agent_moves", tags=TAGS, request=MovesIn, responses={200: MovesOut}
+    )
+    def patch(self, request: HttpRequest) -> HttpResponse:
+        agent = agent_of(request)
+        data = body_of(request, MovesIn)
+        answered = batches.report_all(agent, data["runs"])
+        return respond({"runs": [one._asdict() for one in answered]})
+
+
+class Results(AgentDoor):
+    """End many runs at once; each is answered as it would be alone."""
+
+    @extend_schema(
+        operation_id="agent_results", tags=TAGS, request=ResultsIn, responses={200: ResultsOut}
+    )
+    def put(self, request: HttpRequest) -> HttpResponse:
+        agent = agent_of(request)
+        data = body_of(request, ResultsIn)
+        answered = batches.finish_all(agent, data["results"])
+        return respond({"results": [one._asdict() for one in answered]})
 
 
 class Heartbeat(AgentDoor):

@@ -71,6 +71,28 @@ class MoveOut(serializers.Serializer[Any]):
     lease_s = serializers.IntegerField()
 
 
+class MovesItem(MoveIn):
+    id = serializers.UUIDField()
+
+
+class MovesIn(serializers.Serializer[Any]):
+    runs = serializers.ListField(child=MovesItem(), min_length=1, max_length=100)
+
+
+class AnsweredOut(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    attempt = serializers.IntegerField()
+    code = serializers.CharField(
+        help_text="ok, or the code of the problem it would have been alone"
+    )
+    status = serializers.CharField(allow_null=True)
+    result = serializers.CharField(allow_blank=True)
+
+
+class MovesOut(serializers.Serializer[Any]):
+    runs = AnsweredOut(many=True)
+
+
 class BeatIn(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     attempt = serializers.IntegerField(min_value=1, max_value=BIG)
@@ -99,7 +121,9 @@ class HeartbeatOut(serializers.Serializer[Any]):
 
 class CountsIn(serializers.Serializer[Any]):
     total = serializers.IntegerField(min_value=0, max_value=BIG, required=False, allow_null=True)
-    successful = serializers.IntegerField(min_value=0, max_value=BIG, required=False, allow_null=True)
+    successful = serializers.IntegerField(
+        min_value=0, max_value=BIG, required=False, allow_null=True
+    )
     failed = serializers.IntegerField(min_value=0, max_value=BIG, required=False, allow_null=True)
     skipped = serializers.IntegerField(min_value=0, max_value=BIG, required=False, allow_null=True)
 
@@ -107,7 +131,9 @@ class CountsIn(serializers.Serializer[Any]):
 class ResultIn(serializers.Serializer[Any]):
     status = serializers.ChoiceField([Status.COMPLETED, Status.FAILED])
     message = serializers.CharField(max_length=10_000, allow_blank=True, default="")
-    error = serializers.CharField(max_length=100_000, allow_blank=True, required=False, allow_null=True)
+    error = serializers.CharField(
+        max_length=100_000, allow_blank=True, required=False, allow_null=True
+    )
     summary = serializers.CharField(max_length=100_000, allow_blank=True, required=False)
     reason = serializers.ChoiceField([Reason.ERROR, Reason.AGENT_RESTARTED], required=False)
     counts = CountsIn(required=False, allow_null=True)
@@ -123,6 +149,19 @@ class ResultIn(serializers.Serializer[Any]):
         if attrs["status"] == Status.COMPLETED and attrs.get("reason"):
             raise serializers.ValidationError({"reason": ["A completed run has no reason."]})
         return attrs
+
+
+class ResultsItem(ResultIn):
+    id = serializers.UUIDField()
+    attempt = serializers.IntegerField(min_value=1, max_value=BIG)
+
+
+class ResultsIn(serializers.Serializer[Any]):
+    results = serializers.ListField(child=ResultsItem(), min_length=1, max_length=100)
+
+
+class ResultsOut(serializers.Serializer[Any]):
+    results = AnsweredOut(many=True)
 
 
 class ResultOut(serializers.Serializer[Any]):
@@ -166,7 +205,9 @@ class RecordsOut(serializers.Serializer[Any]):
 
 class FileIn(serializers.Serializer[Any]):
     name = serializers.RegexField(r"^[^\x00-\x1f\x7f/\\]{1,255}$")
-    media_type = serializers.RegexField(r"^[\w.+-]{1,60}/[\w.+-]{1,59}$", default="application/octet-stream")
+    media_type = serializers.RegexField(
+        r"^[\w.+-]{1,60}/[\w.+-]{1,59}$", default="application/octet-stream"
+    )
     size = serializers.IntegerField(min_value=0, max_value=2**53)
     sha256 = serializers.RegexField(SHA256)
 

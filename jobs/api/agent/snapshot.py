@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.http import HttpRequest, HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 
 from agents.api.door import AgentDoor, agent_of, body_of, offset_of, raw_body, respond
-from django.http import HttpRequest, HttpResponse
 
 from ... import snapshots
 from .evidence import BYTES, OFFSET, TAGS

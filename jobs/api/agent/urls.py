@@ -4,7 +4,7 @@ from django.urls import include, path, register_converter
 from django.urls.converters import IntConverter, StringConverter
 
 from .evidence import File, Input, Log, Records
-from .runs import Claims, Heartbeat, Result, Run
+from .runs import Claims, Heartbeat, Result, Results, Run, Runs
 from .snapshot import Content, Manifest, Objects, Open, Seal
 
 
@@ -37,6 +37,8 @@ _attempt = [
 urlpatterns = [
     path("claims", Claims.as_view(), name="agent-claims"),
     path("heartbeat", Heartbeat.as_view(), name="agent-heartbeat"),
+    path("runs", Runs.as_view(), name="agent-runs"),
+    path("results", Results.as_view(), name="agent-results"),
     path("runs/<uuid:run>", Run.as_view(), name="agent-run"),
     path("runs/<uuid:run>/attempts/<attempt:attempt>/", include(_attempt)),
 ]

@@ -1,0 +1,143 @@
+"""Many moves or results of one agent in a few statements, for agents with many short runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from agents.models import Agent
+from sites import sql
+from sites.problems import Refused
+from sites.sql import Sql
+
+from . import moves, results, transitions
+from .states import Status
+
+
+class Answered(NamedTuple):
+    """What became of one item: `ok`, or the code with which it would have been refused alone."""
+
+    id: UUID
+    attempt: int
+    code: str
+    status: str | None
+    result: str = ""
+
+
+def report_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
+    """Take many moves at once: each as `transitions.report_status` would take it alone.
+
+    Those without message and progress go in one statement for each status and claim; the rest, and those
+    that this did not move, one by one, which also explains them.
+    """
+    groups: dict[tuple[str, UUID], list[tuple[UUID, int]]] = {}
+    for item in items:
+        if not item.get("message") and item.get("progress") is None:
+            same = groups.setdefault((item["status"], item["claim_id"]), [])
+            same.append((item["id"], item["attempt"]))
+    made: set[tuple[UUID, int]] = set()
+    for (status, claim_id), runs in groups.items():
+        to = Status(status)
+        moved = moves.write(
+            transitions.held_by(agent, runs, claim_id),
+            to,
+            by=moves.Actor(agent=agent),
+            columns=transitions.columns_of(to),
+        )
+        made |= {(run.public_id, run.attempt) for run in moved}
+
+    def alone(item: dict[str, Any]) -> tuple[str, str]:
+        done = transitions.report_status(
+            agent,
+            item["id"],
+            attempt=item["attempt"],
+            claim_id=item["claim_id"],
+            to=Status(item["status"]),
+            message=item.get("message", ""),
+            progress=item.get("progress"),
+        )
+        return done.status, ""
+
+    return [
+        Answered(item["id"], item["attempt"], "ok", item["status"])
+        if (item["id"], item["attempt"]) in made
+        else _explained(item, alone)
+        for item in items
+    ]
+
+
+def finish_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
+    """Take many results at once: each as `results.finish` would take it alone.
+
+    Equal reports of runs that need neither a verdict nor masking go in one statement; the rest, and
+    those that this did not end, one by one.
+    """
+    plain = _plain(agent, items)
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for item in items:
+        if (item["id"], item["attempt"]) in plain:
+            groups.setdefault(results.digest_of(_report(item)), []).append(item)
+    made: dict[tuple[UUID, int], str] = {}
+    for digest, same in groups.items():
+        report = _report(same[0])
+        to = Status(report["status"])
+        columns, reason = results.columns_of(report, digest, found=None)
+        these = sql.one_of_pairs(
+            "(run.public_id, run.attempt)", [(item["id"], item["attempt"]) for item in same]
+        )
+        moved = moves.write(
+            Sql(f"{these.text} AND run.agent_id = %s", (*these.params, agent.pk)),
+            to,
+            by=moves.Actor(agent=agent),
+            reason=reason,
+            message=columns["message"],
+            columns=columns,
+        )
+        made |= {(run.public_id, run.attempt): columns.get("result", "") for run in moved}
+
+    def alone(item: dict[str, Any]) -> tuple[str, str]:
+        outcome = results.finish(agent, item["id"], attempt=item["attempt"], report=_report(item))
+        if isinstance(outcome, results.Late):
+            raise transitions.already_final(outcome.run)
+        return outcome.run.status, outcome.run.result
+
+    return [
+        Answered(
+            item["id"], item["attempt"], "ok", item["status"], made[item["id"], item["attempt"]]
+        )
+        if (item["id"], item["attempt"]) in made
+        else _explained(item, alone)
+        for item in items
+    ]
+
+
+def _report(item: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in item.items() if name not in ("id", "attempt")}
+
+
+def _plain(agent: Agent, items: list[dict[str, Any]]) -> set[tuple[UUID, int]]:
+    """Which of them are of runs without a snapshot and without parameters that could be secret."""
+    pairs = [(item["id"], item["attempt"]) for item in items]
+    these = sql.one_of_pairs("(run.public_id, run.attempt)", pairs)
+    found = sql.rows(
+        Sql(
+            f"SELECT run.public_id, run.attempt FROM jobs_jobrun AS run WHERE {these.text}"
+            " AND run.agent_id = %s AND NOT run.makes_snapshot"
+            " AND CAST(run.parameters AS TEXT) = '{}'",
+            (*these.params, agent.pk),
+        )
+    )
+    return {(sql.as_uuid(pk), attempt) for pk, attempt in found}
+
+
+def _explained(
+    item: dict[str, Any], alone: Callable[[dict[str, Any]], tuple[str, str]]
+) -> Answered:
+    """Take one item by itself and say what became of it."""
+    try:
+        status, result = alone(item)
+    except Refused as refusal:
+        status_now = refusal.more.get("run_status")
+        return Answered(item["id"], item["attempt"], refusal.code, status_now)
+    return Answered(item["id"], item["attempt"], "ok", status, result)
