@@ -7,5 +7,7 @@ from . import views
 urlpatterns = [
     path("theme", views.theme, name="theme"),
     path("organization", views.organization, name="organization"),
+    path("profile", views.profile, name="profile"),
+    path("profile/tokens/<uuid:public_id>/revoke", views.token_revoke, name="token-revoke"),
     path("sites", views.sites, name="site-list"),
 ]
