@@ -122,13 +122,15 @@ def over_rest(port: int, token: str, batch: int, until: float, out: Any) -> None
                 for r in runs
             ]
             status, answer = wire.send("PATCH", "runs", {"runs": moves})
-            assert status == 200 and all(one["code"] == "ok" for one in answer["runs"]), answer
+            assert status == 200, answer
+            assert all(one["code"] == "ok" for one in answer["runs"]), answer
             results = [
                 {"id": r["id"], "attempt": r["attempt"], "status": "completed", "message": ""}
                 for r in runs
             ]
             status, answer = wire.send("PUT", "results", {"results": results})
-            assert status == 200 and all(one["code"] == "ok" for one in answer["results"]), answer
+            assert status == 200, answer
+            assert all(one["code"] == "ok" for one in answer["results"]), answer
         done += len(runs)
     out.put((done, waits))
 

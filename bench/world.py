@@ -30,9 +30,9 @@ class World:
 
 def build(finished: int, agents: int = 8) -> World:
     """Fill the configured database: people, places, agents, and so many finished runs."""
-    from agents.models import Agent, Function
     from django.db import connection
-    from jobs.models import Job
+
+    from agents.models import Agent, Function
     from sites.models import Target
     from tests import factories
 
@@ -56,7 +56,9 @@ def build(finished: int, agents: int = 8) -> World:
     spare = catalogue.queue_for(site, function, version="none")
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0") if connection.vendor == "postgresql" else None
-        insert_runs(cursor, finished, _columns(organization, site, target, job, function, user, queue))
+        insert_runs(
+            cursor, finished, _columns(organization, site, target, job, function, user, queue)
+        )
         cursor.execute("ANALYZE") if connection.vendor == "postgresql" else None
     assert isinstance(made[0].agent, Agent)
     return World(
@@ -71,7 +73,9 @@ def build(finished: int, agents: int = 8) -> World:
     )
 
 
-def _columns(organization: Any, site: Any, target: Any, job: Any, function: Any, user: Any, queue: Any) -> dict[str, Any]:
+def _columns(
+    organization: Any, site: Any, target: Any, job: Any, function: Any, user: Any, queue: Any
+) -> dict[str, Any]:
     return {
         "organization_id": organization.pk,
         "site_id": site.pk,
@@ -105,7 +109,8 @@ def insert_runs(cursor: Any, count: int, columns: dict[str, Any], *, pending: bo
     age = "interval '1 s' * (%(count)s - n)"
     made = f"now() - interval '1 d' - {age}" if not pending else "now() - interval '1 h'"
     if not postgres:
-        made = f"strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', '-' || ({count} - n + 86400) || ' seconds')"
+        before = f"'-' || ({count} - n + 86400) || ' seconds'"
+        made = f"strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now', {before})"
     sql = RUNS.format(
         uuid="gen_random_uuid()" if postgres else "lower(hex(randomblob(16)))",
         targets=TARGETS,
@@ -129,6 +134,7 @@ def insert_runs(cursor: Any, count: int, columns: dict[str, Any], *, pending: bo
 def add_pending(world: World, count: int, queue: int) -> None:
     """Put so many runs on a queue, spread over all targets."""
     from django.db import connection
+
     from sites.models import Target
 
     first = Target.objects.order_by("id").values_list("id", flat=True).first()
