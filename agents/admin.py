@@ -14,7 +14,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from sites.access.admin import Among, ScopedAdmin, ScopedForm, ScopedInline
+from sites.access.admin import Among, ScopedAdmin, ScopedForm, ScopedInline, person
 from sites.access.granting import GrantingAdmin
 
 from . import enrolment
@@ -112,7 +112,7 @@ class AgentAdmin(ScopedAdmin):
             site=obj.site,
             name=obj.name,
             slots=obj.slots,
-            by=request.user,  # type: ignore[arg-type]
+            by=person(request),
         )
         obj.__dict__.update(agent.__dict__)
         request.enrolment_code = code  # type: ignore[attr-defined]
@@ -153,7 +153,7 @@ class AgentAdmin(ScopedAdmin):
             do=lambda agent: self.show_line(
                 request,
                 agent,
-                enrolment.new_code(agent, by=request.user),  # type: ignore[arg-type]
+                enrolment.new_code(agent, by=person(request)),
             ),
         )
 
@@ -196,7 +196,7 @@ class AgentAdmin(ScopedAdmin):
         """End the agent and the runs that it holds."""
 
         def do(agent: Agent) -> str:
-            enrolment.retire(agent, by=request.user)  # type: ignore[arg-type]
+            enrolment.retire(agent, by=person(request))
             return f"Agent {agent} is retired."
 
         return self.ask(

@@ -3,23 +3,16 @@
 from django.contrib import admin
 from django.urls import include, path
 
-admin.autodiscover()
-
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.account.urls")),
     path("api/v1/agent/", include("agents.api.urls")),
     path("api/v1/agent/", include("jobs.api.agent.urls")),
+    path("api/v1/", include("config.api")),
     path("", include("sites.urls")),
     path("", include("agents.urls")),
     path("", include("jobs.urls")),
 ]
-try:
-    import config.api  # noqa: F401
-except ImportError:
-    pass
-else:
-    urlpatterns.insert(4, path("api/v1/", include("config.api")))
 
 handler400 = "sites.api.problems.bad_request"
 handler403 = "sites.api.problems.not_allowed"

@@ -95,11 +95,6 @@ OUTCOMES: dict[str, models.Q] = {
 LEASE_LOSSES = 3
 
 
-def may_move(from_status: str, to_status: str) -> bool:
-    """Say whether a local run may go from one status to the other."""
-    return Status(to_status) in MOVES[Status(from_status)]
-
-
 def chip(status: str, result: str) -> str:
     """Name the result chip: pending, in_progress, a result, failed, timed_out or canceled."""
     if status == S.COMPLETED:

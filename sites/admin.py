@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from . import access_tokens
 from .access import Policy, grants_of, superuser
-from .access.admin import Among, ScopedAdmin, ScopedForm, ScopedInline
+from .access.admin import Among, ScopedAdmin, ScopedForm, ScopedInline, person
 from .access.granting import GrantingAdmin
 from .archiving import archive_site, archive_target
 from .masking import HIDDEN, masked, restored
@@ -274,7 +274,7 @@ class TargetAdmin(GrantingAdmin):
 
     def save_model(self, request: HttpRequest, obj: Target, form: Any, change: bool) -> None:
         if not change:
-            obj.created_by = request.user  # type: ignore[assignment]
+            obj.created_by = person(request)
         save_target(obj, **(self.changes(obj, form) if change else {}))
 
     @action(description="Archive", icon="archive", variant=ActionVariant.DANGER)

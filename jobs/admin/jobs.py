@@ -13,7 +13,7 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from agents.catalogue import newest_version, secret_names
-from sites.access.admin import Among, ScopedAdmin, ScopedForm
+from sites.access.admin import Among, ScopedAdmin, ScopedForm, person
 from sites.masking import HIDDEN, looks_secret, masked, restored
 from sites.problems import Refused
 
@@ -149,15 +149,15 @@ class JobAdmin(ScopedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Job, form: Any, change: bool) -> None:
         if not change:
-            obj.owner = request.user  # type: ignore[assignment]
-        definitions.save(obj, by=request.user)  # type: ignore[arg-type]
+            obj.owner = person(request)
+        definitions.save(obj, by=person(request))
 
     @action(description="Backup Now", icon="play_arrow", variant=ActionVariant.PRIMARY)
     def start(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         """Start the job, or show the run that is at work already."""
 
         def do(job: Job) -> HttpResponseBase:
-            started = starts.start_run(job, by=request.user)  # type: ignore[arg-type]
+            started = starts.start_run(job, by=person(request))
             words = "was started" if started.created else "is at work already"
             messages.success(request, f"Run {started.run} {words}.")
             return redirect("admin:jobs_jobrun_change", started.run.pk)
@@ -176,7 +176,7 @@ class JobAdmin(ScopedAdmin):
         """Put the job away."""
 
         def do(job: Job) -> str:
-            definitions.archive(job, by=request.user)  # type: ignore[arg-type]
+            definitions.archive(job, by=person(request))
             return f"Job {job} is archived."
 
         return self.ask(

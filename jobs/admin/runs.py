@@ -13,7 +13,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from agents.permissions import agent_policy
-from sites.access.admin import Among, ScopedAdmin, ScopedInline
+from sites.access.admin import Among, ScopedAdmin, ScopedInline, person
 
 from .. import starts, transitions
 from ..models import Claim, JobRun, LateReport, RunFile, StatusTransition
@@ -254,7 +254,7 @@ class RunAdmin(ScopedAdmin):
         """Take one's own pending run back."""
 
         def do(run: JobRun) -> str:
-            transitions.cancel(run, by=request.user)  # type: ignore[arg-type]
+            transitions.cancel(run, by=person(request))
             return f"Run {run} is canceled."
 
         return self.ask(
@@ -272,7 +272,7 @@ class RunAdmin(ScopedAdmin):
         """Make a new run from one that has ended."""
 
         def do(run: JobRun) -> HttpResponseBase:
-            new = starts.retry(run, by=request.user)  # type: ignore[arg-type]
+            new = starts.retry(run, by=person(request))
             messages.success(request, f"Run {new} was made from {run}.")
             return redirect("admin:jobs_jobrun_change", new.pk)
 

@@ -74,12 +74,6 @@ def is_final(run: JobRun) -> bool:
     return run.status in FINAL
 
 
-@register.filter
-def is_executing(run: JobRun) -> bool:
-    """Say whether an agent holds the run."""
-    return run.status in EXECUTING
-
-
 @register.inclusion_tag("components/path.html")
 def run_path(run: JobRun, transitions: list[StatusTransition], zone: str) -> dict[str, Any]:
     """Draw a run's path through its states, with how long each took.
