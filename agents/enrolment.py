@@ -79,11 +79,19 @@ def enroll(
     """
     with transaction.atomic():
         found = EnrolmentCode.objects.filter(code_hash=tokens.hashed(code.strip().upper())).first()
-        usable = Q(used_at=None, expires_at__gt=Now(), agent__retired_at=None)
+        # No join in this update: PostgreSQL would ask it in a subquery, which is not asked again
+        # when another program has used the code meanwhile.
+        usable = Q(used_at=None, expires_at__gt=Now())
         used = found and EnrolmentCode.objects.filter(usable, pk=found.pk).update(used_at=Now())
         if not found or not used:
             raise Refused("enrolment_refused", _REFUSED, status=403)
-        agent = Agent.objects.select_related("organization", "site").get(pk=found.agent_id)
+        agent = (
+            Agent.objects.select_for_update(of=["self"], no_key=True)
+            .select_related("organization", "site")
+            .get(pk=found.agent_id)
+        )
+        if agent.retired_at is not None:
+            raise Refused("enrolment_refused", _REFUSED, status=403)
         token, agent.token_hash = tokens.make("agent", agent.public_id)
         agent.name = name.strip() or agent.name
         agent.version, agent.platform, agent.address = version, platform, address

@@ -36,7 +36,7 @@ def report_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
         if not item.get("message") and item.get("progress") is None:
             same = groups.setdefault((item["status"], item["claim_id"]), [])
             same.append((item["id"], item["attempt"]))
-    made: set[tuple[UUID, int]] = set()
+    made: set[tuple[UUID, int, str]] = set()
     for (status, claim_id), runs in groups.items():
         to = Status(status)
         moved = moves.write(
@@ -45,7 +45,7 @@ def report_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
             by=moves.Actor(agent=agent),
             columns=transitions.columns_of(to),
         )
-        made |= {(run.public_id, run.attempt) for run in moved}
+        made |= {(run.public_id, run.attempt, status) for run in moved}
 
     def alone(item: dict[str, Any]) -> tuple[str, str]:
         done = transitions.report_status(
@@ -61,7 +61,7 @@ def report_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
 
     return [
         Answered(item["id"], item["attempt"], "ok", item["status"])
-        if (item["id"], item["attempt"]) in made
+        if (item["id"], item["attempt"], item["status"]) in made
         else _explained(item, alone)
         for item in items
     ]
@@ -78,7 +78,7 @@ def finish_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
     for item in items:
         if (item["id"], item["attempt"]) in plain:
             groups.setdefault(results.digest_of(_report(item)), []).append(item)
-    made: dict[tuple[UUID, int], str] = {}
+    made: dict[tuple[UUID, int, str], str] = {}
     for digest, same in groups.items():
         report = _report(same[0])
         to = Status(report["status"])
@@ -94,7 +94,8 @@ def finish_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
             message=columns["message"],
             columns=columns,
         )
-        made |= {(run.public_id, run.attempt): columns.get("result", "") for run in moved}
+        found = columns.get("result", "")
+        made |= {(run.public_id, run.attempt, digest): found for run in moved}
 
     def alone(item: dict[str, Any]) -> tuple[str, str]:
         outcome = results.finish(agent, item["id"], attempt=item["attempt"], report=_report(item))
@@ -102,14 +103,16 @@ def finish_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
             raise transitions.already_final(outcome.run)
         return outcome.run.status, outcome.run.result
 
-    return [
-        Answered(
-            item["id"], item["attempt"], "ok", item["status"], made[item["id"], item["attempt"]]
-        )
-        if (item["id"], item["attempt"]) in made
-        else _explained(item, alone)
-        for item in items
-    ]
+    answered = []
+    for item in items:
+        key = (item["id"], item["attempt"], results.digest_of(_report(item)))
+        # The same run twice with different results: the second is a conflict.
+        if key in made:
+            done = Answered(item["id"], item["attempt"], "ok", item["status"], made[key])
+        else:
+            done = _explained(item, alone)
+        answered.append(done)
+    return answered
 
 
 def _report(item: dict[str, Any]) -> dict[str, Any]:

@@ -68,16 +68,24 @@ def write(
     """
     sets, values = _assignments(to, reason, columns or {})
     sources = ", ".join(f"'{status}'" for status in SOURCES[to])
-    update = Sql(
-        f"UPDATE jobs_jobrun AS run SET {sets} WHERE run.status IN ({sources}) AND ({which.text})",
-        (*values, *which.params),
-    )
+    where = f"WHERE run.status IN ({sources}) AND ({which.text})"
+    update = Sql(f"UPDATE jobs_jobrun AS run SET {sets} {where}", (*values, *which.params))
+    returned = "run.*"
+    if sql.on_postgresql() and len(SOURCES[to]) > 1:
+        # Where a run came from is read with its lock: what moved it a moment ago may have
+        # committed after this statement's snapshot, and its transition could not be seen.
+        old = f"SELECT run.id, run.status FROM jobs_jobrun AS run {where} FOR NO KEY UPDATE OF run"
+        update = Sql(
+            f"UPDATE jobs_jobrun AS run SET {sets} FROM ({old}) AS old WHERE run.id = old.id",
+            (*values, *which.params),
+        )
+        returned = "run.*, old.status AS came_from"
     noted = _transitions(to, by, reason, message)
     told = _events(to)
     if sql.on_postgresql():
         found = sql.rows(
             Sql(
-                f"WITH run AS ({update.text} RETURNING run.*),"
+                f"WITH run AS ({update.text} RETURNING {returned}),"
                 f" noted AS ({noted.text} FROM run), told AS ({told.text} FROM run)"
                 " SELECT id, public_id, status, attempt, sequence FROM run",
                 (*update.params, *noted.params, *told.params),
@@ -136,17 +144,27 @@ def _assignments(
 
 
 def _transitions(to: Status, by: Actor, reason: str, message: str | Sql) -> Sql:
-    """The history: from where the newest transition led to."""
+    """The history; `run` is the run after the move."""
     words = message if isinstance(message, Sql) else Sql("%s", (message,))
     text = f"CAST({words.text} AS TEXT)"
     return Sql(
         "INSERT INTO jobs_statustransition"
         " (run_id, sequence, from_status, to_status, user_id, agent_id, reason, message)"
-        " SELECT run.id, run.sequence, COALESCE((SELECT last.to_status"
-        " FROM jobs_statustransition AS last"
-        " WHERE last.run_id = run.id AND last.sequence = run.sequence - 1), ''),"
-        f" run.status, CAST(%s AS BIGINT), CAST(%s AS BIGINT), '{reason}', {text}",
+        f" SELECT run.id, run.sequence, {_came_from(to)}, run.status,"
+        f" CAST(%s AS BIGINT), CAST(%s AS BIGINT), '{reason}', {text}",
         (by.user.pk if by.user else None, by.agent.pk if by.agent else None, *words.params),
+    )
+
+
+def _came_from(to: Status) -> str:
+    """The SQL of the status before the move; most statuses are reached from one alone."""
+    if len(SOURCES[to]) == 1:
+        return f"'{SOURCES[to][0]}'"
+    if sql.on_postgresql():
+        return "run.came_from"
+    return (
+        "(SELECT last.to_status FROM jobs_statustransition AS last"
+        " WHERE last.run_id = run.id AND last.sequence = run.sequence - 1)"
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
+from django.http.request import RawPostDataException
 from rest_framework.exceptions import APIException, AuthenticationFailed, ValidationError
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
@@ -28,6 +29,21 @@ from ..models import Agent
 log = logging.getLogger(__name__)
 
 JSON_LIMIT = 16 * 1024 * 1024
+
+
+# Refusals after which an agent goes on over the same connection; a server closes it when part of
+# the body was left unread.
+_GOES_ON = (404, 409, 416)
+
+
+def _read_out(request: HttpRequest) -> None:
+    """Read what is left of a body that its door refused without reading it."""
+    left = JSON_LIMIT
+    try:
+        while left > 0 and (piece := request.read(64 * 1024)):
+            left -= len(piece)
+    except (OSError, RawPostDataException):
+        return
 
 
 class Unauthenticated(AuthenticationFailed):
@@ -64,6 +80,15 @@ class AgentDoor(APIView):
                 problem(405, "method_not_allowed", f"This address takes no {request.method}."),
                 Allow=", ".join(taken).upper(),
             )
+        answer = cls._answer_of(method, request, kwargs)
+        if answer.status_code in _GOES_ON:
+            _read_out(request)
+        return answer
+
+    @classmethod
+    def _answer_of(
+        cls, method: str, request: HttpRequest, kwargs: dict[str, Any]
+    ) -> HttpResponseBase:
         try:
             request.get_host()
             answer: HttpResponseBase = getattr(cls(), method)(request, **kwargs)

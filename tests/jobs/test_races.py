@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -29,6 +29,7 @@ from jobs.models import (
     StatusTransition,
 )
 from jobs.starts import start_function, start_run
+from jobs.states import Status
 from sites.models import Event, Snapshot
 from sites.problems import Refused
 from tests import factories
@@ -520,3 +521,75 @@ def test_two_presses_at_once_start_one_run(job, edda):
     assert JobRun.objects.filter(attempt=F("attempt")).count() == check_runs() == 1
 
 
+
+
+def test_a_move_that_waited_for_another_knows_where_it_came_from(works, hall, alice, port):
+    """Retiring ends what an agent holds, also what it is moving at this very moment (I4)."""
+    one = factories.enrolled(works, "one", site=hall, by=alice)
+    start_function(factories.target(hall, "Line 1"), Function.objects.get(name="list"), by=alice)
+    api = web(one, port)
+    [run] = api.claim()
+    api.move(run, "running")
+    moved, asked = threading.Event(), threading.Event()
+
+    def move() -> None:
+        with transaction.atomic():
+            transitions.report_status(
+                one.agent,
+                UUID(run["id"]),
+                attempt=1,
+                claim_id=UUID(run["claim_id"]),
+                to=Status.VALIDATING,
+            )
+            moved.set()
+            asked.wait(PATIENCE_S)
+            # The other one is at the row by now, or comes to it later: both ways must be right.
+            time.sleep(0.3)
+
+    def retire() -> None:
+        moved.wait(PATIENCE_S)
+        asked.set()
+        enrolment.retire(one.agent, by=alice)
+
+    at_once([move, retire])
+    assert check_runs(all_final=True) == 1
+    steps = StatusTransition.objects.values_list("from_status", "to_status")
+    assert list(steps)[-2:] == [("running", "validating"), ("validating", "failed")]
+
+
+def test_batches_against_each_other(works, hall, alice, port):
+    """Many moves and results in one request, sent five times at once, in two orders."""
+    one = factories.enrolled(works, "one", site=hall, by=alice, slots=64)
+    listing = Function.objects.get(name="list")
+    with transaction.atomic():
+        for number in range(60):
+            start_function(factories.target(hall, f"Line {number}"), listing, by=alice)
+    runs = web(one, port).claim(60)
+    assert len(runs) == 60
+    moving = [
+        {name: run[name] for name in ("id", "attempt", "claim_id")} | {"status": "running"}
+        for run in runs
+    ]
+    ending = [
+        {"id": run["id"], "attempt": 1, "status": "completed", "message": "Done."} for run in runs
+    ]
+    senders = [web(one, port) for _ in range(6)]
+    for method, path, name, items in (
+        ("PATCH", "runs", "runs", moving),
+        ("PUT", "results", "results", ending),
+    ):
+        before = StatusTransition.objects.count(), Event.objects.count()
+        answers = at_once(
+            [
+                lambda api=api, items=items[:: (-1) ** turn]: api.request(
+                    method, path, {name: items}
+                )
+                for turn, api in enumerate(senders)
+            ]
+        )
+        assert {answer.status_code for answer in answers} == {200}
+        for answer in answers:
+            assert {item["code"] for item in answer.json()[name]} == {"ok"}
+        assert StatusTransition.objects.count() - before[0] == 60
+        assert Event.objects.count() - before[1] == 60
+    assert check_runs(all_final=True) == 60
