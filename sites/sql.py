@@ -1,4 +1,4 @@
-"""The few words in which the SQL of PostgreSQL and of SQLite differ, for hand-written statements."""
+"""The few words in which hand-written SQL differs between PostgreSQL and SQLite."""
 
 from __future__ import annotations
 

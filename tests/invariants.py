@@ -1,4 +1,4 @@
-"""Decides what must hold of all runs in the database, whatever happened to them (I1, I3, I4, I8)."""
+"""Decides what must hold of all runs in the database, whatever happened (I1, I3, I4, I8)."""
 
 from __future__ import annotations
 

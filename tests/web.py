@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from config.supervisor import child_command
 from django.conf import settings
 from django.db import connection
+
+from config.supervisor import child_command
 from tests.config.live_process import database_url
 from tests.factories import AgentAPI
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
+from django.test import Client
 
 from agents import enrolment
 from agents.models import Agent, EnrolmentCode
-from django.db.models import F
-from django.test import Client
 from jobs.models import JobRun, StatusTransition
 from sites import tokens
 from sites.models import Event
@@ -126,9 +126,7 @@ def test_only_its_own_token_opens_the_agent_api(agent, alice, token):
 
 
 def test_an_agent_token_never_opens_what_is_for_people(agent):
-    answer = Client().get(
-        "/api/v1/runs", headers={"Authorization": f"Bearer {agent.api.token}"}
-    )
+    answer = Client().get("/api/v1/runs", headers={"Authorization": f"Bearer {agent.api.token}"})
     assert answer.status_code == 401
 
 

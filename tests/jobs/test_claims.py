@@ -228,7 +228,7 @@ def test_the_oldest_goes_first_within_its_priority(agent, hall, listing, edda):
         start_function(factories.target(hall, f"Line {number}"), listing, by=edda)
         for number in range(5)
     ]
-    # In the order in which they are to be given: urgent, then by age; one was made last but is older.
+    # In the order in which they are to be given: urgent, then by age; the fifth is aged below.
     wanted = [made[3], made[4], made[0], made[1], made[2]]
     JobRun.objects.filter(pk=made[3].pk).update(priority=-1)
     JobRun.objects.filter(pk=made[4].pk).update(created_at=F("created_at") - timedelta(hours=1))
@@ -254,7 +254,7 @@ def test_the_order_holds_across_queues(works, agent, hall, listing, backup, edda
     assert [agent.api.claim(1)[0]["id"] for _ in wanted] == wanted
 
 
-# --- the same claim again ---------------------------------------------------------------------------
+# --- the same claim again ------------------------------------------------------------------------
 
 
 def test_the_same_claim_gives_the_same_runs_and_attempts(agent, hall, listing, edda):
@@ -325,7 +325,7 @@ def test_each_claim_of_a_lost_run_is_a_new_attempt_of_whoever_is_next(agent, pre
     check_runs()
 
 
-# --- the plan -----------------------------------------------------------------------------------------
+# --- the plan ------------------------------------------------------------------------------------
 
 
 def nodes(plan):
@@ -350,7 +350,8 @@ def test_a_claim_reads_the_heads_of_its_queues_and_no_more(agent, hall, listing,
         for status, count in (("completed", 19_000), ("pending", 1_000)):
             final = status == "completed"
             cursor.execute(
-                f"INSERT INTO jobs_jobrun (public_id, target_id, status, finished_at, result, {same})"
+                "INSERT INTO jobs_jobrun"
+                f" (public_id, target_id, status, finished_at, result, {same})"
                 f" SELECT gen_random_uuid(), %s + n %% 50, %s, {'now()' if final else 'NULL'}, %s,"
                 f" {same} FROM jobs_jobrun, generate_series(1, %s) n WHERE id = %s",
                 [targets[0].pk, status, "success" if final else "", count, first.pk],

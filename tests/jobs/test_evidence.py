@@ -1,4 +1,4 @@
-"""What a run leaves while it is at work: log, records, files, each piece once and without secrets."""
+"""What a run leaves at work: log, records, files, each piece once and without secrets."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def stored_log():
     return evidence.log_of(JobRun.objects.get(), most=2**30)[0]
 
 
-# --- log ----------------------------------------------------------------------------------------------
+# --- log -----------------------------------------------------------------------------------------
 
 
 def test_a_log_grows_by_pieces_counted_in_bytes(agent, held):
@@ -131,7 +131,7 @@ def test_a_log_is_read_in_parts(agent, held):
     assert evidence.log_of(run, offset=40) == ("", 40)
 
 
-# --- records ------------------------------------------------------------------------------------------
+# --- records -------------------------------------------------------------------------------------
 
 
 def records(agent, run, rows):
@@ -184,7 +184,7 @@ def test_secrets_are_masked_in_records(agent, held):
     assert set(kept.values()) == {"<••••>"}
 
 
-# --- files --------------------------------------------------------------------------------------------
+# --- files ---------------------------------------------------------------------------------------
 
 
 def chunk(agent, run, file, offset, data):
@@ -289,7 +289,7 @@ def test_the_same_id_in_another_run_is_another_file(works, agent, held, hall, ba
     assert check_files() == 2
 
 
-# --- whose evidence -----------------------------------------------------------------------------------
+# --- whose evidence ------------------------------------------------------------------------------
 
 
 def doors(agent, run):
@@ -356,7 +356,7 @@ def test_only_the_attempt_at_work_leaves_anything(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-# --- inputs -------------------------------------------------------------------------------------------
+# --- inputs --------------------------------------------------------------------------------------
 
 
 def test_the_holder_reads_the_inputs_of_its_run(works, agent, claimed, alice):

@@ -173,7 +173,7 @@ def test_beats_of_many_runs_are_as_many_queries_as_of_one(
         assert codes(beat(agent, *runs, progress=2)) == ["ok"] * 6
 
 
-# --- the agent itself ---------------------------------------------------------------------------------
+# --- the agent itself ----------------------------------------------------------------------------
 
 
 def state(agent):

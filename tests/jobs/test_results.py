@@ -101,7 +101,7 @@ def test_a_claimed_run_can_fail_and_cannot_complete(agent, press, edda):
     check_runs(all_final=True)
 
 
-# --- the same again, another, too late ----------------------------------------------------------------
+# --- the same again, another, too late -----------------------------------------------------------
 
 
 def test_the_same_report_again_is_replayed(agent, held):
@@ -187,7 +187,7 @@ def test_others_do_not_learn_that_the_run_exists(agent, held, works, elsewhere, 
     assert JobRun.objects.get().status == "running"
 
 
-# --- backups ------------------------------------------------------------------------------------------
+# --- backups -------------------------------------------------------------------------------------
 
 
 def test_a_backup_is_completed_only_after_its_seal(agent, backing_up):
@@ -205,7 +205,7 @@ def test_the_result_is_the_portals_to_say(agent, held, result):
     assert JobRun.objects.get().status == "running"
 
 
-# --- secrets ------------------------------------------------------------------------------------------
+# --- secrets -------------------------------------------------------------------------------------
 
 LEAK = dict.fromkeys(("message", "error", "summary"), "It was geheim-123.")
 

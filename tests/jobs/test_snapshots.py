@@ -1,4 +1,4 @@
-"""What a backup's upload is answered, what the verdict is, and which snapshot is the accepted one."""
+"""What a backup's upload is answered, what the verdict is, which snapshot is accepted."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_first_backup_is_modified_and_accepted(agent, start, press):
 
 
 def test_backups_in_a_row(agent, job, edda, press):
-    """Modified, up to date, modified with exact counts, and each remembers what it was held against."""
+    """Modified, up to date, modified with exact counts; each knows what it was held against."""
     changed = {
         "main.st": b"A := 2;\n",
         "new.st": b"B := 1;\n",
@@ -212,7 +212,7 @@ def test_without_auto_commit_the_accepted_snapshot_stays(agent, job, edda, press
         assert accepted(press) == base
 
 
-# --- an agent that ends between seal and result ---------------------------------------------------------
+# --- an agent that ends between seal and result --------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", ["falls silent", "fails", "is retired"])
@@ -266,7 +266,7 @@ def test_a_crash_between_the_ref_and_the_row_is_mended_by_the_same_seal(
     assert again.json()["commit"] == commit
 
 
-# --- unsafe and wrong -----------------------------------------------------------------------------------
+# --- unsafe and wrong ----------------------------------------------------------------------------
 
 UNSAFE = [
     "/etc/passwd", "../x", "a/../x", "a//b", "", ".git/config", "a/.GIT/hooks/x", "a\nb", "a\x7fb",
@@ -376,7 +376,7 @@ def test_a_run_that_makes_no_snapshot_takes_none(agent, press, edda):
         assert said(post(agent, run, path, {"tree": "1" * 40})) == (409, "no_snapshot")
 
 
-# --- large files ----------------------------------------------------------------------------------------
+# --- large files ---------------------------------------------------------------------------------
 
 
 def test_a_large_file_goes_beside_git(agent, start, press):
