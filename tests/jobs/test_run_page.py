@@ -1,0 +1,228 @@
+"""What the lists and the page of a run say about it, field by field, as its viewer reads them."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from html import unescape
+
+import pytest
+
+from agents.models import AgentPool
+from jobs import sweeps
+from jobs.models import Job
+from sites.models import Site, Target, User
+from tests import factories
+from tests.backups import back_up, leave_file
+from tests.factories import Enrolled
+from tests.jobs.passing import deadline_over, lease_over
+from tests.jobs.test_pages import as_, html
+
+pytestmark = pytest.mark.django_db
+
+
+def words(markup: str) -> str:
+    """What a person reads of a piece of a page."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", markup)).split())
+
+
+def facts(page: str) -> dict[str, str]:
+    """The pairs of the column of facts."""
+    aside = page[page.index('id="run-facts"') :]
+    pairs = re.findall(r"<dt[^>]*>(.*?)</dt><dd[^>]*>(.*?)</dd>", aside, re.DOTALL)
+    return {words(term): words(value) for term, value in pairs}
+
+
+def rows(page: str) -> list[dict[str, str]]:
+    """A page's table: each row by the words of its columns; a column without words has none."""
+    table = page[page.index("<table") : page.index("</table>")]
+    heads = [words(cell) for cell in re.findall(r"<th\b[^>]*>(.*?)</th>", table, re.DOTALL)]
+    found = []
+    for row in re.findall(r"<tr\b[^>]*>(.*?)</tr>", table, re.DOTALL):
+        cells = [words(cell) for cell in re.findall(r"<td\b[^>]*>(.*?)</td>", row, re.DOTALL)]
+        if len(cells) == len(heads):
+            found.append(dict(zip(heads, cells, strict=True)))
+    return found
+
+
+def test_the_facts_of_a_backup(
+    press: Target, backup: object, agent: Enrolled, edda: User, alice: User
+) -> None:
+    """S3-22, S3-25 to S3-28, S3-30, S1-18 to S1-20, S0-25: opened from the list's link."""
+    job = factories.job(
+        press,
+        backup,  # type: ignore[arg-type]
+        owner=edda,
+        assignment="agent",
+        agent=agent.agent,
+    )
+    factories.run(job, by=edda)
+    back_up(agent.api, {"a": b"1"})
+    run = factories.run(job, by=edda)
+    back_up(agent.api, {"a": b"2"})
+    run.refresh_from_db()
+    address = f"/jobs/{run.public_id}"
+    assert re.search(rf'href="{address}">folder\.backup</a>', html(edda, "/jobs"))
+    page = html(alice, address)
+    told = facts(page)
+    started = told.pop("Started On")
+    assert re.match(r"\d+ \w+, \d\d:\d\d CES?T \d+ \w+ ago", started)
+    assert re.match(r"\d+ \w+, \d\d:\d\d CES?T", told.pop("Finished"))
+    assert re.match(r"backup of \d+ \w+", told.pop("Compared with")[8:])
+    assert told.pop("Duration").endswith(" s")
+    assert run.snapshot is not None
+    assert run.base_snapshot is not None
+    assert run.base_snapshot.commit_id[:7] in page
+    assert told == {
+        "Job ID": f"{str(run.public_id)[:6]}…",
+        "Site": "Press hall",
+        "Target": "Press line 1",
+        "Job": "Press line 1 backup",
+        "Started By": "Edda",
+        "Timeout": "1 h",
+        "Tool": "folder",
+        "Function": "folder.backup",
+        "Agent": "hall-agent",
+        "Assignment": "hall-agent",
+        "Agent ID": f"{str(agent.agent.public_id)[:6]}…",
+        "Commit": run.snapshot.commit_id[:7],
+    }
+    # S3-05: a click on the first six characters copies all of the id.
+    assert f'data-copy="{run.public_id}"' in page
+    assert f'href="/jobs/manage/{job.public_id}"' in page
+
+
+def test_a_run_for_a_pool_says_which(
+    hall: Site, press: Target, backup: object, agent: Enrolled, edda: User
+) -> None:
+    """S3-29: the pool that was asked for stands beside the agent that took the run."""
+    pool = AgentPool.objects.create(organization=hall.organization, name="Presses")
+    pool.agents.add(agent.agent)
+    job = factories.job(press, backup, owner=edda, assignment="pool", pool=pool)  # type: ignore[arg-type]
+    run = factories.run(job, by=edda)
+    back_up(agent.api, {"a": b"1"})
+    told = facts(html(edda, f"/jobs/{run.public_id}"))
+    assert (told["Assignment"], told["Agent"]) == ("Pool Presses", "hall-agent")
+
+
+def test_the_columns_of_the_lists(job: Job, agent: Enrolled, edda: User) -> None:
+    """S0-01, S0-05, S0-07, S1-03 to S1-05, S1-07, S1-09, S2-04, S3-04 to S3-07."""
+    run = factories.run(job, by=edda)
+    short = f"{str(run.public_id)[:6]}…"
+    (mine,) = rows(html(edda, "/jobs"))
+    assert mine["Tool / Function"] == "folder.backup Press line 1 backup, Press line 1"
+    assert (mine["Job ID"], mine["Status"]) == (short, "Pending")
+    back_up(agent.api, {"a": b"1"})
+    (mine,) = rows(html(edda, "/jobs"))
+    assert mine["Status"] == "Completed Modified"
+    (past,) = rows(html(edda, "/jobs/history"))
+    started = next(value for name, value in past.items() if name.startswith("Started,"))
+    assert re.match(r"\d+ \w+, \d\d:\d\d", started)
+    assert past["Process"].startswith("Press line 1 backup")
+    assert past["Duration"].endswith(" s")
+    assert {name: past[name] for name in ("Result", "Source", "Agent", "Started By", "Job ID")} == {
+        "Result": "Modified",
+        "Source": "Portal",
+        "Agent": "hall-agent",
+        "Started By": "Edda",
+        "Job ID": short,
+    }
+    (saved,) = rows(html(edda, "/jobs/manage"))
+    activity = next(value for name, value in saved.items() if name.startswith("Last activity"))
+    assert activity.startswith("Modified")
+    assert (saved["Agent"], saved["Target"]) == ("Automatic", "Press line 1 Press hall")
+
+
+def test_what_an_agent_reported_is_on_the_summary(job: Job, agent: Enrolled, edda: User) -> None:
+    """S1-24 to S1-29: summary, error and the four counts."""
+    run = factories.run(job, by=edda)
+    (held,) = agent.api.claim()
+    agent.api.move(held, "running")
+    agent.api.finish(
+        held,
+        "failed",
+        message="Stopped early.",
+        summary="Three of nine were read.",
+        error="The reader is jammed.",
+        counts={"total": 9, "successful": 3, "failed": 1, "skipped": 5},
+    )
+    page = words(html(edda, f"/jobs/{run.public_id}"))
+    assert "Three of nine were read." in page
+    assert "Error The reader is jammed." in page
+    assert "9 in all 3 successful 1 failed 5 skipped" in page
+
+
+def test_records_have_a_tab_once_there_are_some(job: Job, agent: Enrolled, edda: User) -> None:
+    """S1-32 to S1-39: one row for each record, in the order of the work."""
+    run = factories.run(job, by=edda)
+    (held,) = agent.api.claim()
+    agent.api.move(held, "running")
+    address = f"/jobs/{run.public_id}"
+    assert "?tab=details" not in html(edda, address)
+    records = [
+        {"sequence": 2, "record_id": "4712", "name": "Bolts", "status": "skipped"},
+        {
+            "sequence": 1,
+            "record_id": "4711",
+            "name": "Nuts",
+            "status": "failed",
+            "error": "No price.",
+            "processed_at": "2024-12-10T04:33:00Z",
+        },
+        {"sequence": 3, "record_id": "4713", "status": "success", "result": "Booked."},
+    ]
+    sent = agent.api.post(agent.api.of(held, "records"), {"records": records})
+    assert sent.json() == {"stored": 3}
+    assert "?tab=details" in html(edda, address)
+    told = [list(row.values()) for row in rows(html(edda, f"{address}?tab=details"))]
+    assert [row[:5] for row in told] == [
+        ["1", "4711", "Nuts", "Failed", "No price."],
+        ["2", "4712", "Bolts", "Skipped", "–"],
+        ["3", "4713", "–", "Success", "Booked."],
+    ]
+    assert told[0][5].startswith("10 Dec 2024, 05:33")  # the site's own time
+    assert told[1][5] == "–"
+
+
+def test_files_have_a_tab_once_there_are_some(job: Job, agent: Enrolled, edda: User) -> None:
+    """S1-40 to S1-42: name, size, type and time of each, and its bytes."""
+    run = factories.run(job, by=edda)
+    (held,) = agent.api.claim()
+    agent.api.move(held, "running")
+    address = f"/jobs/{run.public_id}"
+    assert "?tab=files" not in html(edda, address)
+    file = uuid.uuid4()
+    leave_file(agent.api, held, file, "report.html", b"<b>All well</b>")
+    (row,) = rows(html(edda, f"{address}?tab=files"))
+    assert (row["Name"], row["Type"], row["Size"]) == ("report.html", "text/html", "15 B")
+    assert re.match(r"\d+ \w+, \d\d:\d\d", row["Uploaded"])
+    download = as_(edda).get(f"{address}/files/{file}")
+    assert b"".join(download) == b"<b>All well</b>"
+    assert download["Content-Disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize(
+    ("ends", "first"),
+    [(deadline_over, "Timeout value too short"), (lease_over, "Agent connectivity")],
+)
+def test_a_time_out_names_its_four_usual_causes(
+    ends: object, first: str, job: Job, agent: Enrolled, edda: User
+) -> None:
+    """S0-21, S0-23: the most likely first, by what the portal saw."""
+    run = factories.run(job, by=edda)
+    assert "Likely causes" not in html(edda, f"/jobs/{run.public_id}")
+    (held,) = agent.api.claim()
+    agent.api.move(held, "running")
+    ends(held)  # type: ignore[operator]
+    assert sweeps.sweep() == 1
+    page = html(edda, f"/jobs/{run.public_id}")
+    listed = page[page.index("Likely causes") : page.index("</ul>", page.index("Likely causes"))]
+    causes = [words(one) for one in re.findall(r'<p class="strong">(.*?)</p>', listed)]
+    assert causes[0] == first
+    assert sorted(causes) == [
+        "Agent connectivity",
+        "Agent issue",
+        "Overlapping jobs",
+        "Timeout value too short",
+    ]
+    assert "Timed Out" in page
