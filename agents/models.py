@@ -32,6 +32,7 @@ class Agent(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     enrolled_at = models.DateTimeField(null=True, editable=False)
     retired_at = models.DateTimeField(null=True, editable=False)
+    state: str  # where `with_state` was asked for it
 
     objects = AgentQuerySet.as_manager()
 

@@ -28,8 +28,8 @@ class Answered(NamedTuple):
 def report_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
     """Take many moves at once: each as `transitions.report_status` would take it alone.
 
-    Those without message and progress go in one statement for each status and claim; the rest, and those
-    that this did not move, one by one, which also explains them.
+    Those without message and progress go in one statement for each status and claim; the rest, and
+    those that this did not move, one by one, which also explains them.
     """
     groups: dict[tuple[str, UUID], list[tuple[UUID, int]]] = {}
     for item in items:

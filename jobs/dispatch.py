@@ -210,17 +210,19 @@ def _answer(claim: int, ids: list[int]) -> list[ClaimedRun]:
     for one in RunInput.objects.filter(run__in=given) if given else ():
         given[one.run_id].append(one)
     return [
-        ClaimedRun(
-            row[0],
-            sql.as_uuid(row[1]),
-            *row[2:6],
-            json.loads(row[6]),
-            *row[7:9],
-            sql.as_uuid(row[9]),
-            *row[10:13],
-            json.loads(row[13]),
-            row[14],
-            given.get(row[0], []),
+        ClaimedRun._make(
+            (
+                row[0],
+                sql.as_uuid(row[1]),
+                *row[2:6],
+                json.loads(row[6]),
+                *row[7:9],
+                sql.as_uuid(row[9]),
+                *row[10:13],
+                json.loads(row[13]),
+                row[14],
+                given.get(row[0], []),
+            )
         )
         for row in rows
     ]

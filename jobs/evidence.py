@@ -24,7 +24,7 @@ CHUNK_LIMIT = 8 * 1024 * 1024
 FILE_LIMIT = 20 * 1024**3
 
 
-def executing(agent: Agent, public_id: object, attempt: int) -> JobRun:
+def executing(agent: Agent, public_id: UUID, attempt: int) -> JobRun:
     """Fetch a run that this attempt holds now; Refused `stale_attempt` or `already_final` else."""
     run = transitions.held_run(agent, public_id, attempt=attempt)
     if run.status in FINAL:
@@ -34,7 +34,7 @@ def executing(agent: Agent, public_id: object, attempt: int) -> JobRun:
     return run
 
 
-def at_work(agent: Agent, public_id: object, attempt: int) -> JobRun:
+def at_work(agent: Agent, public_id: UUID, attempt: int) -> JobRun:
     """Fetch a run that this attempt holds and has begun; Refused `not_begun` for one only claimed.
 
     A claim can still go back to the queue: what it left would pass for the next attempt's work.
@@ -49,7 +49,7 @@ def at_work(agent: Agent, public_id: object, attempt: int) -> JobRun:
     return run
 
 
-def append_log(agent: Agent, public_id: object, *, attempt: int, offset: int, text: str) -> int:
+def append_log(agent: Agent, public_id: UUID, *, attempt: int, offset: int, text: str) -> int:
     """Add a piece of log at its offset, masked; gives the new length in bytes as sent.
 
     The length on the run is moved by one conditional UPDATE, so of five equal requests one writes.
@@ -131,7 +131,7 @@ def log_of(run: JobRun, *, offset: int = 0, most: int = 1024 * 1024) -> tuple[st
 
 
 def stage_file(
-    agent: Agent, public_id: object, *, attempt: int, file_id: UUID, offset: int, stream: Readable
+    agent: Agent, public_id: UUID, *, attempt: int, file_id: UUID, offset: int, stream: Readable
 ) -> int:
     """Take a chunk of a file; gives how much of it is staged."""
     run = at_work(agent, public_id, attempt)
@@ -150,7 +150,7 @@ class Kept:
 
 def close_file(
     agent: Agent,
-    public_id: object,
+    public_id: UUID,
     *,
     attempt: int,
     file_id: UUID,
@@ -197,7 +197,7 @@ def _folder(run: JobRun) -> str:
 
 
 def add_records(
-    agent: Agent, public_id: object, *, attempt: int, records: list[dict[str, Any]]
+    agent: Agent, public_id: UUID, *, attempt: int, records: list[dict[str, Any]]
 ) -> int:
     """Store records in bulk and give how many are new; a sequence number that is there stays."""
     run = at_work(agent, public_id, attempt)

@@ -108,7 +108,7 @@ def write(
 
 
 def tell(run: JobRun, kind: str) -> None:
-    """Write an Event about a run that is no status change, `run.<kind>`, in the transaction at hand."""
+    """Write the Event `run.<kind>`, which is no status change, in the transaction at hand."""
     told = _events(kind)
     sql.rows(Sql(f"{told.text} FROM jobs_jobrun AS run WHERE run.id = %s", (*told.params, run.pk)))
 
@@ -133,12 +133,13 @@ def _assignments(
     parts: list[str] = []
     values: list[Any] = []
     for name, value in changes.items():
-        column = JobRun._meta.get_field(name).column
+        field = JobRun._meta.get_field(name)
+        assert isinstance(field, models.Field)
         if isinstance(value, Sql):
-            parts.append(f"{column} = {value.text}")
+            parts.append(f"{field.column} = {value.text}")
             values.extend(value.params)
         else:
-            parts.append(f"{column} = %s")
+            parts.append(f"{field.column} = %s")
             values.append(value.pk if isinstance(value, models.Model) else value)
     return ", ".join(parts), tuple(values)
 

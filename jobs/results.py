@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -38,9 +39,7 @@ class Late:
     run: JobRun
 
 
-def finish(
-    agent: Agent, public_id: object, *, attempt: int, report: dict[str, Any]
-) -> Ended | Late:
+def finish(agent: Agent, public_id: UUID, *, attempt: int, report: dict[str, Any]) -> Ended | Late:
     """End a run as its holder reports (rule 18), accepted snapshot included, in one transaction.
 
     The same body again replays; another body is Refused `result_conflict`, a wrong attempt
@@ -116,6 +115,7 @@ def _accept(run: JobRun) -> None:
     """Make the run's snapshot the accepted one, in the transaction that completes the run."""
     if run.snapshot_id in (None, run.base_snapshot_id):
         return
+    assert run.target_id is not None  # a run of an agent has one
     Target.objects.filter(pk=run.target_id).update(accepted_snapshot=run.snapshot_id)
     Snapshot.objects.filter(pk=run.snapshot_id).update(accepted_at=Now())
 

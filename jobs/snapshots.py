@@ -47,7 +47,7 @@ class _Limited:
         return data
 
 
-def _backup(agent: Agent, public_id: object, attempt: int) -> tuple[JobRun, Target]:
+def _backup(agent: Agent, public_id: UUID, attempt: int) -> tuple[JobRun, Target]:
     run = at_work(agent, public_id, attempt)
     if not run.makes_snapshot or run.target is None:
         raise Refused("no_snapshot", "This run's function produces no snapshot.")
@@ -64,7 +64,7 @@ def _base(target: Target) -> Snapshot | None:
     return found if found is not None and found.purged_at is None else None
 
 
-def open_snapshot(agent: Agent, public_id: object, *, attempt: int, tree: str) -> Verdict:
+def open_snapshot(agent: Agent, public_id: UUID, *, attempt: int, tree: str) -> Verdict:
     """Hold a root tree id against the accepted snapshot: the same one is `up_to_date` at once."""
     run, target = _backup(agent, public_id, attempt)
     if run.verdict:
@@ -79,7 +79,7 @@ def open_snapshot(agent: Agent, public_id: object, *, attempt: int, tree: str) -
 
 
 def take_manifest(
-    agent: Agent, public_id: object, *, attempt: int, stream: Readable
+    agent: Agent, public_id: UUID, *, attempt: int, stream: Readable
 ) -> vault.Missing:
     """Take the list of files; gives which objects and large contents the vault lacks."""
     run, target = _backup(agent, public_id, attempt)
@@ -87,14 +87,14 @@ def take_manifest(
     return vault.take_manifest(target.public_id, _key(run), lines, max_bytes=CONTENT_LIMIT)
 
 
-def take_objects(agent: Agent, public_id: object, *, attempt: int, stream: Readable) -> int:
+def take_objects(agent: Agent, public_id: UUID, *, attempt: int, stream: Readable) -> int:
     """Take framed blobs; gives how many."""
     run, target = _backup(agent, public_id, attempt)
     return vault.take_objects(target.public_id, _key(run), stream, limit=OBJECTS_LIMIT)
 
 
 def stage_content(
-    agent: Agent, public_id: object, *, attempt: int, sha256: str, offset: int, stream: Readable
+    agent: Agent, public_id: UUID, *, attempt: int, sha256: str, offset: int, stream: Readable
 ) -> int:
     """Take a chunk of a large file; gives how much of it is staged."""
     run, target = _backup(agent, public_id, attempt)
@@ -109,7 +109,7 @@ def stage_content(
     )
 
 
-def close_content(agent: Agent, public_id: object, *, attempt: int, sha256: str, size: int) -> bool:
+def close_content(agent: Agent, public_id: UUID, *, attempt: int, sha256: str, size: int) -> bool:
     """Check and keep an uploaded large file; False when it was there already."""
     run, target = _backup(agent, public_id, attempt)
     return vault.close_content(
@@ -121,7 +121,7 @@ def close_content(agent: Agent, public_id: object, *, attempt: int, sha256: str,
     )
 
 
-def seal(agent: Agent, public_id: object, *, attempt: int, tree: str) -> Verdict:
+def seal(agent: Agent, public_id: UUID, *, attempt: int, tree: str) -> Verdict:
     """Make the upload a snapshot and store the verdict; the accepted snapshot stays as it is.
 
     Order: pack, ref, then the row and the verdict in one transaction. A crash in between leaves a

@@ -110,7 +110,7 @@ class AgentDoor(APIView):
                 )
 
 
-def respond(body: dict[str, Any], status: int | None = None, **headers: str) -> HttpResponse:
+def respond(body: dict[str, Any], status: int | None = None, /, **headers: str) -> HttpResponse:
     """Answer with JSON; a problem carries its own status."""
     code = status or body.get("status") if "code" in body and "title" in body else status or 200
     kind = "application/problem+json" if "title" in body and "code" in body else "application/json"
