@@ -17,7 +17,7 @@ _SHORTEST_SECRET = 4
 
 def secrets_of(run: JobRun) -> list[str]:
     """List the secret values that the claim handed out, the longest first."""
-    if run.function is None or not run.parameters:
+    if not run.parameters or run.function is None:
         return []
     version = catalogue.newest_version(run.function, run.actual_version or run.version)
     names = catalogue.secret_names(version.parameters) if version else frozenset()
