@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import F, Value
-from django.db.models.functions import Coalesce
+from django.db.models import F
 
 from sites import keyset
 from sites.access.policy import Person
@@ -15,18 +13,16 @@ from sites.keyset import Order
 
 from .models import JobRun
 from .permissions import run_policy
-from .querysets import RunQuerySet
+from .querysets import DURATION, FINISHED, STARTED, RunQuerySet
 
 # Counts beyond this are printed as "10,000+": counting on would read the whole history.
 MOST = 10_000
 NEWEST = "-created"
-# A run that never started stands by when it was made; one that has not ended is the newest to end,
-# and has no duration yet.
 ORDERS = keyset.both_ways(
     Order("created", F("created_at"), "time"),
-    Order("started", Coalesce(F("started_at"), F("created_at")), "time"),
-    Order("finished", Coalesce(F("finished_at"), Value(datetime(9999, 1, 1, tzinfo=UTC))), "time"),
-    Order("duration", Coalesce(F("duration_s"), Value(-1.0)), "number"),
+    Order("started", STARTED, "time"),
+    Order("finished", FINISHED, "time"),
+    Order("duration", DURATION, "number"),
     newest_first=True,
 )
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from django.db import connection, models
-from django.db.models.functions import Cast, StrIndex
+from django.db.models.functions import Cast, Coalesce, StrIndex
 from django.db.models.lookups import GreaterThan
 
 from .states import ACTIVE, EXECUTING, OUTCOMES, Status
@@ -15,6 +15,22 @@ if TYPE_CHECKING:
     from sites.models import User
 
     from .models import Job, JobRun  # noqa: F401 - named in quotes below
+
+
+# By what lists of runs sort, never null. A run that never started stands by when it was made; one
+# that has not ended is the newest to end, and has no duration yet. The constants are part of the
+# text, not parameters: only so can a database read the list along an index of the expression.
+STARTED = Coalesce(models.F("started_at"), models.F("created_at"))
+FINISHED = models.Func(
+    models.F("finished_at"),
+    template="COALESCE(%(expressions)s, '9999-01-01 00:00:00+00')",
+    output_field=models.DateTimeField(),
+)
+DURATION = models.Func(
+    models.F("duration_s"),
+    template="COALESCE(%(expressions)s, -1.0)",
+    output_field=models.FloatField(),
+)
 
 
 def _has_tag(tag: str) -> models.Q:

@@ -64,8 +64,10 @@ document.addEventListener("keydown", (event) => {
     $(":scope > summary", menu).focus();
     return;
   }
-  if (menu && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
-    const items = $$(".dropdown-item:not([disabled])", menu);
+  const ticks = event.target.type === "checkbox";
+  const writes = !ticks && event.target.closest?.("input, select, textarea");
+  if (menu && !writes && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+    const items = $$(".dropdown-item:not(label, [disabled]), label.dropdown-item input", menu);
     if (!items.length) return;
     event.preventDefault();
     const step = event.key === "ArrowDown" ? 1 : -1;
@@ -109,6 +111,12 @@ document.addEventListener("click", async (event) => {
   if (copy) {
     await copyText(copy.dataset.copy);
     say(copy.dataset.copied || "Copied.");
+  }
+
+  const filters = event.target.closest("[data-filters]");
+  if (filters) {
+    const open = filters.closest(".y-filters").classList.toggle("open");
+    filters.setAttribute("aria-expanded", String(open));
   }
 
   const fold = event.target.closest("[data-fold]");

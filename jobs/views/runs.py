@@ -4,17 +4,17 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpResponse, QueryDict
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from jobs import starts, transitions
-from jobs.filters import RunFilter
 from jobs.models import JobRun
 from jobs.pages import NEWEST, count_up_to, page_of_runs
 from jobs.permissions import job_policy, run_policy
 from jobs.querysets import RunQuerySet
 from jobs.states import Status
+from jobs.views import narrowing
 from sites.access import grants_of
 from sites.models import Role
 from sites.pages import PortalRequest, within_organization
@@ -28,18 +28,6 @@ OUTCOME_NAMES = {
     "failed": "Failed",
     "partial": "Partial",
     "cancelled": "Cancelled",
-}
-# Which filters people read as pills, and the words before the value.
-PILLS = {
-    "search": "Name or id is",
-    "status": "Status is",
-    "job": "Job is",
-    "site": "Site is",
-    "target": "Target is",
-    "agent": "Agent is",
-    "tag": "Tag is",
-    "started_after": "Started after",
-    "started_before": "Started before",
 }
 
 
@@ -84,42 +72,54 @@ def history(request: PortalRequest) -> HttpResponse:
             "outcome": request.GET.get("outcome", ""),
             "running": count_up_to(running),
         },
+        menus=True,
     )
 
 
 def _list(
-    request: PortalRequest, runs: RunQuerySet, template: str, context: dict[str, Any]
+    request: PortalRequest,
+    runs: RunQuerySet,
+    template: str,
+    context: dict[str, Any],
+    *,
+    menus: bool = False,
 ) -> HttpResponse:
     """Draw a list of runs, or (``rows``, ``fresh``) only those rows that a live page asks for.
 
     A row that is on the page already is drawn whatever the filters say: it changed under them.
     A fresh one is drawn only when the filters let it through.
     """
-    filters = RunFilter(request.GET, queryset=runs, request=request)
-    narrowed = filters.qs if filters.is_valid() else runs.none()
-    if "rows" in request.GET or "fresh" in request.GET:
+    only_rows = "rows" in request.GET or "fresh" in request.GET
+    choices = narrowing.choices_for(request) if menus and not only_rows else {}
+    narrowed = narrowing.narrow(request, runs, choices)
+    if only_rows:
         known = run_policy.rows(
             request.user, "view", runs.filter(public_id__in=ids_in(request, "rows"))
         )
         fresh = run_policy.rows(
-            request.user, "view", narrowed.filter(public_id__in=ids_in(request, "fresh"))
+            request.user, "view", narrowed.runs.filter(public_id__in=ids_in(request, "fresh"))
         )
         wanted = {*known.values_list("pk", flat=True), *fresh.values_list("pk", flat=True)}
         rows = list(JobRun.objects.for_rows().filter(pk__in=wanted))
         newer = older = ""
     else:
-        size = size_of(request)
-        oldest_first = request.GET.get("ordering") == "created_at"
+        order = narrowing.order_of(request.GET)
         page = page_of_runs(
             request.user,
-            narrowed,
-            size=size,
+            narrowed.runs,
+            size=size_of(request),
             cursor=request.GET.get("cursor", ""),
-            order="created" if oldest_first else NEWEST,
+            order=order,
         )
         rows = page.rows
         newer, older = (_at(request, cursor) for cursor in (page.newer, page.older))
-        context |= {"size": size, "sizes": SIZES, "oldest_first": oldest_first}
+        context |= {
+            "size": size_of(request),
+            "sizes": SIZES,
+            "sorts": narrowing.sorts(request.GET, order),
+            "sorted_otherwise": order != NEWEST,
+        }
+    columns = narrowing.columns_of(request.GET)
     zones = {run.site.time_zone if run.site else "UTC" for run in rows}
     context |= {
         "runs": rows,
@@ -129,15 +129,26 @@ def _list(
         "zone": zones.pop() if len(zones) == 1 else "",
         "newer": newer,
         "older": older,
-        "on_first_page": "cursor" not in request.GET,
-        "pills": _pills(request),
-        "filter_errors": [text for texts in filters.errors.values() for text in texts],
-        "kept": [
-            (name, value)
-            for name, value in request.GET.items()
-            if name not in ("size", "cursor", "rows", "fresh")
-        ],
+        "pills": narrowed.pills,
+        "filter_errors": narrowed.errors,
+        "kept": narrowing.kept(request.GET, "size"),
+        "kept_for_search": narrowing.kept(request.GET, "search"),
+        "columns": columns,
+        "shown": {one["name"] for one in columns if one["on"]},
     }
+    if choices:
+        context |= {
+            "menus": narrowing.menus(request.GET, choices),
+            "several": narrowing.several(request.GET),
+            "spans": narrowing.spans(request.GET),
+            "days_zone": narrowing.common_zone(choices),
+            "kept_for_status": narrowing.kept(request.GET, "status", "result"),
+            "kept_for_days": narrowing.kept(
+                request.GET, "within", "from", "to", "started_after", "started_before"
+            ),
+            "kept_for_columns": narrowing.kept(request.GET, "columns"),
+            "standard": narrowing.address(request.GET, ["columns"]),
+        }
     return render(request, template, context)
 
 
@@ -163,23 +174,6 @@ def _at(request: PortalRequest, cursor: str) -> str:
     params = request.GET.copy()
     params["cursor"] = cursor
     return f"?{params.urlencode()}"
-
-
-def _pills(request: PortalRequest) -> list[dict[str, str]]:
-    """Name each filter that is set, with the address of the page without it."""
-    pills = []
-    for name, words in PILLS.items():
-        value = request.GET.get(name, "").strip()
-        if not value:
-            continue
-        params: QueryDict = request.GET.copy()
-        for drop in (name, "cursor"):
-            params.pop(drop, None)
-        if name == "status" and value in Status.values:
-            value = Status(value).label
-        shown = f"{value[:6]}…" if len(value) == 36 and value.count("-") == 4 else value[:60]
-        pills.append({"words": words, "value": shown, "without": f"?{params.urlencode()}"})
-    return pills
 
 
 @within_organization
