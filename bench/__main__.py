@@ -42,14 +42,14 @@ def line(*cells: str) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure on a throw-away PostgreSQL that writes to its disk, and on SQLite."""
-    from tests import services
+    from tests import servers
 
     parser = argparse.ArgumentParser(prog="manage.py bench", description=__doc__)
     parser.add_argument("--finished", type=int, default=1_000_000, help="finished runs beside")
     parser.add_argument("--seconds", type=float, default=8, help="for each measurement")
     parser.add_argument("--idle", type=int, default=15_000, help="waiting agents; 0 leaves it out")
     options = parser.parse_args(arguments)
-    with services.postgres(durable=True) as server:
+    with servers.postgres(durable=True) as server:
         postgres = measured(options, server.url, options.idle)
     sqlite = measured(options, None, 0)
 

@@ -238,9 +238,9 @@ async def measure_when_up(port: int, process: subprocess.Popen[bytes], idle: int
 
 def main() -> None:
     """Measure on a throw-away PostgreSQL that writes to its disk, and print the rows."""
-    from tests import services
+    from tests import servers
 
-    with services.postgres(durable=True) as server:
+    with servers.postgres(durable=True) as server:
         os.environ["DATABASE_URL"] = server.url
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.test")
         import django

@@ -37,11 +37,11 @@ class Command(BaseCommand):
 
 def run_both(arguments: list[str]) -> int:
     """Run the suite on both databases, print both summaries, return the first bad exit code."""
-    from tests import services
+    from tests import servers
 
     try:
-        services.install_missing(print)
-    except services.Missing as missing:
+        servers.install_missing(print)
+    except servers.Missing as missing:
         print(missing, file=sys.stderr)
         return 1
     summaries = {}
@@ -60,11 +60,11 @@ def run_both(arguments: list[str]) -> int:
             environment["YARDMASTER_DATA"] = str(folder / str(number))
             if title != "SQLite":
                 environment["DATABASE_URL"] = (
-                    os.environ.get("DATABASE_URL") or stack.enter_context(services.postgres()).url
+                    os.environ.get("DATABASE_URL") or stack.enter_context(servers.postgres()).url
                 )
                 environment["CELERY_BROKER_URL"] = os.environ.get(
                     "CELERY_BROKER_URL"
-                ) or stack.enter_context(services.redis())
+                ) or stack.enter_context(servers.redis())
             code, summaries[title] = pytest(with_mark(arguments, mark), environment)
             codes.append(code)
     print()

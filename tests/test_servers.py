@@ -9,13 +9,13 @@ import psycopg
 import pytest
 
 from config.management.commands.test import with_mark
-from tests import services
+from tests import servers
 
 pytestmark = pytest.mark.once
 
 
 def test_postgres_survives_a_power_cut_and_leaves_nothing() -> None:
-    with services.postgres(durable=True) as server:
+    with servers.postgres(durable=True) as server:
         with psycopg.connect(server.url) as connection:
             assert connection.execute("SHOW fsync").fetchone() == ("on",)
             connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
@@ -29,7 +29,7 @@ def test_postgres_survives_a_power_cut_and_leaves_nothing() -> None:
 
 
 def test_redis_answers_and_leaves_nothing() -> None:
-    with services.redis() as address:
+    with servers.redis() as address:
         with kombu.Connection(address) as connection:
             connection.connect()
         folder = Path(address.removeprefix("redis+socket://")).parent
@@ -41,9 +41,9 @@ def test_missing_programs_are_one_line_where_we_may_not_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))  # no apt-get either
-    monkeypatch.setattr(services, "program", lambda name: None)
-    with pytest.raises(services.Missing) as missing:
-        services.install_missing(print)
+    monkeypatch.setattr(servers, "program", lambda name: None)
+    with pytest.raises(servers.Missing) as missing:
+        servers.install_missing(print)
     said = str(missing.value)
     assert "apt-get install --no-install-recommends postgresql redis-server chromium" in said
     assert os.linesep not in said
