@@ -7,7 +7,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
-from uuid import UUID
 
 from django.db import transaction
 from django.db.models.functions import Now
