@@ -133,6 +133,24 @@ def test_the_columns_of_the_lists(job: Job, agent: Enrolled, edda: User) -> None
     assert (saved["Agent"], saved["Target"]) == ("Automatic", "Press line 1 Press hall")
 
 
+def test_a_run_at_work_turns_and_says_how_far_it_is(job: Job, agent: Enrolled, edda: User) -> None:
+    """S2-08, S3-44: the percentage beside the status, a spinner while the run is active."""
+    factories.run(job, by=edda)
+    spinner = 'class="i i-spin"'
+    assert spinner in html(edda, "/jobs")
+    (held,) = agent.api.claim()
+    agent.api.move(held, "running", progress=40)
+    page = html(edda, "/jobs")
+    (mine,) = rows(page)
+    assert mine["Status"] == "Running 40 %"
+    assert spinner in page
+    agent.api.finish(held, "failed")
+    page = html(edda, "/jobs")
+    (mine,) = rows(page)
+    assert mine["Status"].startswith("Failed")
+    assert spinner not in page
+
+
 def test_what_an_agent_reported_is_on_the_summary(job: Job, agent: Enrolled, edda: User) -> None:
     """S1-24 to S1-29: summary, error and the four counts."""
     run = factories.run(job, by=edda)
