@@ -9,6 +9,8 @@
 | `ALLOWED_HOSTS`      | host of `PUBLIC_URL`, loopback | other host names, comma-separated           |
 | `SECRET_KEY`         | a file made at first start | signs sessions                                  |
 | `VAULT_ROOT`         | `vault/` in the data folder | snapshots; a shared volume when several hosts serve |
+| `SECURE_SSL_REDIRECT` | yes if `PUBLIC_URL` is https | production sends http on to https            |
+| `SECURE_HSTS_SECONDS` | a year if `PUBLIC_URL` is https, else 0 | how long browsers insist on https |
 """
 
 import os
@@ -210,6 +212,10 @@ SPECTACULAR_SETTINGS = {
         "RunReason": "jobs.states.Reason",
         "RunResult": "jobs.states.Result",
         "RecordStatus": "jobs.models.RunRecord.Status",
+        # What an agent may report.
+        "BegunStatus": ["running", "validating", "uploading"],
+        "EndStatus": ["completed", "failed"],
+        "EndReason": ["error", "agent_restarted"],
     },
 }
 

@@ -21,7 +21,6 @@ from sites.api.diffs import DiffOut, DiffQuery, diff_of
 from sites.api.downloads import download_stored
 from sites.api.fields import query_of
 from sites.api.idempotent import HEADER, answer_once
-from sites.api.own import OffsetQuery
 from sites.api.pages import CursorPages, order_of, place_of, refuse_unknown, size_of
 from sites.keyset import Order, both_ways
 from sites.models import Target
@@ -39,6 +38,7 @@ from .shapes import (
     ConnectionJobOut,
     LateReportOut,
     LogOut,
+    LogQuery,
     RecordOut,
     RunDetailOut,
     RunFileOut,
@@ -172,12 +172,12 @@ class RunViewSet(Retrieved, ScopedViewSet):
         return self.page_of(rows, TransitionOut)
 
     @extend_schema(
-        summary="Read a run's log from an offset", parameters=[OffsetQuery], responses=LogOut
+        summary="Read a run's log from an offset", parameters=[LogQuery], responses=LogOut
     )
     @action(detail=True)
     def log(self, request: Request, id: Any) -> Response:
         run = self.get_object()
-        offset = query_of(request, OffsetQuery).get("offset", 0)
+        offset = query_of(request, LogQuery)["offset"]
         text, following = log_of(run, offset=offset)
         return Response({"text": text, "next_offset": following, "length": run.log_length})
 

@@ -247,6 +247,12 @@ class TransitionOut(serializers.Serializer[StatusTransition]):
     message = serializers.CharField()
 
 
+class LogQuery(Strict):
+    offset = Whole(
+        min_value=0, max_value=2**62, default=0, help_text="0, or the `next_offset` of an answer."
+    )
+
+
 class LogOut(serializers.Serializer[Any]):
     text = serializers.CharField(trim_whitespace=False)
     next_offset = serializers.IntegerField(help_text="Ask for more from here.")

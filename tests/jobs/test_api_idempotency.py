@@ -98,7 +98,8 @@ def test_five_at_once_have_one_effect(overlapping, press, backup, agent, edda, t
         for number, (key, (path, body)) in enumerate(requests.items(), start=1):
             answers = at_once([lambda: ask(port, token, path, body, key)] * 5)  # noqa: B023
             assert [status for status, _, _ in answers] == [201] * 5
-            assert len({text for _, _, text in answers}) == 1
+            # As JSON: PostgreSQL gives a kept document its own order of names.
+            assert all(told == answers[0][2] for _, _, told in answers)
             assert sorted(replayed for _, replayed, _ in answers) == [False] + [True] * 4
             assert JobRun.objects.exclude(pk=ended.pk).count() == number
     pending = {"to_status": "pending"}
@@ -107,7 +108,7 @@ def test_five_at_once_have_one_effect(overlapping, press, backup, agent, edda, t
     assert made.count() == 3
 
 
-def ask(port: int, token: str, path: str, body: Any, key: str) -> tuple[int, bool, bytes]:
+def ask(port: int, token: str, path: str, body: Any, key: str) -> tuple[int, bool, Any]:
     headers = {
         "Authorization": f"Bearer {token}",
         "Content-Type": "application/json",
@@ -118,4 +119,4 @@ def ask(port: int, token: str, path: str, body: Any, key: str) -> tuple[int, boo
         connection.request("POST", f"/api/v1/{path}", json.dumps(body), headers)
         answer = connection.getresponse()
         replayed = answer.getheader("Idempotency-Replayed") == "true"
-        return answer.status, replayed, answer.read()
+        return answer.status, replayed, json.loads(answer.read())
