@@ -66,8 +66,8 @@ def test_every_feature_is_listed_once() -> None:
     assert [row[0] for row in features()] == wanted
 
 
-def test_a_feature_is_proved_by_tests_that_exist_or_said_not_to_be() -> None:
-    missing = []
+def test_a_feature_is_proved_by_tests_that_name_it_or_said_not_to_be() -> None:
+    missing, unnamed = [], []
     for feature, _, served, proved in features():
         if proved == "**not yet**":
             continue
@@ -75,7 +75,10 @@ def test_a_feature_is_proved_by_tests_that_exist_or_said_not_to_be() -> None:
         assert proofs, f"{feature} is neither proved nor said to be missing."
         assert served != "–", f"{feature} is proved and served nowhere."
         missing += [f"{feature}: {p}::{name}" for p, name in proofs if name not in written_in(p)]
+        if not any(feature in ids_in(written_in(p).get(name, "")) for p, name in proofs):
+            unnamed.append(feature)
     assert missing == []
+    assert unnamed == [], "None of the tests that are to prove these names them."
 
 
 def test_a_feature_that_a_test_names_is_not_said_to_be_missing() -> None:

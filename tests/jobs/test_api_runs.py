@@ -42,6 +42,7 @@ def described(upload: object, data: bytes, /, **other: object) -> dict[str, obje
 
 
 def test_backup_now_starts_once_and_then_gives_the_run_at_work(job, edda, alice, manuel):
+    """S0-02, S2-14: whoever may see the run gets it, a manager not the runs of others."""
     started = API(edda).post(f"jobs/{job.public_id}/run")
     assert started.status_code == 201
     assert (started.json()["status"], started.json()["chip"]) == ("pending", "pending")
@@ -78,6 +79,7 @@ def test_cancel_is_for_the_starter_while_the_run_waits(job, agent, edda, alice):
 
 
 def test_retry_of_a_saved_job_belongs_to_whoever_presses(job, agent, edda, alice, vera):
+    """S4-16: a new run, once the first has ended."""
     first = factories.run(job, by=edda)
     active = API(edda).post(f"runs/{first.public_id}/retry")
     assert (active.status_code, active.json()["code"]) == (409, "still_active")
@@ -90,6 +92,7 @@ def test_retry_of_a_saved_job_belongs_to_whoever_presses(job, agent, edda, alice
 
 
 def test_inputs_are_told_to_the_starter_alone(convert, converter, press, edda, alice, root):
+    """S3-01, S3-31: a function runs on a file, whose name and size nobody else is told."""
     api, upload, data = API(edda), uuid.uuid4(), b"a,b\n"
     assert api.upload(upload, 0, data[:2]).json() == {"length": 2}
     wrong = api.upload(upload, 0, data)
@@ -170,6 +173,7 @@ def test_secret_parameters_are_shown_to_nobody_and_survive_an_edit(job, edda, al
 
 
 def test_what_a_run_left_is_read_piece_by_piece(job, agent, edda):
+    """S4-15: log, files and transitions, each under the run's id."""
     run = factories.run(job, by=edda)
     (held,) = agent.api.claim()
     agent.api.move(held, "running")
@@ -346,19 +350,29 @@ def test_a_list_costs_the_same_with_more_rows(
 
 
 def test_a_connections_runs_are_a_bare_list(hall, backup, edda, agent):
+    """S4-01 to S4-03, S4-06, S4-07, S4-10, S4-17 to S4-19: an id leads to its run."""
     link = factories.target(hall, "Link", kind="connection")
     job = factories.job(link, backup, owner=edda, allow_overlap=True)
     first = factories.run(job, by=edda)
     back_up(agent.api, {"a": b"1"})
+    broken = factories.run(job, by=edda)
+    (held,) = agent.api.claim()
+    agent.api.move(held, "running")
+    agent.api.finish(held, "failed")
     second = factories.run(job, by=edda)
     path = f"connections/{link.public_id}/jobs"
     answer = API(edda).get(path)
     told = [(row["job_id"], row["status"]) for row in answer.json()]
-    assert told == [(str(second.public_id), "processing"), (str(first.public_id), "success")]
+    assert told == [
+        (str(second.public_id), "processing"),
+        (str(broken.public_id), "failed"),
+        (str(first.public_id), "success"),
+    ]
+    assert API(edda).get(f"runs/{told[1][0]}").json()["status"] == "failed"
     assert answer.json()[0]["date"].endswith("Z")
     paged = API(edda).get(path, page_size=1)
     following = paged["Link"].partition(">")[0].removeprefix("<")
-    assert API(edda).get(following).json() == answer.json()[1:]
+    assert API(edda).get(following).json() == answer.json()[1:2]
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT", "DELETE"])

@@ -70,7 +70,7 @@ def test_a_run_that_one_may_not_see_is_answered_as_one_that_is_not_there(
 
 
 def test_all_jobs_is_a_tab_of_administrators_alone(job: Job, edda: User, alice: User) -> None:
-    """S3-09, S3-10: administrators switch between My Jobs and All Jobs, others see no switcher."""
+    """S2-01, S2-13, S3-02, S3-03, S3-09, S3-10: only administrators may switch to All Jobs."""
     run = factories.run(job, by=edda)
     assert str(run.public_id) not in html(alice, "/jobs")
     assert str(run.public_id) in html(alice, "/jobs?tab=all")
@@ -233,7 +233,7 @@ def test_view_options_that_hide_everything_say_so(
 def test_history_is_narrowed_by_outcome_and_searched_by_name_and_id(
     job: Job, agent: Enrolled, edda: User
 ) -> None:
-    """S1-10, S1-13: outcomes as tabs, the search takes a name or the beginning of an id."""
+    """S0-11, S1-02, S1-10, S1-13: outcomes as tabs; a name or the beginning of an id is found."""
     run = factories.run(job, by=edda)
     row = f'id="run-{run.public_id}"'
     assert row in html(edda, "/jobs/history?outcome=running")
@@ -303,7 +303,7 @@ def test_a_live_page_gets_the_rows_it_asks_for_without_the_frame(
 def test_a_job_is_added_edited_and_archived(
     press: Target, backup: object, agent: Enrolled, edda: User, vera: User, mia: User
 ) -> None:
-    """S0-03, S0-04: add a job, edit it from the menu, put it away by typing its name."""
+    """S0-03, S0-04, S0-27: add a job, edit it and its limits, archive it by typing its name."""
     client = as_(edda)
     form = {
         "name": "Nightly",

@@ -48,7 +48,10 @@ def rows(page: str) -> list[dict[str, str]]:
 def test_the_facts_of_a_backup(
     press: Target, backup: object, agent: Enrolled, edda: User, alice: User
 ) -> None:
-    """S3-22, S3-25 to S3-28, S3-30, S1-18 to S1-20, S0-25: opened from the list's link."""
+    """What the list's link opens.
+
+    S0-25, S1-06, S1-18 to S1-21, S3-22, S3-25 to S3-28, S3-30, S4-08, S4-09.
+    """
     job = factories.job(
         press,
         backup,  # type: ignore[arg-type]
@@ -106,7 +109,10 @@ def test_a_run_for_a_pool_says_which(
 
 
 def test_the_columns_of_the_lists(job: Job, agent: Enrolled, edda: User) -> None:
-    """S0-01, S0-05, S0-07, S1-03 to S1-05, S1-07, S1-09, S2-04, S3-04 to S3-07."""
+    """One row for each job and each run.
+
+    S0-01, S0-05, S0-07, S1-03 to S1-05, S1-07, S1-09, S2-02, S2-04, S2-05, S2-09, S3-04 to S3-07.
+    """
     run = factories.run(job, by=edda)
     short = f"{str(run.public_id)[:6]}…"
     (mine,) = rows(html(edda, "/jobs"))
