@@ -31,7 +31,13 @@ for prefix, viewset in {
 
 urlpatterns = [
     path("schema", SpectacularAPIView.as_view(), name="api-schema"),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
+    path(
+        "docs",
+        SpectacularSwaggerSplitView.as_view(
+            url_name="api-schema", template_name="sites/api_docs.html"
+        ),
+        name="api-docs",
+    ),
     path("me", Me.as_view(), name="api-me"),
     path("uploads/<uuid:id>", Upload.as_view(), name="api-upload"),
     path(

@@ -79,6 +79,7 @@ def test_the_docs_page_asks_no_other_host(client, db):
     text = page.content.decode()
     assert "https://" not in text.replace("https://127.0.0.1", "")
     assert "<script>" not in text
+    assert "<style" not in text
     policy = page["Content-Security-Policy"]
     assert "script-src 'self'" in policy
 
