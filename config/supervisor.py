@@ -25,7 +25,7 @@ from typing import IO, TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-STOP_AFTER_S = 3.0  # all is to be stopped within 5 s
+STOP_AFTER_S = 2.5  # all is to be stopped within 5 s
 LONGEST_DELAY_S = 30.0
 STEADY_AFTER_S = 10.0  # a child that ran this long did start
 COLOURS = (36, 35, 33, 32, 34, 31)
