@@ -6,7 +6,6 @@ import hashlib
 import json
 from typing import Any
 
-from jobs.models import JobRun
 from tests.factories import AgentAPI
 from yardmaster.objects import FILE, Entry, blob_id, tree_id
 
@@ -66,7 +65,3 @@ def leave_file(agent: AgentAPI, run: dict[str, Any], file: object, name: str, da
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     assert agent.post(path, about).status_code == 201
-
-
-def run_of(run: dict[str, Any]) -> JobRun:
-    return JobRun.objects.get(public_id=run["id"])

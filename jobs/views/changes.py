@@ -7,7 +7,7 @@ from django.http import QueryDict
 
 from jobs.models import JobRun
 from sites import vault
-from sites.models import Snapshot
+from sites.models import Snapshot, Target
 from sites.vault import FileChange, FileDiff, Options
 
 # So many files have their diff on one page; the rest is behind "next files".
@@ -39,8 +39,9 @@ def changes_of(run: JobRun, params: QueryDict) -> dict[str, Any]:
     Opens with nothing hidden; the options of the viewer come with the address, and change what is
     shown, never the result. What cannot be compared comes back as ``unreadable``.
     """
-    new, old = run.snapshot, run.base_snapshot
+    new, old, target = run.snapshot, run.base_snapshot, run.target
     assert new is not None
+    assert target is not None
     options = Options(
         hide_whitespace=params.get("whitespace") == "1",
         hide_comments=params.get("comments") == "1",
@@ -59,16 +60,18 @@ def changes_of(run: JobRun, params: QueryDict) -> dict[str, Any]:
     if old is None or old.tree_id == new.tree_id:
         return shown | {"nothing": "first" if old is None else "same"}
     try:
-        changes = vault.compare(run.target.public_id, old.commit_id, new.commit_id)  # type: ignore[union-attr]
+        changes = vault.compare(target.public_id, old.commit_id, new.commit_id)
     except vault.NotInVault as error:
         return shown | {"unreadable": str(error)}
     first = _first(params, len(changes.files))
     page = changes.files[first : first + FILES_SHOWN]
     try:
-        diffs = _diffs(run, old, new, page, options)
+        diffs = _diffs(target, old, new, page, options)
     except vault.PatternRefused as error:
         shown["pattern_error"] = str(error)
-        diffs = _diffs(run, old, new, page, Options(options.hide_whitespace, options.hide_comments))
+        diffs = _diffs(
+            target, old, new, page, Options(options.hide_whitespace, options.hide_comments)
+        )
     hidden: dict[str, int] = {}
     for one in diffs:
         for name, lines in (one["diff"].text.hidden if one["diff"].text else {}).items():
@@ -95,7 +98,7 @@ def _first(params: QueryDict, total: int) -> int:
 
 
 def _diffs(
-    run: JobRun, old: Snapshot, new: Snapshot, page: list[FileChange], options: Options
+    target: Target, old: Snapshot, new: Snapshot, page: list[FileChange], options: Options
 ) -> list[dict[str, Any]]:
     room = LINES_SHOWN
     found = []
@@ -107,7 +110,7 @@ def _diffs(
             max_lines=max(room, 50),
         )
         diff = vault.file_diff_between(
-            run.target.public_id,  # type: ignore[union-attr]
+            target.public_id,
             (old.commit_id, change.old_path) if change.old_path else None,
             (new.commit_id, change.new_path) if change.new_path else None,
             some,
