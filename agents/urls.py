@@ -10,4 +10,5 @@ urlpatterns = [
     path("agents/<uuid:public_id>", views.agent_detail, name="agent-detail"),
     path("agents/<uuid:public_id>/code", views.agent_code, name="agent-code"),
     path("agents/<uuid:public_id>/drain", views.agent_drain, name="agent-drain"),
+    path("agents/<uuid:public_id>/retire", views.agent_retire, name="agent-retire"),
 ]

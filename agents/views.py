@@ -167,3 +167,28 @@ def agent_drain(request: PortalRequest, public_id: UUID) -> HttpResponse:
     agent = agent_policy.get(request.user, "manage", _agents(request), public_id=public_id)
     enrolment.drain(agent, on=request.POST.get("drain") == "1")
     return back(request, "agent-list")
+
+
+@within_organization
+@require_http_methods(["GET", "POST"])
+def agent_retire(request: PortalRequest, public_id: UUID) -> HttpResponse:
+    """End an agent for good, once its name was typed."""
+    agent = agent_policy.get(request.user, "manage", _agents(request), public_id=public_id)
+    refused = ""
+    if request.method == "POST":
+        if request.POST.get("name", "").strip() != agent.name:
+            refused = f"Type the name “{agent.name}” to confirm."
+        else:
+            try:
+                enrolment.retire(agent, by=request.user)
+            except Refused as refusal:
+                refused = refusal.detail
+            else:
+                messages.info(request, f"Agent “{agent}” is retired.")
+                return redirect("agent-list")
+    return render(
+        request,
+        "agents/agent_retire.html",
+        {"nav": "agents", "agent": agent, "agents": [agent], "refused": refused},
+        status=422 if refused else 200,
+    )

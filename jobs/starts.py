@@ -45,7 +45,7 @@ def start_run(
     Two presses at once are serial: the first statement locks the job's row.
     """
     if job.archived_at is not None:
-        raise Refused("archived", f"Job “{job}” is archived; restore it to run it.")
+        raise Refused("archived", f"Job “{job}” is archived and starts no more.")
     version = _version(job.function, job.version)
     given = job.parameters if parameters is None else parameters
     check_parameters(version, given)
@@ -245,6 +245,11 @@ def _make(
     )
     run.queue_until = Now() + timedelta(seconds=queue_timeout_s)
     run.save(force_insert=True)
+    # Asked with the run in place: who archives waits for it, or was waited for (sites.archiving).
+    if not Target.objects.filter(
+        pk=run.target_id, archived_at=None, site__archived_at=None
+    ).exists():
+        raise Refused("archived", f"Target “{run.target}” is archived; nothing starts there.")
     for one in inputs:
         one.run = run
         one.save(force_insert=True)

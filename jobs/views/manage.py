@@ -30,8 +30,7 @@ from sites.views import back
 
 def _jobs(request: PortalRequest) -> JobQuerySet:
     return (
-        Job.objects.in_use()
-        .filter(organization=request.organization)
+        Job.objects.filter(organization=request.organization)
         .select_related(
             "organization", "site", "target", "function__tool", "agent", "pool", "owner"
         )
@@ -62,7 +61,7 @@ def _newest_runs(request: PortalRequest, jobs: list[Job]) -> dict[int, JobRun]:
 @require_GET
 def job_list(request: PortalRequest) -> HttpResponse:
     """List the saved jobs with target, agent, last activity, and Backup Now in each row."""
-    rows = job_policy.rows(request.user, "view", _jobs(request)).order_by("name", "id")
+    rows = job_policy.rows(request.user, "view", _jobs(request).in_use()).order_by("name", "id")
     search = request.GET.get("search", "").replace("\0", "").strip()[:200]
     page = None
     if "rows" in request.GET:
@@ -105,7 +104,10 @@ def job_list(request: PortalRequest) -> HttpResponse:
 @within_organization
 @require_GET
 def job_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
-    """Show one saved job: what it does, its limits, and its newest runs that the viewer may see."""
+    """Show one saved job: what it does, its limits, and its newest runs that the viewer may see.
+
+    An archived one stays to be read, since its runs lead here; nothing is done with it any more.
+    """
     job = job_policy.get(request.user, "view", _jobs(request), public_id=public_id)
     runs = page_of_runs(request.user, JobRun.objects.filter(job=job), size=10)
     permitted = job_policy.permitted(request.user, ["start", "edit"], [job.pk])
@@ -183,7 +185,7 @@ def job_add(request: PortalRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def job_edit(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Change a job; target and function stay."""
-    job = job_policy.get(request.user, "edit", _jobs(request), public_id=public_id)
+    job = job_policy.get(request.user, "edit", _jobs(request).in_use(), public_id=public_id)
     form = _form(request, job.function, job, None)
     if request.method == "POST" and form.is_valid() and _saved(request, form, form.apply(job)):
         return redirect("job-detail", job.public_id)
@@ -239,7 +241,7 @@ def backup_now(request: PortalRequest, public_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def job_archive(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Ask, then put a job away; its runs and their history stay."""
-    job = job_policy.get(request.user, "edit", _jobs(request), public_id=public_id)
+    job = job_policy.get(request.user, "edit", _jobs(request).in_use(), public_id=public_id)
     refused = ""
     if request.method == "POST":
         if request.POST.get("name", "").strip() != job.name:

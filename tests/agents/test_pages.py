@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import uuid
 
 import pytest
 from django.conf import settings
 from django.test import Client
 
 from agents.models import Agent
+from jobs.models import Job
 from sites.models import Site, User
+from tests import factories
 from tests.factories import FOLDER, Enrolled
 
 pytestmark = pytest.mark.django_db
@@ -74,12 +77,14 @@ def test_who_may_not_manage_agents_gets_no_button_and_no_page(
         assert "Add an agent" not in page
         assert as_(user).get("/agents/add").status_code == 403
         assert as_(user).get(path).status_code == 200
-        for act in ("code", "drain"):
+        for act in ("code", "drain", "retire"):
             assert as_(user).post(f"{path}/{act}").status_code == 403
+        assert as_(user).get(f"{path}/retire").status_code == 403
+        assert "Retire" not in page + as_(user).get(path).content.decode()
     for user in (mia, oscar):
         assert agent.agent.name not in as_(user).get("/agents").content.decode()
         assert as_(user).get(path).status_code == 404
-        for act in ("code", "drain"):
+        for act in ("code", "drain", "retire"):
             assert as_(user).post(f"{path}/{act}").status_code == 404
 
 
@@ -89,3 +94,25 @@ def test_a_drained_agent_says_so_and_takes_runs_again(agent: Enrolled, alice: Us
     assert "Draining" in client.get("/agents").content.decode()
     client.post(path, {"drain": "0"})
     assert "Draining" not in client.get("/agents").content.decode()
+
+
+def test_retiring_takes_the_typed_name_and_ends_the_agent_with_its_runs(
+    agent: Enrolled, job: Job, alice: User, edda: User
+) -> None:
+    run = factories.run(job, by=edda)
+    held = agent.api.claim()[0]
+    agent.api.move(held, "running")
+    client, path = as_(alice), f"/agents/{agent.agent.public_id}/retire"
+    asked = client.get(path).content.decode()
+    assert "1 run that it holds now, which ends as Failed" in asked
+    assert client.post(path, {"name": "another"}).status_code == 422
+    run.refresh_from_db()
+    assert run.status == "running"
+    assert client.post(path, {"name": agent.agent.name}).headers["Location"] == "/agents"
+    run.refresh_from_db()
+    assert (run.status, run.reason) == ("failed", "credential_revoked")
+    assert agent.api.post("claims", {"claim_id": str(uuid.uuid4()), "max": 1}).status_code == 401
+    after = client.get("/agents").content.decode()
+    assert "is retired." in after
+    assert agent.agent.name not in client.get("/agents").content.decode()
+    assert client.get(path).status_code == 404
