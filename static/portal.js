@@ -271,7 +271,24 @@ async function nameOf(id) {
 
 const ENDED = { "run.completed": "done", "run.failed": "failed", "run.timed_out": "timed out", "run.canceled": "canceled" };
 
+// One tab tells of a success, rather one that may sound and is seen. Whether it was the first to
+// take the lock decides; it is kept until the slower tabs have asked.
+function alone(id, act) {
+  if (!navigator.locks) return act();
+  const later = (audio?.state === "running" ? 0 : 500) + (document.hidden ? 250 : 0);
+  setTimeout(() => navigator.locks.request(`told:${id}`, { ifAvailable: true }, async (first) => {
+    if (!first) return;
+    act();
+    await new Promise((over) => { setTimeout(over, 5000); });
+  }), later);
+}
+
 async function tellStarter(kind, id) {
+  if (kind === "run.completed") alone(id, () => tellOfEnd(kind, id));
+  else await tellOfEnd(kind, id);
+}
+
+async function tellOfEnd(kind, id) {
   const run = await nameOf(id);
   if (!run) return;
   const link = `/jobs/${id}`;
@@ -339,7 +356,8 @@ function hear(kind, data) {
 }
 
 function schedule() {
-  if (timer || busy) return;
+  // A page that nobody sees is fetched again when somebody does.
+  if (timer || busy || document.hidden) return;
   timer = setTimeout(catchUp, 150);
 }
 
@@ -372,20 +390,22 @@ async function catchUp() {
 
 function swap(html, asked = new Set()) {
   const page = new DOMParser().parseFromString(html, "text/html");
-  const ids = [];
+  // Of the whole page: rows above the first known one began while nothing was heard.
+  let above = asked.size === 0;
   for (const next of $$("[data-part]", page)) {
     const old = document.getElementById(next.id);
+    const row = next.matches("tbody");
     if (!old) {
-      if (place.dataset.live === "runs" && (asked.has(next.dataset.part) || next.dataset.fresh !== undefined)) waiting.add(next.dataset.part);
+      if (place.dataset.live === "runs" && row && (above || asked.has(next.dataset.part))) waiting.add(next.dataset.part);
       continue;
     }
+    if (row) above = false;
     prepare(next);
     keepFolds(old, next);
     if (sameText(old, next)) continue;
     // What a person is using is left alone until they are done with it.
     if (old.contains(document.activeElement) && old.querySelector("details.y-menu[open]")) continue;
     const bottom = atBottom(old);
-    ids.push(next.id);
     old.replaceWith(document.adoptNode(next));
     window.htmx?.process(next);
     if (bottom) toBottom(next);
@@ -432,33 +452,55 @@ function live(on) {
   note.hidden = on;
 }
 
+// All tabs of a browser share one stream: HTTP/1.1 allows six connections to a host, so that with
+// six streams a seventh tab would wait for ever. The tab that holds the lock listens and tells the
+// others; when it goes, the next one takes over. Locks need a secure address: without them each
+// visible tab listens for itself. The name holds the person, so that nobody hears another's news.
+
+const person = $("meta[name=live]")?.content;
+const channel = person && window.BroadcastChannel ? new BroadcastChannel(`live:${person}`) : null;
+let stream = null; // of this tab, when it is the one that listens
+let up = false; // whether that stream is open
+let away = null; // ends this tab's turn, or its wait for one
 let failing = 0;
 
-function listen() {
-  const stream = new EventSource("/live/events");
-  stream.onopen = () => {
+function take(news) {
+  if (news.what === "up") {
     // Subscribed first, then the state is fetched: nothing falls between the two.
     clearTimeout(failing);
     failing = 0;
     live(true);
-    if (place) {
-      everything = true;
-      schedule();
-    }
-  };
-  stream.onerror = () => {
-    // A stream ends every few minutes by itself and is back at once: say nothing before 4 s.
-    if (!failing) failing = setTimeout(() => live(false), 4000);
-    if (stream.readyState === EventSource.CLOSED) {
-      stream.close();
-      setTimeout(listen, 2000 + Math.random() * 4000);
-    }
-  };
-  stream.addEventListener("resync", () => {
-    if (!place) return;
+    root.dataset.stream = "up";
+  }
+  // A stream ends every few minutes by itself and is back at once: say nothing before 4 s.
+  if (news.what === "down" && !failing) failing = setTimeout(() => live(false), 4000);
+  if ((news.what === "up" || news.what === "resync") && place) {
     everything = true;
     schedule();
-  });
+  }
+  if (news.what === "event") hear(news.kind, news.data);
+  if (news.what === "who" && stream) channel.postMessage({ what: up ? "up" : "down" });
+}
+
+function tell(news) {
+  channel?.postMessage(news);
+  take(news);
+}
+
+function open() {
+  stream = new EventSource("/live/events");
+  stream.onopen = () => {
+    up = true;
+    tell({ what: "up" });
+  };
+  stream.onerror = () => {
+    up = false;
+    tell({ what: "down" });
+    if (stream.readyState !== EventSource.CLOSED) return;
+    const ended = stream;
+    setTimeout(() => { if (stream === ended) open(); }, 2000 + Math.random() * 4000);
+  };
+  stream.addEventListener("resync", () => tell({ what: "resync" }));
   const got = (event) => {
     let data = {};
     try {
@@ -466,10 +508,51 @@ function listen() {
     } catch {
       return;
     }
-    hear(event.type === "message" ? data.kind : event.type, data);
+    tell({ what: "event", kind: event.type === "message" ? data.kind : event.type, data });
   };
   for (const kind of [...KINDS, "message"]) stream.addEventListener(kind, got);
-  window.addEventListener("pagehide", () => stream.close(), { once: true });
+}
+
+function listen() {
+  if (away) return;
+  if (!navigator.locks || !channel) {
+    away = () => stream?.close();
+    open();
+    return;
+  }
+  const waiting = new AbortController();
+  away = () => waiting.abort();
+  take({ what: "down" }); // until the tab that listens says otherwise
+  channel.postMessage({ what: "who" });
+  const turn = () => new Promise((over) => {
+    away = () => {
+      stream.close();
+      over();
+    };
+    open();
+  });
+  navigator.locks.request(`live:${person}`, { signal: waiting.signal }, turn).catch(() => {});
+}
+
+function stopListening() {
+  away?.();
+  away = null;
+  stream = null;
+  up = false;
+}
+
+if (channel) channel.onmessage = (event) => take(event.data);
+if (person) {
+  window.addEventListener("pagehide", stopListening);
+  window.addEventListener("pageshow", listen);
+  document.addEventListener("visibilitychange", () => {
+    // A shared stream goes on behind other windows: what ends there is to be heard.
+    if (!navigator.locks || !channel) {
+      if (document.hidden) stopListening();
+      else listen();
+    }
+    if (!document.hidden && (stale.size || fresh.size || everything)) schedule();
+  });
 }
 
 document.addEventListener("htmx:afterSettle", () => {
@@ -480,4 +563,4 @@ document.addEventListener("htmx:afterSettle", () => {
 prepare(document);
 for (const log of $$(".y-log.long")) log.scrollTop = log.scrollHeight;
 showNotificationChoice();
-if ($("meta[name=live]")) listen();
+if (person) listen();

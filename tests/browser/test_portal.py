@@ -105,6 +105,40 @@ def test_new_runs_wait_and_only_the_starter_is_told_of_a_cancel(
     expect(mine.page.locator(f"#run-{second.public_id}")).to_be_visible()
 
 
+def test_seven_tabs_are_live_over_one_connection(
+    window: Opener, job: Job, edda: User, vera: User
+) -> None:
+    """A browser opens six connections to a host: tabs share one, and hand it on when they close."""
+    first = window(edda)
+    context = first.page.context
+    streams: list[str] = []
+    context.on(
+        "request",
+        lambda request: streams.append(request.url) if "/live/events" in request.url else None,
+    )
+    first.go("/jobs/history")
+    is_live(first.page)
+    opened = len(streams)
+    others = [context.new_page() for _ in range(6)]
+    for page in others:
+        page.goto(f"{first.base}/jobs/history")
+        expect(page.locator(".y-live")).to_have_text("Live")
+    assert len(streams) == opened
+    factories.run(job, by=vera)
+    for page in (first.page, *others):
+        expect(page.locator("#fresh")).to_have_text("1 new run, show")
+    with context.expect_event("request", lambda request: "/live/events" in request.url):
+        first.page.close()
+    assert len(streams) == opened + 1
+    for page in others:
+        page.reload()
+        expect(page.locator("html")).to_have_attribute("data-stream", "up")
+    other = factories.job(job.target, job.function, owner=edda, name="Second backup")
+    factories.run(other, by=vera)
+    for page in others:
+        expect(page.locator("#fresh")).to_have_text("1 new run, show")
+
+
 def test_an_agent_turns_green_while_one_watches(window: Opener, alice: User) -> None:
     alice_s = window(alice)
     page = alice_s.go("/agents")
