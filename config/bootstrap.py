@@ -132,8 +132,7 @@ def only_one(path: Path) -> Iterator[None]:
         import fcntl
     except ImportError:
         sys.exit(
-            "The portal runs on Linux and macOS. On Windows start it inside WSL; "
-            "the agent alone runs on Windows too."
+            "Yardmaster runs on Linux and macOS, its agents as well. On Windows start it inside WSL."
         )
     with path.open("rb") as file:
         try:
