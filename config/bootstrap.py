@@ -132,7 +132,7 @@ def only_one(path: Path) -> Iterator[None]:
         import fcntl
     except ImportError:
         sys.exit(
-            "Yardmaster runs on Linux and macOS, its agents as well. On Windows start it inside WSL."
+            "Yardmaster and its agents run on Linux and macOS. On Windows start them inside WSL."
         )
     with path.open("rb") as file:
         try:
