@@ -5,7 +5,7 @@ from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    path("accounts/", include("allauth.account.urls")),
+    path("accounts/", include("config.accounts")),
     path("api/v1/agent/", include("agents.api.urls")),
     path("api/v1/agent/", include("jobs.api.agent.urls")),
     path("api/v1/", include("config.api")),

@@ -1,0 +1,14 @@
+"""Which of allauth's pages the portal has: those that need no mail and that have our own look."""
+
+from allauth.account import views
+
+from django.urls import path
+
+urlpatterns = [
+    path("login/", views.login, name="account_login"),
+    path("logout/", views.logout, name="account_logout"),
+    # Closed; the log-in view names it.
+    path("signup/", views.signup, name="account_signup"),
+    path("inactive/", views.account_inactive, name="account_inactive"),
+    path("password/change/", views.password_change, name="account_change_password"),
+]

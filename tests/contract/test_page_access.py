@@ -1,0 +1,96 @@
+"""Every portal page × every principal: who sees what; a page that is not in the table fails."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.db import transaction
+from django.test import Client
+
+from tests.contract.conftest import World
+from tests.routes import routes
+
+# Who asks: nobody, another organization's administrator, a member without grants, a viewer and an
+# editor of the site, a manager, an administrator, a superuser without a membership.
+PEOPLE = ("nobody", "oscar", "mia", "vera", "edda", "manuel", "alice", "root")
+
+# The run is Edda's and pending, the job hers, at the site that she edits and Vera views. 302 of
+# nobody is the way to the log-in page; that of others is the way back after the deed.
+TABLE: dict[tuple[str, str], tuple[int, ...]] = {
+    ("GET", "/"): (302, 200, 200, 200, 200, 200, 200, 200),
+    ("GET", "/profile"): (302, 200, 200, 200, 200, 200, 200, 200),
+    ("GET", "/sites"): (302, 200, 200, 200, 200, 200, 200, 200),
+    ("GET", "/jobs"): (302, 200, 200, 200, 200, 200, 200, 200),
+    ("GET", "/jobs/history"): (302, 200, 200, 200, 200, 200, 200, 200),
+    ("GET", "/jobs/{waiting}"): (302, 404, 404, 200, 200, 404, 200, 200),
+    ("GET", "/jobs/{waiting}/log"): (302, 404, 404, 200, 200, 404, 200, 200),
+    ("GET", "/jobs/{converted}/files/{file}"): (302, 404, 404, 200, 200, 404, 200, 200),
+    ("POST", "/jobs/{waiting}/cancel"): (302, 404, 404, 403, 302, 404, 403, 403),
+    ("POST", "/jobs/{run}/retry"): (302, 404, 404, 403, 302, 404, 302, 403),
+    ("GET", "/jobs/manage"): (302, 200, 200, 200, 200, 200, 200, 200),
+    # Who sees no target at all reads that there is none.
+    ("GET", "/jobs/manage/add"): (302, 200, 200, 403, 200, 200, 200, 403),
+    ("GET", "/jobs/manage/{job}"): (302, 404, 404, 200, 200, 200, 200, 200),
+    ("GET", "/jobs/manage/{job}/edit"): (302, 404, 404, 403, 200, 403, 200, 403),
+    ("GET", "/jobs/manage/{job}/archive"): (302, 404, 404, 403, 200, 403, 200, 403),
+    ("POST", "/jobs/manage/{job}/run"): (302, 404, 404, 403, 302, 302, 302, 403),
+    ("GET", "/agents"): (302, 200, 200, 200, 200, 200, 200, 200),
+    ("GET", "/agents/add"): (302, 200, 403, 403, 403, 403, 200, 403),
+    ("GET", "/agents/{agent}"): (302, 404, 404, 200, 200, 200, 200, 200),
+    ("POST", "/agents/{agent}/code"): (302, 404, 404, 403, 403, 403, 302, 302),
+    ("POST", "/agents/{agent}/drain"): (302, 404, 404, 403, 403, 403, 302, 302),
+    ("GET", "/agents/{agent}/retire"): (302, 404, 404, 403, 403, 403, 200, 200),
+    ("POST", "/organization"): (302, 404, 302, 302, 302, 302, 302, 302),
+    ("POST", "/profile/tokens/{token}/revoke"): (302, 404, 404, 404, 302, 404, 404, 404),
+    ("POST", "/theme"): (302, 302, 302, 302, 302, 302, 302, 302),
+}
+BODY = {"/organization": {"organization": "{works}"}, "/theme": {"theme": "dark"}}
+
+
+def ask(world: World, person: str, method: str, address: str) -> int:
+    """Ask as one person, and take back whatever came of it."""
+    client = Client()
+    if person != "nobody":
+        client.force_login(world.cast[person])
+    point = transaction.savepoint()
+    try:
+        # Pages concern the current organization; the superuser has chosen this one.
+        if person == "root":
+            client.post("/organization", {"organization": world.ids["works"]})
+        path, body = address.format(**world.ids), world.fill(BODY.get(address, {}))
+        answer = client.get(path) if method == "GET" else client.post(path, body)
+        if answer.streaming:
+            list(answer)  # a file that is sent is closed at its end
+        return answer.status_code
+    finally:
+        transaction.savepoint_rollback(point)
+
+
+@pytest.mark.parametrize("person", PEOPLE)
+def test_each_page_answers_each_person_as_the_matrix_says(world: World, person: str) -> None:
+    column = PEOPLE.index(person)
+    expected = {route: answers[column] for route, answers in TABLE.items()}
+    found = {route: ask(world, person, *route) for route in TABLE}
+    assert found == expected
+
+
+def test_no_page_is_missing_from_the_table() -> None:
+    """A page without a row fails here: whoever adds one says who may see it."""
+    there = {
+        re.sub(r"<[^>]+>", "*", f"/{address}")
+        for _, address in routes(without=("admin/", "api/", "accounts/"))
+    }
+    named = {re.sub(r"{[^}]+}", "*", address) for _, address in TABLE}
+    assert there == named
+
+
+@pytest.mark.parametrize("person", ["alice", "root", "vera", "manuel"])
+def test_inputs_are_on_the_page_of_their_starter_alone(world: World, person: str) -> None:
+    """S3-31: inputs are the starter's; administrators and superusers see none of them."""
+    address = f"/jobs/{world.ids['converted']}"
+    own, other = Client(), Client()
+    own.force_login(world.cast["edda"])
+    other.force_login(world.cast[person])
+    assert b"text/csv" in own.get(address).content
+    assert b"text/csv" not in other.get(address).content
