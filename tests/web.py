@@ -99,10 +99,13 @@ def environment() -> dict[str, str]:
     }
 
 
-def command(port: int) -> list[str]:
-    """The arrangement that goes with the database: two processes, or the one of `manage.py up`."""
+def command(port: int, *, live: bool) -> list[str]:
+    """The arrangement that goes with the database: two processes, or the one of `manage.py up`.
+
+    That one holds the waiting connections as well: `live` asks for it.
+    """
     python = [sys.executable, "-m"]
-    if connection.vendor == "postgresql":
+    if connection.vendor == "postgresql" and not live:
         return [
             *python, "granian", "--interface", "wsgi", "config.wsgi:application", "--host",
             "127.0.0.1", "--port", str(port), "--workers", "2", "--blocking-threads", "8",
@@ -115,12 +118,12 @@ def command(port: int) -> list[str]:
 
 
 @contextmanager
-def portal(log: Path) -> Iterator[int]:
+def portal(log: Path, *, live: bool = False) -> Iterator[int]:
     """Run the portal on a free port for as long as the block lasts; gives the port."""
     port = free_port()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            child_command(command(port)),
+            child_command(command(port, live=live)),
             cwd=settings.BASE_DIR,
             env=environment(),
             stdin=subprocess.DEVNULL,
