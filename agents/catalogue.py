@@ -8,10 +8,12 @@ from typing import Any
 from django.db.models import Q
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
+from jsonschema.exceptions import ValidationError as SchemaValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from sites import sql
+from sites.masking import masked
 from sites.models import Site
 from sites.problems import Refused
 from sites.sql import Sql
@@ -87,18 +89,36 @@ def _follow(schema: dict[str, Any], aim: str) -> None:
     raise ValueError(f"{aim[:100]} is not the name of one of its $defs, as #/$defs/name.")
 
 
+# Whose words name parameters only, never what they hold.
+_NAMING = frozenset({"required", "additionalProperties", "dependentRequired"})
+
+
 def errors_in(version: FunctionVersion, parameters: Any) -> list[tuple[str, str]]:
-    """Hold parameters against a function's schema: (path, what is wrong) of each error."""
+    """Hold parameters against a function's schema: (path, what is wrong) of each error.
+
+    The words never hold the value of a secret: what is stored may be another person's.
+    """
     validator = Draft202012Validator(version.parameters or {}, registry=Registry())
+    secret = secret_parameters(version.function) or frozenset()
     try:
         return [
-            (".".join(str(part) for part in error.absolute_path), error.message[:300])
+            (".".join(str(part) for part in error.absolute_path), _words(error, secret))
             for error in validator.iter_errors(parameters)
         ]
     except RecursionError:
         return [("", "The function's schema contains itself without end.")]
     except Unresolvable:
         return [("", "The function's schema refers to something that it does not hold.")]
+
+
+def _words(error: SchemaValidationError, secret: frozenset[str]) -> str:
+    named = error.validator in _NAMING or not (
+        secret & set(error.absolute_path)
+        or masked(error.instance, secret.__contains__) != error.instance
+    )
+    if named:
+        return error.message[:300]
+    return f"This does not keep to “{error.validator}” of the function's schema."
 
 
 def newest_version(function: Function, version: str = "") -> FunctionVersion | None:
@@ -109,13 +129,53 @@ def newest_version(function: Function, version: str = "") -> FunctionVersion | N
 
 
 def secret_names(schema: dict[str, Any]) -> frozenset[str]:
-    """Name the parameters that a schema marks as secret."""
-    properties = schema.get("properties")
-    if not isinstance(properties, dict):
-        return frozenset()
-    return frozenset(
-        name for name, rule in properties.items() if isinstance(rule, dict) and rule.get("secret")
-    )
+    """Name the properties that a schema marks as secret, at whatever depth it describes them."""
+    found: set[str] = set()
+    ahead: list[Any] = [schema]
+    while ahead:
+        part = ahead.pop()
+        if isinstance(part, list):
+            ahead.extend(part)
+        elif isinstance(part, dict):
+            properties = part.get("properties")
+            if isinstance(properties, dict):
+                found.update(name for name, rule in properties.items() if _marks(rule, schema))
+            ahead.extend(part.values())
+    return frozenset(found)
+
+
+def _marks(rule: Any, schema: dict[str, Any]) -> bool:
+    """Say whether a rule, or one that it is put together from, says `"secret": true`."""
+    ahead, followed = [rule], set[str]()
+    while ahead:
+        part = ahead.pop()
+        if isinstance(part, list):
+            ahead.extend(part)
+        elif isinstance(part, dict):
+            if part.get("secret"):
+                return True
+            ahead.extend(part.get(word) for word in _PARTS)
+            aim = part.get("$ref") or part.get("$dynamicRef")
+            if isinstance(aim, str) and aim not in followed:
+                followed.add(aim)
+                ahead.append((schema.get("$defs") or {}).get(aim.removeprefix("#/$defs/")))
+    return False
+
+
+# Where a schema says what a value, or the items in it, must be besides.
+_PARTS = (
+    *("items", "prefixItems", "contains", "additionalProperties"),
+    *("allOf", "anyOf", "oneOf", "if", "then", "else"),
+)
+
+
+def secret_parameters(function: Function) -> frozenset[str] | None:
+    """Name what any version of a function marks as secret: what was one in a version stays one.
+
+    None where no version is known, so that nothing says what is secret.
+    """
+    schemas = [version.parameters for version in function.versions.all()]
+    return frozenset[str]().union(*map(secret_names, schemas)) if schemas else None
 
 
 def queue_for(

@@ -1,4 +1,4 @@
-"""Which values of a run are secret, and how they are kept out of everything that is stored."""
+"""Which values of a run are secret, and how they are kept out of all that is stored or shown."""
 
 from __future__ import annotations
 
@@ -7,24 +7,42 @@ from collections.abc import Iterable
 from typing import Any
 
 from agents import catalogue
+from agents.models import Function
+from sites.masking import HIDDEN, looks_secret
+from sites.masking import masked as hidden_in
 
 from .models import JobRun
 
-MASK = "••••"
 # Shorter values are no secrets, and masking them would eat the log.
 _SHORTEST_SECRET = 4
+
+
+def shown_parameters(function: Function | None, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Copy parameters with each secret hidden, for every door and whoever asks.
+
+    Secret is what any version of the function marks, since an older run must not show it either;
+    of a function that no version tells of, what has the name of one.
+    """
+    names = catalogue.secret_parameters(function) if function and parameters else None
+    return dict(hidden_in(parameters, looks_secret if names is None else names.__contains__))
 
 
 def secrets_of(run: JobRun) -> list[str]:
     """List the secret values that the claim handed out, the longest first."""
     if not run.parameters or run.function is None:
         return []
-    version = catalogue.newest_version(run.function, run.actual_version or run.version)
-    names = catalogue.secret_names(version.parameters) if version else frozenset()
-    found: set[str] = set()
-    for name in names & run.parameters.keys():
-        found.update(_texts(run.parameters[name]))
+    names = catalogue.secret_parameters(run.function)
+    found = set(_values(run.parameters, names)) if names else set()
     return sorted((s for s in found if len(s) >= _SHORTEST_SECRET), key=len, reverse=True)
+
+
+def _values(data: Any, names: frozenset[str]) -> Iterable[str]:
+    if isinstance(data, dict):
+        for name, value in data.items():
+            yield from _texts(value) if name in names else _values(value, names)
+    elif isinstance(data, list):
+        for item in data:
+            yield from _values(item, names)
 
 
 def _texts(value: Any) -> Iterable[str]:
@@ -44,5 +62,5 @@ def _texts(value: Any) -> Iterable[str]:
 def masked(text: str, secrets: Iterable[str]) -> str:
     """Put `••••` in place of each secret."""
     for secret in secrets:
-        text = text.replace(secret, MASK)
+        text = text.replace(secret, HIDDEN)
     return text

@@ -7,28 +7,19 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from agents.catalogue import secret_names
 from agents.models import Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
 from sites.api.fields import Document, Flag, Key, Named, Person, Strict, Tags, Text, Whole
-from sites.masking import HIDDEN, masked
+from sites.masking import HIDDEN
 from sites.permissions import target_policy
 
 from ..inputs import MOST, Given
+from ..masking import shown_parameters
 from ..models import Job, JobRun, LateReport, RunFile, RunInput, RunRecord, StatusTransition
 from ..models.job import DAY
 from ..states import Origin, Reason, Result, Status, chip
 
 _MASKED = f"Values that the function's schema marks as secret are {HIDDEN}."
-
-
-def shown_parameters(function: Function | None, parameters: dict[str, Any]) -> Any:
-    """Hide what any version of the function calls secret: an older run must not show it either."""
-    versions = list(function.versions.all()) if function is not None else []
-    if not versions:
-        return masked(parameters)
-    names = frozenset[str]().union(*(secret_names(version.parameters) for version in versions))
-    return masked(parameters, names.__contains__)
 
 
 class FunctionNamed(serializers.Serializer[Function]):

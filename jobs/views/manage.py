@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from agents.models import Function, FunctionVersion
 from jobs import definitions, starts
 from jobs.forms import JobForm, functions_for
+from jobs.masking import shown_parameters
 from jobs.models import Job, JobRun
 from jobs.pages import page_of_runs
 from jobs.permissions import job_policy, run_policy
@@ -111,7 +112,6 @@ def job_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     job = job_policy.get(request.user, "view", _jobs(request), public_id=public_id)
     runs = page_of_runs(request.user, JobRun.objects.filter(job=job), size=10)
     permitted = job_policy.permitted(request.user, ["start", "edit"], [job.pk])
-    secret = _secret_parameters(job)
     return render(
         request,
         "jobs/job_detail.html",
@@ -129,20 +129,10 @@ def job_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
             )
             if job.pk not in {run.pk for run in runs.rows}
             else permitted,
-            "parameters": [
-                (name, "••••" if name in secret else value)
-                for name, value in sorted(job.parameters.items())
-            ],
+            "parameters": sorted(shown_parameters(job.function, job.parameters).items()),
             "zone": job.site.time_zone,
         },
     )
-
-
-def _secret_parameters(job: Job) -> frozenset[str]:
-    from agents.catalogue import newest_version, secret_names
-
-    version = newest_version(job.function, job.version)
-    return secret_names(version.parameters) if version else frozenset(job.parameters)
 
 
 @within_organization

@@ -11,8 +11,8 @@ from django.http import FileResponse, Http404, HttpResponse, StreamingHttpRespon
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from agents.catalogue import newest_version, secret_names
 from jobs.diagnosis import likely_causes
+from jobs.masking import shown_parameters
 from jobs.models import JobRun, LateReport, RunFile, RunInput, RunLog, RunRecord
 from jobs.permissions import job_policy, run_policy
 from jobs.states import FINAL, Origin, Reason, Result, Status
@@ -158,17 +158,9 @@ def _timed_out(run: JobRun) -> str:
 
 
 def _summary(request: PortalRequest, run: Any, *, inputs: bool) -> dict[str, Any]:
-    secret: frozenset[str] = frozenset()
-    if run.function and run.parameters:
-        version = newest_version(run.function, run.version)
-        # A version that is not known any more could have marked any of them.
-        secret = secret_names(version.parameters) if version else frozenset(run.parameters)
     return {
         "inputs": list(run.inputs.all()) if inputs and run.has_inputs else None,
-        "parameters": [
-            (name, "••••" if name in secret else value)
-            for name, value in sorted(run.parameters.items())
-        ],
+        "parameters": sorted(shown_parameters(run.function, run.parameters).items()),
         "late_reports": list(run.late_reports.select_related("agent"))
         if run.has_late_reports
         else [],

@@ -1,0 +1,132 @@
+"""A parameter that a schema marks as secret is shown at no door, however it is marked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from agents import catalogue
+from agents.models import Function
+from jobs.models import Job, RunLog
+from sites.models import Target, User
+from tests import factories
+from tests.factories import Enrolled
+from tests.people import API
+
+PASSWORD = "hunter2hunter2"
+DEEP = {
+    "type": "object",
+    "minProperties": 1,
+    "properties": {
+        "folder": {"type": "string"},
+        "login": {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "key": {"$ref": "#/$defs/hidden"}},
+        },
+        "codes": {"type": "array", "items": {"type": "string", "secret": True}},
+        "extras": {"type": "array", "items": True},
+    },
+    "$defs": {"hidden": {"type": "string", "secret": True, "minLength": 8}},
+}
+GIVEN: dict[str, Any] = {
+    "folder": "/srv/plans",
+    "login": {"name": "backup", "key": PASSWORD},
+    "codes": [PASSWORD + "1"],
+}
+
+
+def as_(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def advertise(agent: Enrolled, version: str, schema: dict[str, Any]) -> Function:
+    function = {"name": "backup", "produces": "nothing", "parameters": schema}
+    tool = {"name": "deep", "version": version, "functions": [function]}
+    catalogue.advertise(agent.agent, [tool])
+    return Function.objects.get(tool__name="deep")
+
+
+@pytest.fixture
+def deep(agent: Enrolled, press: Target, edda: User) -> Job:
+    return factories.job(press, advertise(agent, "1.0", DEEP), owner=edda, parameters=GIVEN)
+
+
+def test_secrets_deep_inside_are_shown_at_no_door(deep: Job, edda: User, alice: User) -> None:
+    run = factories.run(deep, by=edda)
+    for user in (edda, alice):
+        client = as_(user)
+        for path in (
+            f"/jobs/{run.public_id}",
+            f"/jobs/manage/{deep.public_id}",
+            f"/jobs/manage/{deep.public_id}/edit",
+            f"/api/v1/runs/{run.public_id}",
+            f"/api/v1/jobs/{deep.public_id}",
+        ):
+            answer = client.get(path)
+            assert answer.status_code == 200, path
+            assert PASSWORD not in answer.content.decode(), path
+            assert "/srv/plans" in answer.content.decode(), path
+    page = as_(alice).get(f"/admin/jobs/job/{deep.pk}/change/").content.decode()
+    assert "/srv/plans" in page
+    assert PASSWORD not in page
+
+
+def test_what_was_a_secret_in_an_older_version_stays_one(
+    deep: Job, agent: Enrolled, edda: User
+) -> None:
+    run = factories.run(deep, by=edda)
+    advertise(agent, "2.0", {"type": "object"})
+    for path in (f"/jobs/{run.public_id}", f"/jobs/manage/{deep.public_id}"):
+        page = as_(edda).get(path).content.decode()
+        assert "/srv/plans" in page
+        assert PASSWORD not in page
+
+
+def test_saving_the_form_keeps_what_it_does_not_show(deep: Job, edda: User) -> None:
+    path = f"/jobs/manage/{deep.public_id}/edit"
+    sent = {
+        "name": "Renamed",
+        "who": "automatic",
+        "run_timeout": "60",
+        "queue_timeout": "60",
+        "p_folder": "/srv/other",
+    }
+    assert as_(edda).post(path, sent).status_code == 302
+    deep.refresh_from_db()
+    assert deep.parameters == GIVEN | {"folder": "/srv/other"}
+
+
+def test_a_refusal_says_no_stored_secret(deep: Job, agent: Enrolled, edda: User) -> None:
+    """An editor changes a job whose secret another person wrote."""
+    key = {"type": "string", "secret": True, "maxLength": 3}
+    login = {"type": "object", "properties": {"key": key}}
+    advertise(
+        agent,
+        "2.0",
+        {"type": "object", "minProperties": 9, "properties": {"login": login}},
+    )
+    api = API(edda)
+    for method, path, body in (
+        ("patch", f"/api/v1/jobs/{deep.public_id}", {"name": "Other"}),
+        ("post", f"/api/v1/jobs/{deep.public_id}/run", {}),
+    ):
+        answer = getattr(api, method)(path, body)
+        assert answer.status_code == 422
+        text = answer.content.decode()
+        assert PASSWORD not in text
+        assert "parameters.login.key" in answer.json()["errors"]
+        assert "minProperties" in text
+
+
+def test_secrets_deep_inside_are_masked_in_the_log(deep: Job, agent: Enrolled, edda: User) -> None:
+    factories.run(deep, by=edda)
+    held = agent.api.claim()[0]
+    agent.api.move(held, "running")
+    agent.api.post(
+        agent.api.of(held, "log"), {"offset": 0, "text": f"key={PASSWORD} code={PASSWORD}1\n"}
+    )
+    assert RunLog.objects.get().text == "key=•••• code=••••\n"
