@@ -2,7 +2,7 @@
 
 from django.db.models import Q
 
-from sites.access import ADMINISTRATOR, MANAGER, Grants, Policy, by_grant, by_role, superuser
+from sites.access import ADMINISTRATOR, MANAGER, Grants, Policy, Rule, by_grant, by_role, superuser
 from sites.models import Target
 
 from .models import Agent, AgentPool, Function
@@ -14,16 +14,29 @@ def _serving_granted_target(grants: Grants) -> Q | None:
     return Q(site__in=Target.objects.filter(pk__in=ids).values("site")) if ids else None
 
 
+def _open_to(rule: Rule) -> Rule:
+    """Of the agents of a rule, those that no restricted pool keeps for others."""
+
+    def narrowed(grants: Grants) -> Q | None:
+        agents = rule(grants)
+        if agents is None:
+            return None
+        members = AgentPool.agents.through._default_manager.all()
+        reserved = members.filter(agentpool__restricted=True).values("agent")
+        granted = members.filter(agentpool__in=grants.objects("pool", "operate")).values("agent")
+        return agents & (~Q(pk__in=reserved) | Q(pk__in=granted))
+
+    return narrowed
+
+
+_SEEN = [by_grant("view", "site", "site"), _serving_granted_target, MANAGER, ADMINISTRATOR]
+
 agent_policy = Policy(
     Agent,
     {
-        "view": [
-            by_grant("view", "site", "site"),
-            _serving_granted_target,
-            MANAGER,
-            ADMINISTRATOR,
-            superuser,
-        ],
+        "view": [*_SEEN, superuser],
+        # For a job or run: the agents of a restricted pool are for those it was granted to.
+        "choose": [_open_to(rule) for rule in _SEEN],
         "manage": [by_grant("manage", "site", "site"), ADMINISTRATOR, superuser],
     },
 )

@@ -20,7 +20,8 @@ def save(job: Job, *, by: User) -> Job:
     """Store a job. The door has asked "create_job" of the target, or "edit" of the job.
 
     Refused 422 by field: what belongs to another organization or site, an agent or pool that the
-    person may not choose, parameters that the function's schema does not take.
+    person may not choose, parameters that the function's schema does not take. Refused 409 once
+    the job is archived.
     """
     job.organization_id, job.site_id = job.target.organization_id, job.target.site_id
     errors: dict[str, list[str]] = {}
@@ -28,11 +29,35 @@ def save(job: Job, *, by: User) -> Job:
         job.full_clean()
     except ValidationError as error:
         errors = {name: list(texts) for name, texts in error.message_dict.items()}
+    for name, texts in faults(job, by=by).items():
+        errors.setdefault(name, []).extend(texts)
+    if errors:
+        raise Refused("invalid", "The job was not saved.", status=422, errors=errors)
+    with transaction.atomic():
+        # Another person may have put it away meanwhile: saving would bring it back.
+        known = Job.objects.select_for_update(no_key=True).filter(pk=job.pk).first()
+        if known is not None and known.archived_at is not None:
+            raise Refused("archived", f"Job “{job}” is archived and is not changed any more.")
+        job.save()
+        _tell(job)
+    return job
+
+
+def faults(job: Job, *, by: User) -> dict[str, list[str]]:
+    """Say by field what the rules have against a job, beside what its columns can hold.
+
+    An agent or pool that stays as it was is not asked about: it was chosen by who may.
+    """
+    errors: dict[str, list[str]] = {}
     version = catalogue.newest_version(job.function, job.version)
     if version is None:
-        errors.setdefault("function", []).append(f"No agent has ever advertised {job.function}.")
+        wanted = f"{job.function} {job.version}".rstrip()
+        errors["function"] = [f"No agent has ever advertised {wanted}."]
+    stays = Job.objects.filter(
+        pk=job.pk, assignment=job.assignment, agent=job.agent, pool=job.pool
+    ).exists()
     for check in (
-        lambda: check_assignment(job.target, by=by, agent=job.agent, pool=job.pool),
+        lambda: stays or check_assignment(job.target, by=by, agent=job.agent, pool=job.pool),
         lambda: check_parameters(version, job.parameters) if version else None,
     ):
         try:
@@ -40,12 +65,7 @@ def save(job: Job, *, by: User) -> Job:
         except Refused as refusal:
             for name, texts in (refusal.errors or {}).items():
                 errors.setdefault(name, []).extend(texts)
-    if errors:
-        raise Refused("invalid", "The job was not saved.", status=422, errors=errors)
-    with transaction.atomic():
-        job.save()
-        _tell(job)
-    return job
+    return errors
 
 
 def archive(job: Job, *, by: User) -> None:

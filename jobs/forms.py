@@ -7,14 +7,13 @@ from typing import Any
 from django import forms
 from django.db.models import Q
 
-from agents.catalogue import newest_version, secret_names
+from agents.catalogue import newest_version, secret_parameters
 from agents.models import Agent, AgentPool, Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
+from jobs.masking import shown_parameters
 from jobs.models import Job
 from sites.models import Organization, Target, User
 from sites.permissions import target_policy
-
-HIDDEN = "••••"
 
 
 class JobForm(forms.Form):
@@ -91,7 +90,11 @@ class JobForm(forms.Form):
         self.makes_snapshot = bool(version and version.produces == version.Produces.SNAPSHOT)
         if not self.makes_snapshot:
             del self.fields["auto_commit"]
-        self.secret = secret_names(self.schema)
+        self.secret = set(secret_parameters(function) or ())
+        if job is not None:
+            # Also what holds a secret deep inside.
+            shown = shown_parameters(function, job.parameters)
+            self.secret |= {name for name in shown if shown[name] != job.parameters[name]}
         self.parameter_names = self._add_parameters()
         if job is not None and not self.is_bound:
             self.initial.update(self._initial_of(job))
@@ -100,7 +103,7 @@ class JobForm(forms.Form):
 
     def _offer_agents(self, user: User, organization: Organization, job: Job | None) -> None:
         agents = agent_policy.rows(
-            user, "view", Agent.objects.in_use().filter(organization=organization)
+            user, "choose", Agent.objects.in_use().filter(organization=organization)
         )
         pools = pool_policy.rows(
             user, "choose", AgentPool.objects.filter(organization=organization)
@@ -134,7 +137,8 @@ class JobForm(forms.Form):
             self.fields[key] = _field_for(name, rule, required=name in required)
             if name in self.secret:
                 self.fields[key].required = False
-                self.fields[key].widget = forms.PasswordInput(attrs={"autocomplete": "off"})
+                if isinstance(self.fields[key].widget, forms.TextInput | forms.NumberInput):
+                    self.fields[key].widget = forms.PasswordInput(attrs={"autocomplete": "off"})
                 self.fields[
                     key
                 ].help_text = "Shown to nobody once saved. Empty keeps what is there."
@@ -269,12 +273,17 @@ def _field_for(name: str, rule: dict[str, Any], *, required: bool) -> forms.Fiel
             return forms.DecimalField(
                 min_value=rule.get("minimum"), max_value=rule.get("maximum"), **about
             )
-        case "array" if rule.get("items", {}).get("type") == "string":
+        case "array" if _is_of_texts(rule.get("items")):
             return LinesField(widget=forms.Textarea(attrs={"rows": 3}), **about)
         case "object" | "array":
             return forms.JSONField(widget=forms.Textarea(attrs={"rows": 4}), **about)
         case _:
             return forms.CharField(max_length=rule.get("maxLength", 4000), **about)
+
+
+def _is_of_texts(items: Any) -> bool:
+    """Say so of a rule for items; it may also be a bare true or false."""
+    return isinstance(items, dict) and items.get("type") == "string"
 
 
 class LinesField(forms.CharField):

@@ -44,13 +44,16 @@ def start_run(
     `already_active` without saying whose (domain rule 6). Jobs that allow overlap always start.
     Two presses at once are serial: the first statement locks the job's row.
     """
-    if job.archived_at is not None:
-        raise Refused("archived", f"Job “{job}” is archived and starts no more.")
+    if job.agent is not None and job.agent.retired_at is not None:
+        words = f"Agent “{job.agent}” is retired; give job “{job}” another one."
+        raise Refused("agent_retired", words)
     version = _version(job.function, job.version)
     given = job.parameters if parameters is None else parameters
     check_parameters(version, given)
     with transaction.atomic():
-        Job.objects.select_for_update(no_key=True).get(pk=job.pk)
+        # What was read before may have been archived while the lock was awaited.
+        if Job.objects.select_for_update(no_key=True).get(pk=job.pk).archived_at is not None:
+            raise Refused("archived", f"Job “{job}” is archived and starts no more.")
         if not job.allow_overlap:
             active = JobRun.objects.filter(job=job, status__in=ACTIVE).order_by("id").first()
             if active is not None:
@@ -191,14 +194,18 @@ def check_assignment(
 ) -> None:
     """Refuse an agent or pool that the person may not choose, or that serves another site."""
     if agent is not None:
+        words = ""
         if not agent_policy.allows(by, "view", agent) or (
             agent.organization_id != target.organization_id
         ):
-            raise Refused(
-                "invalid", "No such agent.", status=422, errors={"agent": ["No such agent."]}
-            )
-        if agent.site_id not in (None, target.site_id):
+            words = "No such agent."
+        elif not agent_policy.allows(by, "choose", agent):
+            words = f"Agent “{agent}” is in a restricted pool, which you were not granted."
+        elif agent.retired_at is not None:
+            words = f"Agent “{agent}” is retired; choose another one."
+        elif agent.site_id not in (None, target.site_id):
             words = f"Agent “{agent}” serves another site."
+        if words:
             raise Refused("invalid", words, status=422, errors={"agent": [words]})
     if pool is not None and (
         pool.organization_id != target.organization_id or not pool_policy.allows(by, "choose", pool)

@@ -12,12 +12,11 @@ from unfold.decorators import action
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from agents.catalogue import newest_version, secret_names
 from sites.access.admin import Among, ScopedAdmin, ScopedForm, person
-from sites.masking import HIDDEN, looks_secret, masked, restored
-from sites.problems import Refused
+from sites.masking import HIDDEN, restored
 
 from .. import definitions, starts
+from ..masking import shown_parameters
 from ..models import Job
 from ..permissions import job_policy
 
@@ -45,18 +44,13 @@ class JobForm(ScopedForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk and "parameters" in self.fields:
-            self.initial["parameters"] = masked(self.stored, self.is_secret)
+            self.initial["parameters"] = shown_parameters(self.instance.function, self.stored)
 
     @cached_property
     def stored(self) -> dict[str, Any]:
         """What the database holds; the instance changes while the form is checked."""
         found = Job.objects.filter(pk=self.instance.pk).values_list("parameters", flat=True).first()
         return found or {}
-
-    def is_secret(self, name: str) -> bool:
-        """Ask the function's schema, and the name for what a schema forgot to mark."""
-        version = newest_version(self.instance.function, self.instance.version)
-        return name in secret_names(version.parameters if version else {}) or looks_secret(name)
 
     def clean_parameters(self) -> dict[str, Any]:
         """Put the hidden values back."""
@@ -85,24 +79,10 @@ class JobForm(ScopedForm):
         super()._post_clean()  # type: ignore[misc]
         if self.errors:
             return
-        job = self.instance
-        version = newest_version(job.function, job.version)
-        if version is None:
-            self.add_error(None, f"No agent has ever advertised {job.function} {job.version}.")
-            return
-        for check in (
-            lambda: starts.check_assignment(
-                job.target, by=self.user, agent=job.agent, pool=job.pool
-            ),
-            lambda: starts.check_parameters(version, job.parameters),
-        ):
-            try:
-                check()
-            except Refused as refusal:
-                for name, texts in (refusal.errors or {}).items():
-                    field = name.split(".")[0]
-                    for text in texts:
-                        self.add_error(field if field in self.fields else None, f"{name}: {text}")
+        for name, texts in definitions.faults(self.instance, by=self.user).items():
+            field = name.split(".")[0]
+            for text in texts:
+                self.add_error(field if field in self.fields else None, f"{name}: {text}")
 
 
 @admin.register(Job)
@@ -111,7 +91,7 @@ class JobAdmin(ScopedAdmin):
     form = JobForm
     may_change = "edit"
     may_add = ("target", "create_job")
-    choices = {"pool": "choose"}
+    choices = {"agent": "choose", "pool": "choose"}
     fixed = ("target", "function")
     acts = {"start": "start", "archive": "edit"}
     actions_detail = ("start", "archive")
