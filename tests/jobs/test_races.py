@@ -9,15 +9,16 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection, transaction
+from django.db.models import F
 
 from agents import enrolment
 from agents.models import Agent, AgentPresence, EnrolmentCode, Function, FunctionVersion, Queue
-from django.db import connection, transaction
-from django.db.models import F
 from jobs import sweeps, transitions
 from jobs.models import (
     Claim,
@@ -39,7 +40,7 @@ from tests.jobs.passing import lease_over
 from tests.web import PATIENCE_S, WebAgent, at_once, hang_up, portal
 from yardmaster.objects import blob_id, tree_id
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def test_64_claimers_take_1000_runs_of_50_targets(works, hall, alice, port):
             if not runs:
                 time.sleep(0.05)
 
-    at_once([lambda one=one: work(one) for one in agents])
+    at_once([partial(work, one) for one in agents])
     assert left == 0
     assert len(busy) == 50
     assert set(answers) <= {("claim", 200), ("claim", 204), ("work", 200)}, answers
@@ -155,7 +156,8 @@ def test_cancel_against_claim_1000_rounds(works, hall, alice, edda, port):
                         transitions.cancel(run, by=edda)
                         canceled.append(True)
                     except Refused as refused:
-                        assert refused.code == "not_pending"
+                        if refused.code != "not_pending":
+                            raise
                         canceled.append(False)
                     start.wait(PATIENCE_S)
             finally:
@@ -180,7 +182,7 @@ def test_cancel_against_claim_1000_rounds(works, hall, alice, edda, port):
         rival.join()
         return found
 
-    results = at_once([lambda lane_of=lane_of: lane(*lane_of) for lane_of in made])
+    results = at_once([partial(lane, *lane_of) for lane_of in made])
     for taken, canceled in itertools.chain(*results):
         assert taken != canceled
         won["claim" if taken else "cancel"] += 1
@@ -222,7 +224,9 @@ def test_completion_against_time_out_400_rounds(works, hall, alice, port, monkey
                 sweeps.sweep()
                 time.sleep(0.002)
 
-        def report_all(api: WebAgent, runs: list[dict[str, Any]], done: threading.Event = done) -> Any:
+        def report_all(
+            api: WebAgent, runs: list[dict[str, Any]], done: threading.Event = done
+        ) -> Any:
             try:
                 return report(api, runs)
             finally:
@@ -230,7 +234,10 @@ def test_completion_against_time_out_400_rounds(works, hall, alice, port, monkey
 
         given = at_once(
             [
-                *[lambda a=api, r=runs: report_all(a, r) for api, runs in zip(apis, held, strict=True)],
+                *[
+                    lambda a=api, r=runs: report_all(a, r)
+                    for api, runs in zip(apis, held, strict=True)
+                ],
                 sweep,
                 sweep,
             ]
@@ -245,9 +252,9 @@ def test_completion_against_time_out_400_rounds(works, hall, alice, port, monkey
     assert LateReport.objects.count() == won[409]
 
 
-# --- every request five times at once -----------------------------------------------------------------
+# --- every request five times at once -------------------------------------------------------------
 
-TABLES = [
+TABLES: list[Any] = [
     Agent, AgentPresence, Claim, EnrolmentCode, Event, FunctionVersion, JobRun, LateReport, RunFile,
     RunLog, RunRecord, Snapshot, StatusTransition,
 ]  # fmt: skip
@@ -376,7 +383,8 @@ def objects(scene):
     (_, path, body, kind), _, _ = manifest(scene)
     assert scene.api.post(path, body, kind=kind).status_code == 200
     frames = b"".join(
-        bytes.fromhex(blob_id(data)) + len(data).to_bytes(4, "big") + data for data in FILES.values()
+        bytes.fromhex(blob_id(data)) + len(data).to_bytes(4, "big") + data
+        for data in FILES.values()
     )
     return ("POST", path.replace("manifest", "objects"), frames, BYTES), {200: 5}, {}
 
@@ -451,9 +459,7 @@ def test_a_request_that_comes_five_times_at_once_has_one_effect(scene, name):
     before = counts()
     senders = [WebAgent(scene.one.api.token, scene.port) for _ in range(5)]
     options = {"kind": kind[0]} if kind else {}
-    answers = at_once(
-        [lambda api=api: api.request(method, path, body, **options) for api in senders]
-    )
+    answers = at_once([partial(api.request, method, path, body, **options) for api in senders])
     got = collections.Counter(answer.status_code for answer in answers)
     if name == "content close":
         # Stored by its hash, so that it is new to each of those who come at the same moment.
@@ -521,8 +527,6 @@ def test_two_presses_at_once_start_one_run(job, edda):
     assert JobRun.objects.filter(attempt=F("attempt")).count() == check_runs() == 1
 
 
-
-
 def test_a_move_that_waited_for_another_knows_where_it_came_from(works, hall, alice, port):
     """Retiring ends what an agent holds, also what it is moving at this very moment (I4)."""
     one = factories.enrolled(works, "one", site=hall, by=alice)
@@ -581,9 +585,7 @@ def test_batches_against_each_other(works, hall, alice, port):
         before = StatusTransition.objects.count(), Event.objects.count()
         answers = at_once(
             [
-                lambda api=api, items=items[:: (-1) ** turn]: api.request(
-                    method, path, {name: items}
-                )
+                partial(api.request, method, path, {name: items[:: (-1) ** turn]})
                 for turn, api in enumerate(senders)
             ]
         )
