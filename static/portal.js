@@ -561,6 +561,7 @@ document.addEventListener("htmx:afterSettle", () => {
 });
 
 prepare(document);
+tick();
 for (const log of $$(".y-log.long")) log.scrollTop = log.scrollHeight;
 showNotificationChoice();
 if (person) listen();

@@ -182,6 +182,40 @@ def test_the_theme_is_kept_and_the_caret_menu_obeys_the_keyboard(
     expect(page.locator("#search")).to_be_focused()
 
 
+def test_filters_are_menus_that_fold_into_one_button_on_phones(
+    window: Opener, job: Job, edda: User
+) -> None:
+    factories.run(job, by=edda)
+    for width in (1440, 390):
+        page = window(edda, width=width).go("/jobs/history")
+        status = page.locator("summary", has_text="Status")
+        if width == 390:
+            expect(status).to_be_hidden()
+            page.get_by_role("button", name="Filters").click()
+        status.click()
+        page.get_by_label("Failed").check()
+        page.get_by_label("Timed Out").check()
+        page.get_by_role("button", name="Apply").first.click()
+        expect(page.locator(".y-pill")).to_have_text("Status is Failed, Timed Out")
+        expect(page.get_by_text("Nothing matches")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.get_by_role("link", name="Remove: Status is").click()
+        expect(page.get_by_text(job.name).first).to_be_visible()
+
+
+def test_a_token_is_copied_in_the_browser(window: Opener, edda: User) -> None:
+    page = window(edda).go("/profile")
+    page.get_by_label("What it is for").fill("nightly export")
+    page.get_by_role("button", name="Make token").click()
+    page.get_by_role("button", name="Copy the token").click()
+    token = page.evaluate("navigator.clipboard.readText()")
+    headers = {"Authorization": f"Bearer {token}"}
+    assert Client().get("/api/v1/me", headers=headers).json()["username"] == edda.username
+    page.goto(page.url)
+    expect(page.get_by_text("nightly export")).to_be_visible()
+    expect(page.get_by_text(token)).to_have_count(0)
+
+
 @pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (1440, "dark"), (360, "dark")])
 def test_every_page_is_for_everyone_and_fits(
     window: Opener, job: Job, agent: Enrolled, alice: User, width: int, theme: str
@@ -200,6 +234,8 @@ def test_every_page_is_for_everyone_and_fits(
         "/jobs?tab=all",
         "/jobs/history",
         "/jobs/history?outcome=failed",
+        "/jobs/history?status=completed&within=7&ordering=-duration&columns=finished&columns=tags",
+        "/profile",
         "/jobs/manage",
         f"/jobs/manage/add?function={job.function.public_id}",
         f"/jobs/manage/{job.public_id}",
@@ -210,6 +246,7 @@ def test_every_page_is_for_everyone_and_fits(
         "/agents",
         "/agents/add",
         f"/agents/{agent.agent.public_id}",
+        f"/agents/{agent.agent.public_id}/retire",
     ):
         opened.go(path)
         found = Axe().run(page).response["violations"]

@@ -342,8 +342,8 @@ def test_a_job_is_added_edited_and_archived(
     archive = f"/jobs/manage/{job.public_id}/archive"
     assert client.post(archive, {"name": "Nightly"}).status_code == 409
     assert client.post(archive, {"name": "Every night"}).headers["Location"] == "/jobs/manage"
-    assert "Every night" not in html(edda, "/jobs/manage?search=zzz")
-    assert as_(edda).get(f"/jobs/manage/{job.public_id}").status_code == 404
+    assert "Every night" not in html(edda, "/jobs/manage?search=night")
+    assert "This job is archived." in html(edda, f"/jobs/manage/{job.public_id}")
 
 
 def test_a_job_that_is_refused_says_why_at_the_field(
