@@ -1,7 +1,6 @@
 """Which of allauth's pages the portal has: those that need no mail and that have our own look."""
 
 from allauth.account import views
-
 from django.urls import path
 
 urlpatterns = [

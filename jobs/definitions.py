@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models.functions import Now
@@ -56,10 +59,12 @@ def faults(job: Job, *, by: User) -> dict[str, list[str]]:
     stays = Job.objects.filter(
         pk=job.pk, assignment=job.assignment, agent=job.agent, pool=job.pool
     ).exists()
-    for check in (
-        lambda: stays or check_assignment(job.target, by=by, agent=job.agent, pool=job.pool),
-        lambda: check_parameters(version, job.parameters) if version else None,
-    ):
+    checks: list[Callable[[], None]] = []
+    if not stays:
+        checks.append(partial(check_assignment, job.target, by=by, agent=job.agent, pool=job.pool))
+    if version is not None:
+        checks.append(partial(check_parameters, version, job.parameters))
+    for check in checks:
         try:
             check()
         except Refused as refusal:

@@ -240,6 +240,7 @@ def _make(
 ) -> JobRun:
     """Write the run, its first transition and its Event, in the caller's transaction."""
     assert run.site is not None
+    assert run.target_id is not None
     assert run.function is not None
     run.makes_snapshot = version.produces == FunctionVersion.Produces.SNAPSHOT
     run.queue = catalogue.queue_for(

@@ -39,7 +39,7 @@ JSON, BYTES, LINES = "application/json", "application/octet-stream", "applicatio
 RUN = "runs/<uuid:run>"
 ATTEMPT = f"{RUN}/attempts/<attempt:attempt>/"
 SHA256 = hashlib.sha256(b"x").hexdigest()
-TABLES = [
+TABLES: list[Any] = [
     Agent, Claim, EnrolmentCode, Event, FunctionVersion, JobRun, LateReport, RunFile, RunLog,
     RunRecord, Snapshot, StatusTransition,
 ]  # fmt: skip
@@ -124,7 +124,7 @@ def counts() -> dict[str, int]:
     return {model.__name__: model.objects.count() for model in TABLES}
 
 
-def runs() -> list[dict[str, Any]]:
+def runs() -> list[Any]:
     return list(JobRun.objects.order_by("id").values())
 
 

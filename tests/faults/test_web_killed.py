@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -155,7 +156,7 @@ class Worker(threading.Thread):
         self.note("result", pk, "completed", self.api.finish(run))
 
 
-def check_acknowledged(kind: str, pk: str, what: object) -> None:
+def check_acknowledged(kind: str, pk: str, what: Any) -> None:
     """See that what was answered 2xx is stored, and readable."""
     run = JobRun.objects.get(public_id=pk)
     match kind, what:
