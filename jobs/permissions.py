@@ -1,7 +1,9 @@
 """Who may do what with jobs and runs."""
 
 from sites.access import ADMINISTRATOR, MANAGER, Policy, Rule, by_grant, by_person, superuser
+from sites.access.policy import Person
 from sites.models import Role
+from sites.permissions import target_policy
 
 from .models import Job, JobRun
 
@@ -35,3 +37,18 @@ job_policy = Policy(
         "edit": [*_granted("operate"), by_person("owner", roles=[Role.MANAGER]), ADMINISTRATOR],
     },
 )
+
+
+def may_retry(user: Person, run: JobRun) -> bool:
+    """Say whether the person may start the same again (domain rule 6).
+
+    Of a saved job whoever may start it; of an ad hoc run its starter only, and only while they may
+    still start something on its target.
+    """
+    if run.job is not None:
+        return job_policy.allows(user, "start", run.job)
+    return (
+        run.target is not None
+        and run_policy.allows(user, "retry", run)
+        and target_policy.allows(user, "create_job", run.target)
+    )

@@ -18,7 +18,7 @@ from sites.problems import Refused
 
 from . import moves
 from .models import Job, JobRun, RunInput, StatusTransition
-from .permissions import job_policy, run_policy
+from .permissions import may_retry, run_policy
 from .states import ACTIVE, FINAL, Origin, Status
 
 
@@ -135,19 +135,14 @@ def start_function(
         )
 
 
-def retry(run: JobRun, *, by: User) -> JobRun:
+def retry(run: JobRun, *, by: User) -> Started:
     """Make a new run from one that has ended; who presses is its starter (domain rule 6).
 
-    Of a saved job by whoever may start the job, of an ad hoc run by its starter only.
+    A saved job that is at work again already gives that run instead, as `start_run` does.
     """
     if run.origin != Origin.LOCAL:
         raise Refused("not_local", "This run belongs to another system and is retried there.")
-    may = (
-        job_policy.allows(by, "start", run.job)
-        if run.job is not None
-        else run_policy.allows(by, "retry", run)
-    )
-    if not may:
+    if not may_retry(by, run):
         raise Refused("not_allowed", "You may see this run, but not start it again.", status=403)
     if run.status not in FINAL:
         raise Refused(
@@ -157,10 +152,10 @@ def retry(run: JobRun, *, by: User) -> JobRun:
         )
     inputs = [_copy(one) for one in run.inputs.all()] if run.started_by_id == by.pk else []
     if run.job is not None:
-        return start_run(run.job, by=by, parameters=run.parameters, inputs=inputs, retry_of=run).run
+        return start_run(run.job, by=by, parameters=run.parameters, inputs=inputs, retry_of=run)
     assert run.target is not None
     assert run.function is not None
-    return start_function(
+    again = start_function(
         run.target,
         run.function,
         by=by,
@@ -173,6 +168,7 @@ def retry(run: JobRun, *, by: User) -> JobRun:
         inputs=inputs,
         retry_of=run,
     )
+    return Started(again, created=True)
 
 
 def check_parameters(version: FunctionVersion, parameters: dict[str, Any]) -> None:

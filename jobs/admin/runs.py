@@ -17,7 +17,7 @@ from sites.access.admin import Among, ScopedAdmin, ScopedInline, person
 
 from .. import starts, transitions
 from ..models import Claim, JobRun, LateReport, RunFile, StatusTransition
-from ..permissions import job_policy, run_policy
+from ..permissions import may_retry, run_policy
 from ..states import FINAL, Origin, Status
 
 COLORS = {
@@ -239,9 +239,9 @@ class RunAdmin(ScopedAdmin):
         return run.records.count()
 
     def permits(self, name: str, request: HttpRequest, obj: JobRun) -> bool:
-        """A run of a saved job is retried by whoever may start the job (domain rule 6)."""
-        if name == "retry" and obj.job is not None:
-            return job_policy.allows(request.user, "start", obj.job)
+        """A retry is asked of the job, or of the run and its target."""
+        if name == "retry":
+            return may_retry(request.user, obj)
         return super().permits(name, request, obj)
 
     def offers(self, name: str, obj: JobRun) -> bool:
@@ -272,9 +272,10 @@ class RunAdmin(ScopedAdmin):
         """Make a new run from one that has ended."""
 
         def do(run: JobRun) -> HttpResponseBase:
-            new = starts.retry(run, by=person(request))
-            messages.success(request, f"Run {new} was made from {run}.")
-            return redirect("admin:jobs_jobrun_change", new.pk)
+            again = starts.retry(run, by=person(request))
+            words = f"was made from {run}" if again.created else "is at work already"
+            messages.success(request, f"Run {again.run} {words}.")
+            return redirect("admin:jobs_jobrun_change", again.run.pk)
 
         return self.ask(
             request,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import F, QuerySet
-from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -24,10 +24,8 @@ from ..filters import JobFilter
 from ..inputs import keep
 from ..models import Job
 from ..permissions import job_policy
-from .runs import told
+from .runs import AT_WORK, told
 from .shapes import JobChanges, JobIn, JobOut, RunDetailOut, StartIn
-
-_RUN = OpenApiResponse(RunDetailOut, "The run that is at work already; nothing was started.")
 
 
 @extend_schema_view(
@@ -90,7 +88,7 @@ class JobViewSet(Listed, Retrieved, ScopedViewSet):
         summary="Run a saved job now (Backup Now)",
         request=StartIn,
         parameters=[HEADER],
-        responses={201: RunDetailOut, 200: _RUN},
+        responses={201: RunDetailOut, 200: AT_WORK},
     )
     @action(detail=True, methods=["post"])
     def run(self, request: Request, id: Any) -> Response:

@@ -8,7 +8,12 @@ from uuid import UUID
 from django.db.models import F, QuerySet, prefetch_related_objects
 from django.http import FileResponse, Http404
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_view,
+)
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -49,6 +54,8 @@ from .shapes import (
 )
 
 _BINARY = {(200, "application/octet-stream"): OpenApiTypes.BINARY}
+# What starting a saved job answers while it has an active run.
+AT_WORK = OpenApiResponse(RunDetailOut, "The run that is at work already; nothing was started.")
 _BY_ID = {"id": Order("id", F("pk"), "number")}
 _BY_SEQUENCE = both_ways(Order("sequence", F("sequence"), "number"))
 _OF_FILE = OpenApiParameter("file", OpenApiTypes.UUID, OpenApiParameter.PATH)
@@ -154,14 +161,17 @@ class RunViewSet(Retrieved, ScopedViewSet):
         summary="Start the same again as a new run",
         request=None,
         parameters=[HEADER],
-        responses={201: RunDetailOut},
+        responses={201: RunDetailOut, 200: AT_WORK},
     )
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, id: Any) -> Response:
         run = self.get_object()
-        return answer_once(
-            request, lambda: (201, told(starts.retry(run, by=person(request)), request))
-        )
+
+        def start() -> tuple[int, dict[str, Any]]:
+            started = starts.retry(run, by=person(request))
+            return 201 if started.created else 200, told(started.run, request)
+
+        return answer_once(request, start)
 
     @extend_schema(
         summary="List a run's status changes", filters=False, responses=TransitionOut(many=True)

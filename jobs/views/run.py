@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET
 from jobs.diagnosis import likely_causes
 from jobs.masking import shown_parameters
 from jobs.models import JobRun, LateReport, RunFile, RunInput, RunLog, RunRecord
-from jobs.permissions import job_policy, run_policy
+from jobs.permissions import job_policy, may_retry, run_policy
 from jobs.states import FINAL, Origin, Reason, Result, Status
 from jobs.views.changes import changes_of
 from sites.pages import PortalRequest, within_organization
@@ -57,8 +57,7 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     tab = request.GET.get("tab", "summary")
     if tab not in tabs:
         tab = "summary"
-    permitted = run_policy.permitted(request.user, ["cancel", "inputs", "retry"], [run.pk])
-    may_start = run.job is not None and job_policy.allows(request.user, "start", run.job)
+    permitted = run_policy.permitted(request.user, ["cancel", "inputs"], [run.pk])
     may_edit = run.job is not None and job_policy.allows(request.user, "edit", run.job)
     context: dict[str, Any] = {
         "nav": "history",
@@ -70,7 +69,7 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
         "permitted": permitted,
         "may_retry": run.status in FINAL
         and run.origin == Origin.LOCAL
-        and (may_start or (run.job is None and "retry" in permitted[run.pk])),
+        and may_retry(request.user, run),
         "may_edit": may_edit,
         "says": meaning(run),
     }

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
@@ -11,7 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 from jobs import starts, transitions
 from jobs.models import JobRun
 from jobs.pages import NEWEST, count_up_to, page_of_runs
-from jobs.permissions import job_policy, run_policy
+from jobs.permissions import may_retry, run_policy
 from jobs.querysets import RunQuerySet
 from jobs.states import Status
 from jobs.views import narrowing
@@ -193,13 +194,13 @@ def cancel(request: PortalRequest, public_id: UUID) -> HttpResponse:
 def retry(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Start the same again as a new run, and go to it."""
     run = run_policy.get(request.user, "view", JobRun.objects.for_rows(), public_id=public_id)
-    if run.job is not None:
-        job_policy.get(request.user, "start", pk=run.job_id)
-    else:
-        run_policy.get(request.user, "retry", pk=run.pk)
+    if not may_retry(request.user, run):
+        raise PermissionDenied("You may see this run, but not start it again.")
     try:
         again = starts.retry(run, by=request.user)
     except Refused as refusal:
         messages.error(request, refusal.detail)
         return back(request, "run-history")
-    return redirect("run-detail", again.public_id)
+    if not again.created:
+        messages.info(request, f"{again.run.name} is at work already; no second run was started.")
+    return redirect("run-detail", again.run.public_id)
