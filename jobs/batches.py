@@ -120,14 +120,15 @@ def _report(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(agent: Agent, items: list[dict[str, Any]]) -> set[tuple[UUID, int]]:
-    """Which of them are of runs without a snapshot and without parameters that could be secret."""
+    """Which of them are of runs without a snapshot and with nothing in which a secret could be."""
     pairs = [(item["id"], item["attempt"]) for item in items]
     these = sql.one_of_pairs("(run.public_id, run.attempt)", pairs)
     found = sql.rows(
         Sql(
-            f"SELECT run.public_id, run.attempt FROM jobs_jobrun AS run WHERE {these.text}"
+            "SELECT run.public_id, run.attempt FROM jobs_jobrun AS run"
+            f" JOIN sites_target AS target ON target.id = run.target_id WHERE {these.text}"
             " AND run.agent_id = %s AND NOT run.makes_snapshot"
-            " AND CAST(run.parameters AS TEXT) = '{}'",
+            " AND CAST(run.parameters AS TEXT) = '{}' AND CAST(target.settings AS TEXT) = '{}'",
             (*these.params, agent.pk),
         )
     )

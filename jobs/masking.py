@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from agents import catalogue
@@ -28,21 +28,28 @@ def shown_parameters(function: Function | None, parameters: dict[str, Any]) -> d
 
 
 def secrets_of(run: JobRun) -> list[str]:
-    """List the secret values that the claim handed out, the longest first."""
-    if not run.parameters or run.function is None:
-        return []
-    names = catalogue.secret_parameters(run.function)
-    found = set(_values(run.parameters, names)) if names else set()
+    """List the secret values that the claim handed out, the longest first.
+
+    Those of the parameters, and what has the name of a secret among the target's settings. `run`
+    is as `transitions.held_run` gives it.
+    """
+    found: set[str] = set()
+    if run.parameters and run.function is not None:
+        names = catalogue.secret_parameters(run.function)
+        found.update(_values(run.parameters, looks_secret if names is None else names.__contains__))
+    settings = getattr(run, "target_settings", None)
+    if settings and settings != "{}":
+        found.update(_values(json.loads(settings), looks_secret))
     return sorted((s for s in found if len(s) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 
-def _values(data: Any, names: frozenset[str]) -> Iterable[str]:
+def _values(data: Any, secret: Callable[[str], bool]) -> Iterable[str]:
     if isinstance(data, dict):
         for name, value in data.items():
-            yield from _texts(value) if name in names else _values(value, names)
+            yield from _texts(value) if secret(name) else _values(value, secret)
     elif isinstance(data, list):
         for item in data:
-            yield from _values(item, names)
+            yield from _values(item, secret)
 
 
 def _texts(value: Any) -> Iterable[str]:

@@ -130,3 +130,23 @@ def test_secrets_deep_inside_are_masked_in_the_log(deep: Job, agent: Enrolled, e
         agent.api.of(held, "log"), {"offset": 0, "text": f"key={PASSWORD} code={PASSWORD}1\n"}
     )
     assert RunLog.objects.get().text == "key=•••• code=••••\n"
+
+
+def test_secrets_of_the_target_are_masked_in_all_that_an_agent_sends(
+    job: Job, agent: Enrolled, edda: User
+) -> None:
+    """The claim hands its settings out, so what it sends back may hold them."""
+    job.target.settings = {"user": "backup", "servers": [{"password": PASSWORD}]}
+    job.target.save()
+    run = factories.run(job, by=edda)
+    held = agent.api.claim()[0]
+    assert held["target"]["settings"] == job.target.settings
+    agent.api.move(held, "running", message=f"as backup:{PASSWORD}")
+    agent.api.post(agent.api.of(held, "log"), {"offset": 0, "text": f"as backup:{PASSWORD}\n"})
+    item = {"id": held["id"], "attempt": held["attempt"], "status": "failed", "error": PASSWORD}
+    answer = agent.api.put("results", {"results": [item]})
+    assert answer.json()["results"][0]["code"] == "ok"
+    run.refresh_from_db()
+    assert RunLog.objects.get().text == "as backup:••••\n"
+    assert run.error == "••••"
+    assert run.transitions.get(to_status="running").message == "as backup:••••"
