@@ -173,19 +173,25 @@ def close_content(
     Raises `files.HashMismatch`, `files.NothingStaged`.
     """
     here = _quarantine(target_id, key)
-    stored = content.is_stored(default_storage, organization_id, Pointer(sha256, size))
-    if here.mark(sha256).exists() and stored:
-        files.discard(f"content/{target_id}.{key}", sha256)
-        return False
-    files.close(
-        f"content/{target_id}.{key}",
-        sha256,
-        name=content.storage_name(organization_id, sha256),
-        size=size,
-        sha256=sha256,
-    )
+    staged = f"content/{target_id}.{key}"
     quarantine.begin(here)
-    here.mark(sha256).touch()
+    # One after the other: who comes second finds the mark of the first.
+    with store.locked(here.path / "content.lock"):
+        stored = content.is_stored(default_storage, organization_id, Pointer(sha256, size))
+        if here.mark(sha256).exists() and stored:
+            files.discard(staged, sha256)
+            return False
+        if not files.length(staged, sha256):
+            # The storage may have it from another target: knowing its hash is not having it.
+            raise files.NothingStaged("Nothing of this content has arrived.")
+        files.close(
+            staged,
+            sha256,
+            name=content.storage_name(organization_id, sha256),
+            size=size,
+            sha256=sha256,
+        )
+        here.mark(sha256).touch()
     return True
 
 

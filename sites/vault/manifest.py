@@ -113,6 +113,10 @@ def _fill(database: sqlite3.Connection, lines: Iterable[bytes], max_bytes: int |
                 while folder:
                     folders.append((folder,))
                     folder = folder.rpartition(b"/")[0]
+                if len(folders) >= _BATCH:
+                    # Deep paths that share nothing would fill the memory with their folders.
+                    database.executemany("INSERT OR IGNORE INTO folder VALUES (?)", folders)
+                    folders.clear()
         entries += len(rows)
         if entries > MAX_ENTRIES:
             raise InvalidManifest(f"A snapshot holds at most {MAX_ENTRIES} files.")

@@ -67,6 +67,7 @@ def seal(
                 both = quarantine.all_objects(parts, repository_path)
                 trees = _write_trees(listed, both, vault, tree_id)
                 blobs = _checked_blobs(listed, both, storage, organization_id)
+                _require_sent(listed, parts, vault)
                 _check_links(listed, both)
                 commit_id = both.write(
                     ObjectType.COMMIT, _commit(tree_id, message=message, when=when)
@@ -157,6 +158,19 @@ def _checked_blobs(
             lacking.content.append(pointer.sha256)
     quarantine.require_complete(lacking)
     return ids
+
+
+def _require_sent(listed: Manifest, parts: Quarantine, vault: pygit2.Odb) -> None:
+    """See that all large content was uploaded for this snapshot or is this target's already.
+
+    The organization's storage may hold it for another target; who knows a hash could read it there.
+    """
+    unsent = [
+        pointer.sha256
+        for pointer in listed.pointers()
+        if not parts.mark(pointer.sha256).exists() and pointer.object_id() not in vault
+    ]
+    quarantine.require_complete(Missing([], unsent))
 
 
 def _check_links(listed: Manifest, both: pygit2.Odb) -> None:

@@ -305,6 +305,18 @@ def test_knowing_a_hash_gives_no_one_the_content(device, storage_folders):
         vault.begin(other.target, KEY)
         missing = vault.take_manifest(other.target, KEY, [line("mine.bin", film)])
         assert missing.content == [film.pointer.sha256]
+        # Saying that it was sent, or sealing as if it were there, takes no one further.
+        with pytest.raises(files.NothingStaged):
+            vault.close_content(
+                other.target,
+                KEY,
+                film.pointer.sha256,
+                size=film.pointer.size,
+                organization_id=other.organization,
+            )
+        with pytest.raises(vault.IncompleteSnapshot) as refused:
+            other.seal(KEY)
+        assert refused.value.missing_content == [film.pointer.sha256]
     stranger = Device(storage_folders)
     stranger.files = {"mine.bin": film}
     stranger.back_up()
