@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
@@ -83,9 +83,11 @@ def theme(request: HttpRequest) -> HttpResponse:
 @require_POST
 def organization(request: HttpRequest) -> HttpResponse:
     """Make another of the person's organizations the current one."""
-    chosen = organization_policy.get(
-        request.user, "view", public_id=request.POST.get("organization", "")
-    )
+    try:
+        wanted = UUID(request.POST.get("organization", ""))
+    except ValueError:
+        raise Http404("There is no such organization.") from None
+    chosen = organization_policy.get(request.user, "view", public_id=wanted)
     request.session["organization"] = chosen.pk
     messages.info(request, f"You are now in {chosen.name}.")
     return redirect("home")

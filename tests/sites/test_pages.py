@@ -136,3 +136,8 @@ def test_the_profile_takes_as_many_queries_for_three_tokens_as_for_one(
             access_tokens.issue(mia, name=name)
         with django_assert_max_num_queries(12):  # type: ignore[operator]
             assert client.get("/profile").status_code == 200
+
+
+@pytest.mark.parametrize("sent", ["", "garbage", "\0", str(uuid.uuid4())])
+def test_switching_to_what_is_no_organization_is_not_found(mia: User, sent: str) -> None:
+    assert as_(mia).post("/organization", {"organization": sent}).status_code == 404
