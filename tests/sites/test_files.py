@@ -15,6 +15,8 @@ from django.core.files.storage import default_storage, storages
 
 from sites import files
 
+pytestmark = pytest.mark.once
+
 RUN = "runs/5b0c"
 DATA = bytes(range(256)) * 20_000
 SIZE = len(DATA)

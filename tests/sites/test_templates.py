@@ -10,6 +10,8 @@ from django.conf import settings
 
 from sites.templatetags.portal import SPRITE
 
+pytestmark = pytest.mark.once
+
 TEMPLATES = [
     path
     for path in sorted((settings.BASE_DIR / "templates").rglob("*.html"))

@@ -8,6 +8,8 @@ import pytest
 from sites import vault
 from tests.sites.sender import Large, Link, Program
 
+pytestmark = pytest.mark.once
+
 TEXT = b"".join(b"line %d of the program\n" % n for n in range(40))
 
 

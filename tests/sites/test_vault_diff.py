@@ -8,6 +8,8 @@ from sites.vault.diff import Options, diff_texts
 from sites.vault.lines import changed_blocks
 from sites.vault.pattern import PatternRefused, matching
 
+pytestmark = pytest.mark.once
+
 OB1 = [
     "REGION Press",
     "  #ready := #guard AND #oil;",

@@ -11,6 +11,8 @@ from sites import files, vault
 from tests.sites.killed import dies, rounds
 from tests.sites.sender import Device, Large, blob_id, frame, line
 
+pytestmark = pytest.mark.once
+
 KEY = "2-1"
 
 

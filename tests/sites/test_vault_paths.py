@@ -7,6 +7,8 @@ import pytest
 from sites import vault
 from tests.sites.sender import Link, line
 
+pytestmark = pytest.mark.once
+
 KEY = "1-1"
 
 UNSAFE = [

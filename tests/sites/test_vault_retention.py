@@ -10,6 +10,8 @@ from sites import vault
 from sites.vault import packs
 from tests.sites.sender import blob_id
 
+pytestmark = pytest.mark.once
+
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(hours=1)
 EARLIER = NOW - timedelta(hours=1)

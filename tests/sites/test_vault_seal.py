@@ -10,6 +10,8 @@ from sites import files, vault
 from sites.vault import manifest
 from tests.sites.sender import Large, Link, Program, blob_id, frame, line
 
+pytestmark = pytest.mark.once
+
 KEY = "9c0de9b2-2b6f-4a53-8d3e-0a5f4f1f4f0e-1"
 FILES = {
     "blocks/OB1.scl": b"REGION Press\n  #ready := TRUE;\nEND_REGION\n",
