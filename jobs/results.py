@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.models import Agent
@@ -112,12 +113,17 @@ def result_of(run: JobRun | None, counts: dict[str, Any]) -> Result:
 
 
 def _accept(run: JobRun) -> None:
-    """Make the run's snapshot the accepted one, in the transaction that completes the run."""
+    """Make the run's snapshot the accepted one, in the transaction that completes the run.
+
+    Only where the accepted one is still what the verdict was held against (or was purged): another
+    function may have backed the target up meanwhile, and what it found must not be stepped back.
+    """
     if run.snapshot_id in (None, run.base_snapshot_id):
         return
-    assert run.target_id is not None  # a run of an agent has one
-    Target.objects.filter(pk=run.target_id).update(accepted_snapshot=run.snapshot_id)
-    Snapshot.objects.filter(pk=run.snapshot_id).update(accepted_at=Now())
+    same = Q(accepted_snapshot=run.base_snapshot_id) | Q(accepted_snapshot__purged_at__isnull=False)
+    here = Target.objects.filter(same, pk=run.target_id).values("pk")
+    if Target.objects.filter(pk__in=here).update(accepted_snapshot=run.snapshot_id):
+        Snapshot.objects.filter(pk=run.snapshot_id).update(accepted_at=Now())
 
 
 def _after_the_end(

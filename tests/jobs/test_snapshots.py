@@ -424,3 +424,20 @@ def test_a_large_file_goes_beside_git(agent, start, press):
         vault.stream(press.public_id, stored, organization_id=press.organization.public_id)
     )
     assert whole == data
+
+
+def test_an_older_finding_does_not_step_the_accepted_snapshot_back(agent, job, edda, press):
+    """Two runs at once (the job allows overlap): the one that ends last was held against less."""
+    job.allow_overlap = True
+    job.save()
+    factories.run(job, by=edda)
+    factories.run(job, by=edda)
+    slow, quick = agent.api.claim(2)
+    for run, text in ((slow, b"old\n"), (quick, b"new\n")):
+        agent.api.move(run, "running")
+        assert send(agent.api, run, {"main.st": text})["verdict"] == "modified"
+    assert agent.api.finish(quick).status_code == 200
+    assert agent.api.finish(slow).json()["result"] == "modified"
+    found = JobRun.objects.get(public_id=quick["id"]).snapshot
+    press.refresh_from_db()
+    assert press.accepted_snapshot == found
