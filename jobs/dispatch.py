@@ -109,14 +109,26 @@ def claim(agent: Agent, claim_id: UUID, *, most: int) -> list[ClaimedRun]:
     agent. The same claim_id gives the same runs and attempts; Refused `stale_attempt` when a later
     attempt holds one of them. Nothing found stores nothing.
     """
+    if not sql.on_postgresql() and not _worth_the_lock(agent, claim_id):
+        return []
     for _ in range(TRIES):
         try:
             with transaction.atomic():
                 return _claim_once(agent, claim_id, most)
-        except IntegrityError:
+        except (IntegrityError, _Beaten):
             # Another claim made its run of this target executing first: the index is the truth.
             continue
     return []
+
+
+class _Beaten(Exception):
+    """Each run that was found is another's by now."""
+
+
+def _worth_the_lock(agent: Agent, claim_id: UUID) -> bool:
+    """Ask before taking SQLite's one write lock: idle agents would hold up those at work."""
+    known = Claim.objects.filter(agent=agent, claim_id=claim_id).exists()
+    return known or bool(_candidates(catalogue.queues_of(agent), 1))
 
 
 def _claim_once(agent: Agent, claim_id: UUID, most: int) -> list[ClaimedRun]:
@@ -148,8 +160,7 @@ def _claim_once(agent: Agent, claim_id: UUID, most: int) -> list[ClaimedRun]:
     )
     moved = _take([pk for pk, _ in found], claim, agent)
     if not moved:
-        Claim.objects.filter(pk=claim).delete()
-        return []
+        raise _Beaten
     if len(moved) != len(found):
         Claim.objects.filter(pk=claim).update(runs=[[run.id, run.attempt] for run in moved])
     return _answer(claim, [run.id for run in moved])
