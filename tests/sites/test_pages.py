@@ -138,6 +138,6 @@ def test_the_profile_takes_as_many_queries_for_three_tokens_as_for_one(
             assert client.get("/profile").status_code == 200
 
 
-@pytest.mark.parametrize("sent", ["", "garbage", "\0", str(uuid.uuid4())])
+@pytest.mark.parametrize("sent", ["", "garbage", "\0", "0" * 32])
 def test_switching_to_what_is_no_organization_is_not_found(mia: User, sent: str) -> None:
     assert as_(mia).post("/organization", {"organization": sent}).status_code == 404
