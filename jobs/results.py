@@ -120,9 +120,12 @@ def _accept(run: JobRun) -> None:
     """
     if run.snapshot_id in (None, run.base_snapshot_id):
         return
-    same = Q(accepted_snapshot=run.base_snapshot_id) | Q(accepted_snapshot__purged_at__isnull=False)
-    here = Target.objects.filter(same, pk=run.target_id).values("pk")
-    if Target.objects.filter(pk__in=here).update(accepted_snapshot=run.snapshot_id):
+    assert run.target_id is not None  # a run of an agent has one
+    # No join: the condition stands on the row itself, so it is asked again after a wait for it.
+    purged = Snapshot.objects.filter(target_id=run.target_id, purged_at__isnull=False)
+    same = Q(accepted_snapshot=run.base_snapshot_id) | Q(accepted_snapshot__in=purged)
+    targets = Target.objects.filter(same, pk=run.target_id)
+    if targets.update(accepted_snapshot=run.snapshot_id):
         Snapshot.objects.filter(pk=run.snapshot_id).update(accepted_at=Now())
 
 
