@@ -6,19 +6,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import Q
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-from jsonschema.exceptions import ValidationError as SchemaValidationError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
 from sites import sql
-from sites.masking import masked
 from sites.models import Site
 from sites.problems import Refused
 from sites.sql import Sql
 
+from . import schemas
 from .models import Agent, AgentPool, Assignment, Function, FunctionVersion, Queue, Tool
+from .schemas import SecretNames
 
 
 def advertise(agent: Agent, tools: list[dict[str, Any]]) -> None:
@@ -54,10 +50,9 @@ def advertise(agent: Agent, tools: list[dict[str, Any]]) -> None:
 
 def _check_schema(schema: Any, name: str) -> None:
     try:
-        Draft202012Validator.check_schema(schema)
-        _try_out(schema)
-    except (SchemaError, ValueError) as error:
-        said = (error.message if isinstance(error, SchemaError) else str(error))[:300]
+        schemas.check(schema)
+    except ValueError as error:
+        said = str(error)[:300]
         raise Refused(
             "invalid",
             f"The parameters of {name} are not a JSON Schema that can be used: {said}",
@@ -66,59 +61,13 @@ def _check_schema(schema: Any, name: str) -> None:
         ) from None
 
 
-def _try_out(schema: dict[str, Any]) -> None:
-    """Raise ValueError for a schema that no value can be held against: bad references, mostly."""
-    ahead: list[Any] = [schema]
-    while ahead:
-        part = ahead.pop()
-        if isinstance(part, list):
-            ahead.extend(part)
-        elif isinstance(part, dict):
-            for word in ("$ref", "$dynamicRef"):
-                aim = part.get(word)
-                if isinstance(aim, str):
-                    _follow(schema, aim)
-            ahead.extend(part.values())
-
-
-def _follow(schema: dict[str, Any], aim: str) -> None:
-    # Nothing is ever fetched for a schema, and one that contains itself has no end.
-    match aim.split("/"):
-        case ["#", "$defs", name] if name in (schema.get("$defs") or {}):
-            return
-    raise ValueError(f"{aim[:100]} is not the name of one of its $defs, as #/$defs/name.")
-
-
-# Whose words name parameters only, never what they hold.
-_NAMING = frozenset({"required", "additionalProperties", "dependentRequired"})
-
-
 def errors_in(version: FunctionVersion, parameters: Any) -> list[tuple[str, str]]:
     """Hold parameters against a function's schema: (path, what is wrong) of each error.
 
     The words never hold the value of a secret: what is stored may be another person's.
     """
-    validator = Draft202012Validator(version.parameters or {}, registry=Registry())
-    secret = secret_parameters(version.function) or frozenset()
-    try:
-        return [
-            (".".join(str(part) for part in error.absolute_path), _words(error, secret))
-            for error in validator.iter_errors(parameters)
-        ]
-    except RecursionError:
-        return [("", "The function's schema contains itself without end.")]
-    except Unresolvable:
-        return [("", "The function's schema refers to something that it does not hold.")]
-
-
-def _words(error: SchemaValidationError, secret: frozenset[str]) -> str:
-    named = error.validator in _NAMING or not (
-        secret & set(error.absolute_path)
-        or masked(error.instance, secret.__contains__) != error.instance
-    )
-    if named:
-        return error.message[:300]
-    return f"This does not keep to “{error.validator}” of the function's schema."
+    secret = secret_parameters(version.function)
+    return schemas.errors_in(version.parameters or {}, parameters, secret=secret)
 
 
 def newest_version(function: Function, version: str = "") -> FunctionVersion | None:
@@ -128,54 +77,13 @@ def newest_version(function: Function, version: str = "") -> FunctionVersion | N
     return found.first()
 
 
-def secret_names(schema: dict[str, Any]) -> frozenset[str]:
-    """Name the properties that a schema marks as secret, at whatever depth it describes them."""
-    found: set[str] = set()
-    ahead: list[Any] = [schema]
-    while ahead:
-        part = ahead.pop()
-        if isinstance(part, list):
-            ahead.extend(part)
-        elif isinstance(part, dict):
-            properties = part.get("properties")
-            if isinstance(properties, dict):
-                found.update(name for name, rule in properties.items() if _marks(rule, schema))
-            ahead.extend(part.values())
-    return frozenset(found)
-
-
-def _marks(rule: Any, schema: dict[str, Any]) -> bool:
-    """Say whether a rule, or one that it is put together from, says `"secret": true`."""
-    ahead, followed = [rule], set[str]()
-    while ahead:
-        part = ahead.pop()
-        if isinstance(part, list):
-            ahead.extend(part)
-        elif isinstance(part, dict):
-            if part.get("secret"):
-                return True
-            ahead.extend(part.get(word) for word in _PARTS)
-            aim = part.get("$ref") or part.get("$dynamicRef")
-            if isinstance(aim, str) and aim not in followed:
-                followed.add(aim)
-                ahead.append((schema.get("$defs") or {}).get(aim.removeprefix("#/$defs/")))
-    return False
-
-
-# Where a schema says what a value, or the items in it, must be besides.
-_PARTS = (
-    *("items", "prefixItems", "contains", "additionalProperties"),
-    *("allOf", "anyOf", "oneOf", "if", "then", "else"),
-)
-
-
-def secret_parameters(function: Function) -> frozenset[str] | None:
-    """Name what any version of a function marks as secret: what was one in a version stays one.
+def secret_parameters(function: Function) -> SecretNames | None:
+    """Say what any version of a function marks as secret: what was one in a version stays one.
 
     None where no version is known, so that nothing says what is secret.
     """
-    schemas = [version.parameters for version in function.versions.all()]
-    return frozenset[str]().union(*map(secret_names, schemas)) if schemas else None
+    known = [version.parameters for version in function.versions.all()]
+    return SecretNames.of_all(map(schemas.secret_names, known)) if known else None
 
 
 def queue_for(

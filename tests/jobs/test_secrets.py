@@ -150,3 +150,61 @@ def test_secrets_of_the_target_are_masked_in_all_that_an_agent_sends(
     assert RunLog.objects.get().text == "as backup:••••\n"
     assert run.error == "••••"
     assert run.transitions.get(to_status="running").message == "as backup:••••"
+
+
+SECRET = {"type": "string", "secret": True}
+
+
+@pytest.mark.parametrize(
+    ("schema", "hidden"),
+    [
+        ({"additionalProperties": SECRET}, {"some": PASSWORD}),
+        ({"unevaluatedProperties": SECRET}, {"some": PASSWORD}),
+        ({"allOf": [{"additionalProperties": {"$ref": "#/$defs/s"}}]}, {"some": PASSWORD}),
+        ({"$ref": "#/$defs/o"}, {"some": PASSWORD}),
+        ({"additionalProperties": {"items": SECRET}}, {"some": [PASSWORD]}),
+        ({"patternProperties": {"^pw_": SECRET}}, {"pw_1": PASSWORD}),
+        (
+            {"dependentSchemas": {"folder": {"patternProperties": {"^pw": SECRET}}}},
+            {"pw": PASSWORD},
+        ),
+        (
+            {"properties": {"login": {"patternProperties": {".": SECRET}}}},
+            {"login": {"k": PASSWORD}},
+        ),
+        (
+            {"properties": {"login": {"unevaluatedProperties": SECRET}}},
+            {"login": {"k": PASSWORD}},
+        ),
+        (
+            {
+                "properties": {
+                    "login": {"dependentSchemas": {"k": {"additionalProperties": SECRET}}}
+                }
+            },
+            {"login": {"k": PASSWORD}},
+        ),
+        ({"properties": {"codes": {"unevaluatedItems": SECRET}}}, {"codes": [PASSWORD]}),
+        ({"additionalProperties": {"properties": {"key": SECRET}}}, {"x": {"key": PASSWORD}}),
+    ],
+)
+def test_what_is_secret_without_a_name_of_its_own_is_hidden_too(
+    agent: Enrolled, press: Target, edda: User, schema: dict[str, Any], hidden: dict[str, Any]
+) -> None:
+    schema = {
+        **schema,
+        "$defs": {"s": SECRET, "o": {"properties": {"folder": {}}, "additionalProperties": SECRET}},
+        "properties": {"folder": {"type": "string"}, **schema.get("properties", {})},
+    }
+    if "$ref" in schema or "allOf" in schema:
+        del schema["properties"]
+    given = {"folder": "/srv/plans", **hidden}
+    job = factories.job(press, advertise(agent, "1.0", schema), owner=edda, parameters=given)
+    run = factories.run(job, by=edda)
+    for path in (f"jobs/{job.public_id}", f"runs/{run.public_id}"):
+        answer = API(edda).get(path)
+        assert PASSWORD not in answer.content.decode()
+        if "allOf" not in schema:  # there the folder is one of the further properties
+            assert answer.json()["parameters"]["folder"] == "/srv/plans"
+    held = agent.api.claim()[0]
+    assert held["parameters"] == given
