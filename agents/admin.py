@@ -214,6 +214,12 @@ class AgentAdmin(ScopedAdmin):
 
 
 class PoolForm(ScopedForm):
+    class Meta:
+        help_texts = {
+            "restricted": "Its agents are chosen by those whom this pool was given to alone, "
+            "and take no automatic runs."
+        }
+
     def clean(self) -> dict[str, Any]:
         """Keep agents of another organization out."""
         data = super().clean() or {}

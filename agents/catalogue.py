@@ -124,14 +124,25 @@ _QUEUES = """
     JOIN agents_agent AS agent ON agent.id = able.agent_id
     WHERE agent.id = %s AND queue.organization_id = agent.organization_id
       AND (agent.site_id IS NULL OR queue.site_id = agent.site_id)
-      AND (queue.assignment = 'automatic' OR queue.agent_id = agent.id OR queue.pool_id IN (
-           SELECT pool.agentpool_id FROM agents_agentpool_agents AS pool
-           WHERE pool.agent_id = agent.id))
-"""
+      AND (queue.agent_id = agent.id OR queue.pool_id IN (
+           SELECT member.agentpool_id FROM agents_agentpool_agents AS member
+           WHERE member.agent_id = agent.id AND (NOT {reserved} OR EXISTS (
+               SELECT 1 FROM agents_agentpool AS pool
+               WHERE pool.id = member.agentpool_id AND pool.restricted)))
+           OR (queue.assignment = 'automatic' AND NOT {reserved}))
+""".format(
+    reserved="""EXISTS (SELECT 1 FROM agents_agentpool AS closed
+               JOIN agents_agentpool_agents AS inside ON inside.agentpool_id = closed.id
+               WHERE inside.agent_id = agent.id AND closed.restricted)"""
+)
 
 
 def queues_of(agent: Agent) -> list[int]:
-    """Ids of the queues that this agent may take runs from (rules 5 and 12)."""
+    """Ids of the queues that this agent may take runs from (rules 5 and 12).
+
+    An agent in a restricted pool works for those who may choose it: it takes what names itself or
+    such a pool, and neither automatic runs nor those of a pool that is open to everyone.
+    """
     return [pk for (pk,) in sql.rows(Sql(_QUEUES, (agent.pk,)))]
 
 
@@ -141,7 +152,7 @@ def takers_of(queues: Iterable[int]) -> dict[int, set[int]]:
     A query for each queue, for queues that were made while thousands of agents wait already.
     """
     takers: dict[int, set[int]] = {pk: set() for pk in queues}
-    for queue in Queue.objects.filter(pk__in=takers):
+    for queue in Queue.objects.filter(pk__in=takers).select_related("pool"):
         versions = FunctionVersion.objects.filter(function=queue.function_id)
         if queue.version:
             versions = versions.filter(version=queue.version)
@@ -154,5 +165,7 @@ def takers_of(queues: Iterable[int]) -> dict[int, set[int]]:
             agents = agents.filter(pk=queue.agent_id)
         if queue.pool_id is not None:
             agents = agents.filter(pools=queue.pool_id)
+        if queue.agent_id is None and not (queue.pool and queue.pool.restricted):
+            agents = agents.exclude(pools__restricted=True)
         takers[queue.pk].update(agents.values_list("pk", flat=True))
     return takers

@@ -7,7 +7,10 @@ import pytest
 from agents.catalogue import queue_for, queues_of, takers_of
 from agents.enrolment import retire
 from agents.models import AgentPool, Function, Queue
-from sites.models import Organization, Site, User
+from jobs.models import JobRun
+from jobs.starts import start_function
+from sites.access import set_role
+from sites.models import Organization, Site, Target, User
 from tests import factories
 
 OTHER = factories.FOLDER | {"version": "2.0"}
@@ -55,3 +58,36 @@ def test_takers_of_a_queue_are_the_agents_whose_queue_it_is(
     assert takers_of([Queue.objects.latest("pk").pk + 1]) == {
         Queue.objects.latest("pk").pk + 1: set()
     }
+
+
+@pytest.mark.django_db
+def test_an_agent_in_a_restricted_pool_takes_only_what_names_it_or_such_a_pool(
+    press: Target, works: Organization, hall: Site, alice: User, edda: User
+) -> None:
+    kept = factories.enrolled(works, "kept", site=hall, by=alice)
+    backup = Function.objects.get(name="list")
+    open_pool = AgentPool.objects.create(organization=works, name="fast")
+    vault = AgentPool.objects.create(organization=works, name="vault", restricted=True)
+    set_role(edda, "editor", on=vault)
+    for pool in (open_pool, vault):
+        pool.agents.add(kept.agent)
+    chosen = {
+        "automatic": {},
+        "fast": {"assignment": "pool", "pool": open_pool},
+        "vault": {"assignment": "pool", "pool": vault},
+        "kept": {"assignment": "agent", "agent": kept.agent},
+    }
+    runs = {}
+    for number, (name, choice) in enumerate(chosen.items()):
+        target = factories.target(press.site, f"Machine {number}")
+        run = start_function(target, backup, by=edda, **choice)
+        runs[str(run.public_id)] = name
+    queues = {
+        run.queue_id: name for run in JobRun.objects.all() for name in [runs[str(run.public_id)]]
+    }
+    takers = takers_of(queues)
+    assert {queues[pk] for pk, who in takers.items() if kept.agent.pk in who} == {"vault", "kept"}
+    assert {runs[run["id"]] for run in kept.api.claim(8)} == {"vault", "kept"}
+    vault.restricted = False
+    vault.save()
+    assert {runs[run["id"]] for run in kept.api.claim(8)} == {"automatic", "fast"}
