@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import F
+from django.db.models import Count, F
 
 from sites import keyset
 from sites.access.policy import Person
@@ -14,6 +15,7 @@ from sites.keyset import Order
 from .models import JobRun
 from .permissions import run_policy
 from .querysets import DURATION, FINISHED, STARTED, RunQuerySet
+from .states import OUTCOMES
 
 # Counts beyond this are printed as "10,000+": counting on would read the whole history.
 MOST = 10_000
@@ -59,6 +61,36 @@ def page_of_runs(
     )
     runs = JobRun.objects.for_rows().in_bulk(found.ids) if found.ids else {}
     return Page([runs[pk] for pk in found.ids], found.previous, found.next)
+
+
+def every_run(
+    user: Person, queryset: RunQuerySet, *, order: str = NEWEST, at_once: int = 500
+) -> Iterator[JobRun]:
+    """Give all runs of a list, one page after the other: no more than ``at_once`` in memory."""
+    cursor = ""
+    while True:
+        page = page_of_runs(user, queryset, size=at_once, cursor=cursor, order=order)
+        yield from page.rows
+        cursor = page.older
+        if not cursor:
+            return
+
+
+def count_runs(user: Person, runs: RunQuerySet, narrowed: RunQuerySet) -> dict[str, str]:
+    """Count what the person may see of ``narrowed``: under "" all, and under each outcome.
+
+    Two queries that look at the newest 10,000 of ``runs`` and no further. Where there are more, a
+    number is what was found among those ("1,106+"), and a number of none is not told.
+    """
+    looked, share = keyset.first(runs, run_policy.branches(user, "view"), ORDERS[NEWEST], most=MOST)
+    found = narrowed.order_by().filter(pk__in=looked.values("pk"))
+    numbers = found.aggregate(
+        every=Count("pk"), **{name: Count("pk", filter=of) for name, of in OUTCOMES.items()}
+    )
+    numbers[""] = numbers.pop("every")
+    if looked.count() < share:
+        return {name: f"{number:,}" for name, number in numbers.items()}
+    return {name: f"{min(number, MOST):,}+" for name, number in numbers.items() if number}
 
 
 def count_up_to(queryset: Any, most: int = MOST) -> str:

@@ -8,6 +8,7 @@ urlpatterns = [
     path("", home.home, name="home"),
     path("jobs", runs.my_jobs, name="run-list"),
     path("jobs/history", runs.history, name="run-history"),
+    path("jobs/history/export", runs.export, name="run-export"),
     path("jobs/manage", manage.job_list, name="job-list"),
     path("jobs/manage/add", manage.job_add, name="job-add"),
     path("jobs/manage/<uuid:public_id>", manage.job_detail, name="job-detail"),

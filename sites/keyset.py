@@ -108,6 +108,33 @@ def cut(
     )
 
 
+def first(
+    queryset: QuerySet[Any], branches: Sequence[Q], order: Order, *, most: int
+) -> tuple[QuerySet[Any], int]:
+    """Give the rows that come first in any of the branches, to be counted, at most about `most`.
+
+    Each branch is read along its own index and no further than its share. The second answer is that
+    share: so many rows or more, and there may be others that were not read.
+    """
+    descending = order.descending
+    direction = ("-_key", "-pk") if descending else ("_key", "pk")
+    parts = _parts(branches, order)
+    model = queryset.model._default_manager.order_by()
+    if not parts:
+        return model.none(), 1
+    share = most // len(parts) + 1
+    rows = queryset.alias(_key=order.key)
+    # A compound statement takes no LIMIT of its parts on SQLite, but one inside IN is fine.
+    heads = [
+        model.filter(pk__in=rows.filter(part).order_by(*direction).values("pk")[:share])
+        for part in parts
+    ]
+    if len(heads) == 1:
+        return heads[0], share
+    keys = [head.values("pk") for head in heads]
+    return model.filter(pk__in=keys[0].union(*keys[1:])), share
+
+
 def read(cursor: str, order: Order) -> Place | None:
     """Read a cursor of a list in this order; None for anything else."""
     if not cursor or len(cursor) > 2000:

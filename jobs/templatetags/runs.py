@@ -6,11 +6,13 @@ from typing import Any
 from django import template
 from django.db.models import Count
 
+from jobs.export import source_of
 from jobs.models import JobRun, StatusTransition
 from jobs.permissions import run_policy
 from jobs.states import EXECUTING, FINAL, Result, Status, chip
 
 register = template.Library()
+register.filter("source", source_of)
 
 # chip → (look, icon, words); a chip is a result, a final status, pending or in_progress.
 CHIPS: dict[str, tuple[str, str, str]] = {

@@ -55,8 +55,11 @@ SEVERAL: dict[str, list[tuple[str, str]]] = {"status": Status.choices, "result":
 COLUMNS = {
     "result": "Result",
     "process": "Process",
+    "type": "Type",
     "started": "Started",
+    "began": "Began",
     "finished": "Finished",
+    "updated": "Updated",
     "duration": "Duration",
     "source": "Source",
     "robot": "Robot",
@@ -123,13 +126,17 @@ class Narrowed:
     pills: list[dict[str, str]]
 
 
-def narrow(request: PortalRequest, runs: RunQuerySet, choices: Choices) -> Narrowed:
-    """Narrow runs to what the address asks for.
+def narrow(
+    request: PortalRequest, runs: RunQuerySet, choices: Choices, *, ignoring: Iterable[str] = ()
+) -> Narrowed:
+    """Narrow runs to what the address asks for, but for the filters to ignore.
 
     What a menu offered was looked up with the menu; everything else is read by the filters of the
     API. Filters that are not valid let nothing through.
     """
     params = request.GET.copy()
+    for name in ignoring:
+        params.pop(name, None)
     names = {}
     for kind, offered in choices.items():
         known = next((one for one in offered if str(one.public_id) == params.get(kind)), None)

@@ -5,13 +5,16 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from jobs import starts, transitions
+from jobs.export import csv_of
 from jobs.models import JobRun
-from jobs.pages import NEWEST, count_up_to, page_of_runs
+from jobs.pages import NEWEST, count_runs, count_up_to, every_run, page_of_runs
 from jobs.permissions import may_retry, run_policy
 from jobs.querysets import RunQuerySet
 from jobs.states import Status
@@ -62,6 +65,8 @@ def my_jobs(request: PortalRequest) -> HttpResponse:
 def history(request: PortalRequest) -> HttpResponse:
     """List all runs of the current organization that the person may see (Job History)."""
     runs = JobRun.objects.filter(organization=request.organization)
+    if "counts" in request.GET:
+        return _counts(request, runs)
     running = run_policy.rows(request.user, "view", runs.active())
     return _list(
         request,
@@ -75,6 +80,39 @@ def history(request: PortalRequest) -> HttpResponse:
         },
         menus=True,
     )
+
+
+def _counts(request: PortalRequest, runs: RunQuerySet) -> HttpResponse:
+    """Draw the numbers of Job History, which the page fetches once it stands: it waits for none."""
+    narrowed = narrowing.narrow(request, runs, narrowing.choices_for(request), ignoring=["outcome"])
+    counts = count_runs(request.user, runs, narrowed.runs)
+    outcome = request.GET.get("outcome", "")
+    return render(
+        request,
+        "jobs/run_counts.html",
+        {
+            # The tab of those that run has the exact number already.
+            "counts": {name: counts.get(name, "") for name in OUTCOME_NAMES if name != "running"},
+            "total": counts.get(outcome, ""),
+        },
+    )
+
+
+@within_organization
+@require_GET
+def export(request: PortalRequest) -> HttpResponseBase:
+    """Send what Job History lists, all pages of it, as a CSV file; the list says what is wrong
+    with filters that are not valid.
+    """
+    runs = JobRun.objects.filter(organization=request.organization)
+    narrowed = narrowing.narrow(request, runs, narrowing.choices_for(request))
+    if narrowed.errors:
+        return redirect(f"{reverse('run-history')}?{request.GET.urlencode()}")
+    found = every_run(request.user, narrowed.runs, order=narrowing.order_of(request.GET))
+    answer = StreamingHttpResponse(csv_of(found), content_type="text/csv; charset=utf-8")
+    name = f"job-history-{timezone.now():%Y-%m-%d}.csv"
+    answer["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
 
 
 def _list(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -11,11 +13,12 @@ from django.test.utils import CaptureQueriesContext
 
 from agents.models import Function
 from jobs.models import Job, JobRun
-from jobs.pages import page_of_runs
+from jobs.pages import every_run, page_of_runs
 from sites.models import Organization, Site, Target, User
 from tests import factories
 from tests.factories import Enrolled
 from tests.jobs.test_pages import as_, html
+from tests.jobs.test_run_page import rows as table
 
 pytestmark = pytest.mark.django_db
 
@@ -157,6 +160,141 @@ def test_columns_are_chosen_in_the_address(job: Job, alice: User) -> None:
     assert html(alice, "/jobs/history?columns=nonsense").count("<th") == standard.count("<th")
 
 
+def test_the_columns_of_an_organizations_table_are_on_offer(
+    job: Job, agent: Enrolled, alice: User
+) -> None:
+    """S2-03, S2-10 to S2-12: Type, Start, End, Updated; each a column that can be chosen."""
+    run = ended(job, agent, alice)
+    JobRun.objects.filter(pk=run.pk).update(
+        type="Seed",
+        started_at=datetime(2025, 1, 2, 3, 4, tzinfo=UTC),
+        finished_at=datetime(2025, 2, 3, 4, 5, tzinfo=UTC),
+        updated_at=datetime(2025, 3, 4, 5, 6, tzinfo=UTC),
+    )
+    offered = html(alice, "/jobs/history")
+    path = "/jobs/history?columns=process"
+    for name in ("type", "began", "finished", "updated"):
+        assert f'name="columns" value="{name}">' in offered
+        path += f"&columns={name}"
+    (row,) = table(html(alice, path))
+    assert row["Type"] == "Seed"
+    (zone,) = {head.partition(", ")[2] for head in row if ", " in head}
+    assert row[f"Began, {zone}"] == "2 Jan 2025, 04:04"
+    assert row[f"Finished, {zone}"] == "3 Feb 2025, 05:05"
+    assert row[f"Updated, {zone}"] == "4 Mar 2025, 06:06"
+
+
+def counts(user: User, query: str = "") -> dict[str, str]:
+    """What the page fetches for its head and its tabs."""
+    page = as_(user).get(f"/jobs/history?counts=1{query}", headers={"HX-Request": "true"})
+    found = re.findall(r'id="(?:count-)?(\w+)"[^>]*>([^<]*)<', page.content.decode())
+    return dict(found)
+
+
+def test_the_head_counts_what_the_list_holds(
+    job: Job, elsewhere_job: Job, agent: Enrolled, alice: User, edda: User, mia: User
+) -> None:
+    """The total of the open tab, and each outcome, of what the person may see."""
+    assert "counts=1" in html(alice, "/jobs/history?search=press")
+    for by in (alice, edda, alice):
+        ended(job, agent, by)
+    factories.run(elsewhere_job, by=alice)
+    none = {"success": "0", "partial": "0", "cancelled": "0"}
+    assert counts(alice) == none | {"total": "4 runs", "failed": "3"}
+    assert counts(alice, "&outcome=failed") == none | {"total": "3 runs", "failed": "3"}
+    assert counts(alice, "&search=yard") == none | {"total": "1 run", "failed": "0"}
+    assert counts(edda) == none | {"total": "3 runs", "failed": "3"}
+    assert counts(mia)["total"] == "0 runs"
+
+
+@pytest.mark.parametrize("who", ["alice", "edda"])
+def test_beyond_the_most_a_number_is_at_least_so_many(
+    who: str, request: pytest.FixtureRequest, job: Job, agent: Enrolled, edda: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """No more is read than the newest so many, by whoever may see them."""
+    user = request.getfixturevalue(who)
+    for _ in range(4):
+        ended(job, agent, edda)
+    factories.run(job, by=edda)
+    monkeypatch.setattr("jobs.pages.MOST", 2)
+    found = counts(user)
+    assert found["total"] == "2+ runs"
+    assert found["success"] == ""  # whether there are none is not known
+    monkeypatch.setattr("jobs.pages.MOST", 50)
+    assert counts(user)["total"] == "5 runs"
+
+
+def exported(user: User, query: str = "") -> list[dict[str, str]]:
+    answer = as_(user).get(f"/jobs/history/export{query}")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert re.fullmatch(
+        r'attachment; filename="job-history-[0-9-]{10}\.csv"', answer.headers["Content-Disposition"]
+    )
+    text = b"".join(answer).decode("utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_the_list_leaves_as_csv_narrowed_sorted_and_as_far_as_one_sees(
+    job: Job, elsewhere_job: Job, agent: Enrolled, alice: User, edda: User, mia: User
+) -> None:
+    slow, quick = ended(job, agent, edda, 90.5), ended(job, agent, edda, 2)
+    waiting, other = factories.run(job, by=edda), factories.run(elsewhere_job, by=alice)
+    everything = [str(run.public_id) for run in (other, waiting, quick, slow)]
+    assert [row["Job ID"] for row in exported(alice)] == everything
+    assert [row["Job ID"] for row in exported(edda)] == everything[1:]
+    assert exported(mia) == []
+    found = exported(alice, "?outcome=failed&ordering=-duration&size=25&columns=process")
+    assert [row["Job ID"] for row in found] == [str(slow.public_id), str(quick.public_id)]
+    row = found[0]
+    assert {name: row[name] for name in ("Status", "Process", "Target", "Agent", "Started By")} == {
+        "Status": "Failed",
+        "Process": job.name,
+        "Target": "Press line 1",
+        "Agent": "hall-agent",
+        "Started By": "Edda",
+    }
+    assert (row["Duration (s)"], row["Source"], row["Result"]) == ("90.5", "Portal", "")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row["Finished"])
+    page = html(alice, "/jobs/history?outcome=failed")
+    assert 'href="/jobs/history/export?outcome=failed"' in page
+
+
+def test_no_cell_of_the_export_is_a_formula(job: Job, agent: Enrolled, edda: User) -> None:
+    run = ended(job, agent, edda)
+    for text in ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1+1"):
+        JobRun.objects.filter(pk=run.pk).update(message=text, name=text, robot=text)
+        (row,) = exported(edda)
+        assert {row["Message"], row["Process"], row["Robot"]} == {f"'{text}"}
+    JobRun.objects.filter(pk=run.pk).update(message='Two\nlines, "quoted"', duration_s=-1)
+    (row,) = exported(edda)
+    assert row["Message"] == 'Two\nlines, "quoted"'
+    assert row["Duration (s)"] == "-1.0"  # a number stays one
+
+
+def test_the_export_reads_page_after_page(
+    job: Job, agent: Enrolled, alice: User, edda: User
+) -> None:
+    """Every run once, however many pages they take; the next page is read when it is needed."""
+    made = [ended(job, agent, edda).pk for _ in range(5)]
+    for user in (alice, edda):
+        runs = every_run(user, JobRun.objects.filter(job=job), at_once=2)
+        with CaptureQueriesContext(connection) as asked:
+            found = [next(runs).pk, next(runs).pk]
+        few = len(asked)
+        with CaptureQueriesContext(connection) as asked:
+            found += [run.pk for run in runs]
+        assert found == made[::-1]
+        assert len(asked) <= 2 * few
+
+
+def test_filters_that_are_not_valid_are_told_by_the_list(job: Job, alice: User) -> None:
+    answer = as_(alice).get("/jobs/history/export?to=yesterday&outcome=failed")
+    assert answer.status_code == 302
+    assert answer.headers["Location"] == "/jobs/history?to=yesterday&outcome=failed"
+
+
 @pytest.mark.parametrize("who", ["alice", "edda", "vera"])
 def test_all_filters_at_once_stay_within_the_budget(
     who: str, request: pytest.FixtureRequest, job: Job, agent: Enrolled, edda: User,
@@ -174,6 +312,8 @@ def test_all_filters_at_once_stay_within_the_budget(
         with django_assert_max_num_queries(12):  # type: ignore[operator]
             page = client.get(path).content.decode()
         assert len(rows(page)) == (1 if number == 1 else 4)
+        with django_assert_max_num_queries(12):  # type: ignore[operator]
+            assert client.get(f"{path}&counts=1").status_code == 200
 
 
 @pytest.mark.parametrize(
