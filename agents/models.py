@@ -92,6 +92,20 @@ class EnrolmentCode(models.Model):
         return f"code for {self.agent}"
 
 
+class WrongCodes(models.Model):
+    """How many wrong enrolment codes came from an address since its minute began."""
+
+    address = models.CharField(max_length=45, unique=True)
+    count = models.PositiveSmallIntegerField(default=1)
+    until = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.count} from {self.address}"
+
+
 class AgentPool(models.Model):
     """A named set of agents; a restricted one can be chosen by those it was granted to alone."""
 

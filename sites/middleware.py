@@ -1,14 +1,50 @@
-"""Which of a person's organizations every page concerns."""
+"""From which address a request comes, and which of a person's organizations it concerns."""
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
 from .models import Organization
 from .permissions import organization_policy
+
+
+def client_address(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Make `REMOTE_ADDR` the client's address, for all that comes after: limits, records, logs.
+
+    Each of the `TRUSTED_PROXIES` adds to `X-Forwarded-For` whom it heard from, so the client's is
+    that many from the end; what stands before it is what the client says. The header ends here, so
+    that nobody else reads another entry of it.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        forwarded = request.META.pop("HTTP_X_FORWARDED_FOR", "")
+        if forwarded and settings.TRUSTED_PROXIES > 0:
+            said = _address(forwarded.split(",")[-settings.TRUSTED_PROXIES :][0])
+            if said:
+                request.META["REMOTE_ADDR"] = said
+        return get_response(request)
+
+    return middleware
+
+
+def _address(entry: str) -> str:
+    """Read an address with or without a port and brackets; empty for anything else."""
+    text = entry.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return "" if "%" in text else str(ipaddress.ip_address(text))
+    except ValueError:
+        return ""
 
 
 def current_organization(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import Throttled
 
 from sites.problems import Refused
 
-from .. import enrolment
+from .. import enrolment, throttling
 from .door import AgentDoor, agent_of, body_of, respond
 from .serializers import EnrollIn, EnrollOut, HelloIn, SettingsOut
 
@@ -22,8 +21,6 @@ LIMITS = {
     "records": 10_000,
     "log_bytes": 256 * 1024,
 }
-# Wrong codes from one address, in a minute, before it has to wait.
-WRONG_CODES = 20
 
 
 class Enroll(AgentDoor):
@@ -38,11 +35,10 @@ class Enroll(AgentDoor):
     )
     def post(self, request: HttpRequest) -> HttpResponse:
         address = request.META.get("REMOTE_ADDR") or None
-        wrong = f"enrolment:{address}"
-        tries = cache.get(wrong, 0)
-        if tries >= WRONG_CODES:
-            raise Throttled(60, "Too many wrong codes from this address; wait a minute.")
         data = body_of(request, EnrollIn)
+        if not throttling.take(address or ""):
+            raise Throttled(60, "Too many wrong codes from this address; wait a minute.")
+        wrong = False
         try:
             agent, token = enrolment.enroll(
                 data["code"],
@@ -53,9 +49,11 @@ class Enroll(AgentDoor):
                 address=address,
             )
         except Refused as error:
-            if error.code == "enrolment_refused":
-                cache.set(wrong, tries + 1, 60)
+            wrong = error.code == "enrolment_refused"
             raise
+        finally:
+            if not wrong:
+                throttling.give_back(address or "")
         return respond(
             {
                 "agent": agent.public_id,

@@ -8,6 +8,7 @@
 | `PUBLIC_URL`         | `http://127.0.0.1:8000`   | the address that people and agents use           |
 | `ALLOWED_HOSTS`      | host of `PUBLIC_URL`, loopback | other host names, comma-separated           |
 | `SECRET_KEY`         | a file made at first start | signs sessions                                  |
+| `TRUSTED_PROXIES`    | 0                         | proxies in front, each of which adds to `X-Forwarded-For`; 0: the header is not read |
 | `VAULT_ROOT`         | `vault/` in the data folder | snapshots; a shared volume when several hosts serve |
 | `SECURE_SSL_REDIRECT` | yes if `PUBLIC_URL` is https | production sends http on to https            |
 | `SECURE_HSTS_SECONDS` | a year if `PUBLIC_URL` is https, else 0 | how long browsers insist on https |
@@ -50,6 +51,7 @@ ALLOWED_HOSTS = [
     "[::1]",
 ]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
 
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",  # without its own admin site: ours is named below
@@ -82,7 +84,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    # First of all, so that agents pay for no session, CSRF check or audit (measured in bench/).
+    "sites.middleware.client_address",
+    # Before all others, so that agents pay for no session, CSRF check or audit (measured in bench/).
     "config.middleware.agents_first",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

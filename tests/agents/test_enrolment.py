@@ -8,8 +8,8 @@ import pytest
 from django.db.models import F
 from django.test import Client
 
-from agents import enrolment
-from agents.models import Agent, EnrolmentCode
+from agents import enrolment, throttling
+from agents.models import Agent, EnrolmentCode, WrongCodes
 from jobs.models import JobRun, StatusTransition
 from sites import tokens
 from sites.models import Event
@@ -90,6 +90,36 @@ def test_a_refused_enrolment_leaves_the_code_usable(works, alice, change, status
     assert enroll(code, **change).status_code == status
     assert not Event.objects.filter(kind="agent.enrolled").exists()
     assert enroll(code).status_code == 201
+
+
+def test_tries_at_once_are_counted_one_by_one(works, alice, monkeypatch):
+    """Each request comes in while the one before it is still at its code."""
+    _, code = enrolment.add_agent(works, name="a", by=alice)
+    really, answers = enrolment.enroll, []
+
+    def slowly(given, **more):
+        if len(at_work) < 30:
+            at_work.append(given)
+            answers.append(enroll("AAAA-BBBB-CCCC").status_code)
+        return really(given, **more)
+
+    at_work: list[str] = []
+    monkeypatch.setattr(enrolment, "enroll", slowly)
+    assert enroll("AAAA-BBBB-CCCC").status_code == 403
+    assert (answers.count(403), answers.count(429)) == (19, 1)
+    assert enroll(code).status_code == 429
+    WrongCodes.objects.update(until=F("until") - timedelta(minutes=1))
+    assert enroll(code).status_code == 201
+
+
+def test_a_right_code_counts_as_no_wrong_one(works, alice, monkeypatch):
+    monkeypatch.setattr(throttling, "MOST", 1)
+    for number in range(3):
+        _, code = enrolment.add_agent(works, name=f"agent {number}", by=alice)
+        assert enroll(code, version="").status_code == 422
+        assert enroll(code).status_code == 201
+    assert enroll("AAAA-BBBB-CCCC").status_code == 403
+    assert enroll("AAAA-BBBB-CCCC").status_code == 429
 
 
 def test_retiring_ends_the_token_and_what_the_agent_holds(agent, job, alice, edda, press, backup):

@@ -61,7 +61,9 @@ def test_a_pattern_says_no_in_linear_time(
 def test_a_pattern_that_only_backtracking_can_match_is_refused_at_hello(
     agent: Enrolled, pattern: str, place: str
 ) -> None:
-    schema = {"pattern": pattern} if place == "pattern" else {"patternProperties": {pattern: {}}}
+    schema: Any = (
+        {"pattern": pattern} if place == "pattern" else {"patternProperties": {pattern: {}}}
+    )
     answer = advertise(agent, {"properties": {"name": schema}})
     assert answer.status_code == 422
     [said] = answer.json()["errors"]["tools"]

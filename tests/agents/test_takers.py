@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agents.catalogue import queue_for, queues_of, takers_of
@@ -71,7 +73,7 @@ def test_an_agent_in_a_restricted_pool_takes_only_what_names_it_or_such_a_pool(
     set_role(edda, "editor", on=vault)
     for pool in (open_pool, vault):
         pool.agents.add(kept.agent)
-    chosen = {
+    chosen: dict[str, Any] = {
         "automatic": {},
         "fast": {"assignment": "pool", "pool": open_pool},
         "vault": {"assignment": "pool", "pool": vault},
