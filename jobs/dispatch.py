@@ -126,9 +126,15 @@ class _Beaten(Exception):
 
 
 def _worth_the_lock(agent: Agent, claim_id: UUID) -> bool:
-    """Ask before taking SQLite's one write lock: idle agents would hold up those at work."""
-    known = Claim.objects.filter(agent=agent, claim_id=claim_id).exists()
-    return known or bool(_candidates(catalogue.queues_of(agent), 1))
+    """Ask before taking SQLite's one write lock: idle agents would hold up those at work.
+
+    The claim is looked for last: one that a parallel request commits between the two questions
+    empties the queue, and must then be found, or this request would say that there is nothing.
+    """
+    return (
+        bool(_candidates(catalogue.queues_of(agent), 1))
+        or Claim.objects.filter(agent=agent, claim_id=claim_id).exists()
+    )
 
 
 def _claim_once(agent: Agent, claim_id: UUID, most: int) -> list[ClaimedRun]:

@@ -484,6 +484,20 @@ def test_a_request_that_comes_five_times_at_once_has_one_effect(scene, name):
     check_files()
 
 
+def test_a_claim_that_comes_five_times_at_once_is_answered_alike(scene):
+    """Rule 11, thirty times: none may hear "nothing waits" of what another one has just taken."""
+    senders = [WebAgent(scene.one.api.token, scene.port) for _ in range(5)]
+    for _ in range(30):
+        body = {"claim_id": str(uuid4()), "max": 1}
+        answers = at_once([partial(api.post, "claims", body) for api in senders])
+        assert {answer.status_code for answer in answers} == {200}
+        [run] = {json.dumps(answer.json()["runs"]) for answer in answers}
+        [claimed] = json.loads(run)
+        assert scene.api.move(claimed, "running").status_code == 200
+        assert scene.api.finish(claimed, "failed").status_code == 200
+        factories.run(scene.job, by=scene.alice)
+
+
 def test_chunks_sent_by_five_at_once_make_the_file_that_was_meant(scene):
     """Each of five senders goes on from the length that it is told, as the protocol says."""
     run = scene.at("running")
