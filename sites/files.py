@@ -84,9 +84,8 @@ def append(
     read, so a request that trickles keeps nobody waiting; a stream that breaks leaves nothing.
     """
     path = _staged(folder_key, upload_id)
-    length = path.stat().st_size if path.exists() else 0
-    if offset != length:
-        raise OffsetMismatch(length)
+    if offset != length(folder_key, upload_id) and offset != (settled := _settled_length(path)):
+        raise OffsetMismatch(settled)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(path.parent)) as piece:
         size = 0
@@ -99,9 +98,9 @@ def append(
             piece.write(data)
         piece.seek(0)
         with _held(path, create=True) as staged:
-            length = os.fstat(staged.fileno()).st_size
-            if offset != length:
-                raise OffsetMismatch(length)
+            staged_length = os.fstat(staged.fileno()).st_size
+            if offset != staged_length:
+                raise OffsetMismatch(staged_length)
             staged.seek(offset)
             try:
                 while data := piece.read(_PIECE):
@@ -203,6 +202,15 @@ def _held(path: Path, *, create: bool) -> Iterator[BufferedRandom]:
             if current:
                 yield staged
                 return
+
+
+def _settled_length(path: Path) -> int:
+    """Give the length between two pieces: in the midst of one it leads the sender astray."""
+    try:
+        with _held(path, create=False) as staged:
+            return os.fstat(staged.fileno()).st_size
+    except FileNotFoundError:
+        return 0
 
 
 class _StagedFile(File):
