@@ -406,13 +406,25 @@ function swap(html, asked = new Set()) {
     // What a person is using is left alone until they are done with it.
     if (old.contains(document.activeElement) && old.querySelector("details.y-menu[open]")) continue;
     const bottom = atBottom(old);
+    const focused = old.contains(document.activeElement) ? spoken(document.activeElement) : null;
     old.replaceWith(document.adoptNode(next));
+    // Who stands there with the keyboard goes on from the same place.
+    if (focused) reachable(next).find((each) => spoken(each) === focused)?.focus({ preventScroll: true });
     window.htmx?.process(next);
     if (bottom) toBottom(next);
   }
   lastSeen = now();
   showWaiting();
   tick();
+}
+
+function reachable(within) {
+  return $$("a[href], button, summary, input, select, textarea", within);
+}
+
+function spoken(element) {
+  const name = element.getAttribute("aria-label") || element.name || element.textContent.trim();
+  return `${element.tagName} ${name}`;
 }
 
 function sameText(old, next) {
