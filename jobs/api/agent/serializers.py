@@ -6,6 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from sites.api.rows import Rows
+
 from ...models import RunRecord
 from ...states import Reason, Status
 
@@ -76,7 +78,7 @@ class MovesItem(MoveIn):
 
 
 class MovesIn(serializers.Serializer[Any]):
-    runs = serializers.ListField(child=MovesItem(), min_length=1, max_length=100)
+    runs = Rows(child=MovesItem(), min_length=1, max_length=100)
 
 
 class AnsweredOut(serializers.Serializer[Any]):
@@ -101,7 +103,7 @@ class BeatIn(serializers.Serializer[Any]):
 
 
 class HeartbeatIn(serializers.Serializer[Any]):
-    runs = serializers.ListField(child=BeatIn(), max_length=200)
+    runs = Rows(child=BeatIn(), max_length=200)
 
 
 class BeatOut(serializers.Serializer[Any]):
@@ -157,7 +159,7 @@ class ResultsItem(ResultIn):
 
 
 class ResultsIn(serializers.Serializer[Any]):
-    results = serializers.ListField(child=ResultsItem(), min_length=1, max_length=100)
+    results = Rows(child=ResultsItem(), min_length=1, max_length=100)
 
 
 class ResultsOut(serializers.Serializer[Any]):
@@ -196,7 +198,7 @@ class RecordIn(serializers.Serializer[Any]):
 
 
 class RecordsIn(serializers.Serializer[Any]):
-    records = serializers.ListField(child=RecordIn(), max_length=10_000)
+    records = Rows(child=RecordIn(), max_length=10_000)
 
 
 class RecordsOut(serializers.Serializer[Any]):
