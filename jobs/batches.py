@@ -74,10 +74,11 @@ def finish_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
     those that this did not end, one by one.
     """
     plain = _plain(agent, items)
+    digests = [results.digest_of(_report(item)) for item in items]
     groups: dict[str, list[dict[str, Any]]] = {}
-    for item in items:
+    for item, digest in zip(items, digests, strict=True):
         if (item["id"], item["attempt"]) in plain:
-            groups.setdefault(results.digest_of(_report(item)), []).append(item)
+            groups.setdefault(digest, []).append(item)
     made: dict[tuple[UUID, int, str], str] = {}
     for digest, same in groups.items():
         report = _report(same[0])
@@ -104,8 +105,8 @@ def finish_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
         return outcome.run.status, outcome.run.result
 
     answered = []
-    for item in items:
-        key = (item["id"], item["attempt"], results.digest_of(_report(item)))
+    for item, digest in zip(items, digests, strict=True):
+        key = (item["id"], item["attempt"], digest)
         # The same run twice with different results: the second is a conflict.
         if key in made:
             done = Answered(item["id"], item["attempt"], "ok", item["status"], made[key])

@@ -73,8 +73,12 @@ def write(
     returned = "run.*"
     if sql.on_postgresql() and len(SOURCES[to]) > 1:
         # Where a run came from is read with its lock: what moved it a moment ago may have
-        # committed after this statement's snapshot, and its transition could not be seen.
-        old = f"SELECT run.id, run.status FROM jobs_jobrun AS run {where} FOR NO KEY UPDATE OF run"
+        # committed after this statement's snapshot, and its transition could not be seen. In the
+        # order of their ids: two that lock many runs do not wait for each other.
+        old = (
+            f"SELECT run.id, run.status FROM jobs_jobrun AS run {where}"
+            " ORDER BY run.id FOR NO KEY UPDATE OF run"
+        )
         update = Sql(
             f"UPDATE jobs_jobrun AS run SET {sets} FROM ({old}) AS old WHERE run.id = old.id",
             (*values, *which.params),

@@ -85,10 +85,16 @@ def one_of(column: str, ids: Iterable[int]) -> Sql:
 
 
 def one_of_pairs(columns: str, pairs: Sequence[tuple[uuid.UUID, int]]) -> Sql:
-    """A condition that is true for these pairs of a UUID and a number; `columns` as `(a, b)`."""
-    values = ", ".join(["(%s, %s)"] * len(pairs))
+    """A condition that is true for these pairs of a UUID and a number; `columns` as `(a, b)`.
+
+    One text for any number of them on PostgreSQL.
+    """
     if on_postgresql():
-        values = ", ".join(["(CAST(%s AS UUID), CAST(%s AS INT))"] * len(pairs))
+        pair = "SELECT * FROM UNNEST(CAST(%s AS UUID[]), CAST(%s AS INT[]))"
+        return Sql(
+            f"{columns} IN ({pair})", ([one for one, _ in pairs], [other for _, other in pairs])
+        )
+    values = ", ".join(["(%s, %s)"] * len(pairs))
     return Sql(f"{columns} IN (VALUES {values})", tuple(one for pair in pairs for one in pair))
 
 
