@@ -6,12 +6,32 @@ a member without grants, Oscar belongs to another organization, Root is the supe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import pytest_django
 
 from agents.models import Function
 from jobs.models import Job
 from sites.models import Organization, Site, Target, User
-from tests import factories
+from tests import databases, factories
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None,
+    django_db_blocker: pytest_django.DjangoDbBlocker,
+    django_db_modify_db_settings: None,
+) -> Iterator[None]:
+    """The database of this process, instead of pytest-django's, which migrates once for each."""
+    with django_db_blocker.unblock(), databases.migrated_copy():
+        yield
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Remove the template at the end of the run, not of each process of it."""
+    if not hasattr(session.config, "workerinput"):
+        databases.drop_template()
 
 
 @pytest.fixture

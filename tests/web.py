@@ -113,7 +113,7 @@ def command(port: int, *, live: bool) -> list[str]:
         ]  # fmt: skip
     return [
         *python, "uvicorn", "config.asgi:application", "--host", "127.0.0.1", "--port", str(port),
-        "--log-level", "warning", "--no-access-log",
+        "--log-level", "warning", "--no-access-log", "--timeout-keep-alive", str(PATIENCE_S),
     ]  # fmt: skip
 
 
