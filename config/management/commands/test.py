@@ -87,7 +87,8 @@ def pytest(arguments: list[str], environment: dict[str, str]) -> tuple[int, str]
     """Run pytest, showing what it says, and return its exit code and its summary line."""
     command = [sys.executable, "-m", "pytest"]
     if not any(word == "-n" or word.startswith(("-n=", "--numprocesses")) for word in arguments):
-        command += ["-n", str(min(max(os.cpu_count() or 2, 2), 4))]
+        # Twice the cores: much of the suite waits for the processes and browsers that it starts.
+        command += ["-n", str(min(2 * (os.cpu_count() or 2), 8)), "--dist", "worksteal"]
     if sys.stdout.isatty():
         command.append("--color=yes")
         environment = {"COLUMNS": str(shutil.get_terminal_size().columns), **environment}
