@@ -10,7 +10,7 @@ from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.models import Group
 from django.db import models
 from django.http import HttpRequest, HttpResponseBase
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from . import access_tokens
 from .access import Policy, grants_of, superuser
-from .access.admin import Among, ScopedAdmin, ScopedForm, ScopedInline, person
+from .access.admin import Among, Between, ScopedAdmin, ScopedForm, ScopedInline, person
 from .access.granting import GrantingAdmin
 from .archiving import archive_site, archive_target
 from .masking import HIDDEN, masked, restored
@@ -304,7 +304,7 @@ class SnapshotAdmin(ScopedAdmin):
     policy = snapshot_policy
     list_display = ("commit", "target", "created_at", "files", "size", "changes", "accepted_at")
     list_select_related = ("target",)
-    list_filter = (("created_at", RangeDateTimeFilter),)
+    list_filter = (("created_at", Between),)
     search_fields = ("target__name", "commit_id__startswith")
     ordering = ("-created_at", "-id")
     readonly_fields = fields = (
@@ -341,7 +341,7 @@ class EventAdmin(ScopedAdmin):
     policy = event_policy
     organization = "organization_id"
     list_display = ("at", "kind", "subject_id", "site_id", "target_id")
-    list_filter = (("at", RangeDateTimeFilter),)
+    list_filter = (("at", Between),)
     ordering = ("-id",)
     readonly_fields = fields = (
         "kind",
@@ -406,7 +406,7 @@ class LogEntryAdmin(ScopedAdmin):
     organization = ""
     list_display = ("timestamp", "actor", "action", "content_type", "object_repr")
     list_select_related = ("actor", "content_type")
-    list_filter = (("action", ChoicesDropdownFilter), ("timestamp", RangeDateTimeFilter))
+    list_filter = (("action", ChoicesDropdownFilter), ("timestamp", Between))
     ordering = ("-timestamp", "-id")
     readonly_fields = fields = (
         "timestamp",

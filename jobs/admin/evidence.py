@@ -3,9 +3,9 @@
 from typing import Any
 
 from django.contrib import admin
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from sites.access.admin import ScopedAdmin
+from sites.access.admin import Between, ScopedAdmin
 
 from ..models import LateReport, RunFile, RunLog, RunRecord
 from ..permissions import run_policy
@@ -24,7 +24,7 @@ class LeftByRun(ScopedAdmin):
 @admin.register(RunFile)
 class RunFileAdmin(LeftByRun):
     list_display = ("name", "run", "media_type", "size", "created_at")
-    list_filter = (("created_at", RangeDateTimeFilter),)
+    list_filter = (("created_at", Between),)
     readonly_fields = fields = (
         "run",
         "name",

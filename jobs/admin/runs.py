@@ -8,12 +8,12 @@ from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
-from unfold.contrib.filters.admin import ChoicesDropdownFilter, RangeDateTimeFilter
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from agents.permissions import agent_policy
-from sites.access.admin import Among, ScopedAdmin, ScopedInline, person
+from sites.access.admin import Among, Between, ScopedAdmin, ScopedInline, person
 
 from .. import starts, transitions
 from ..models import Claim, JobRun, LateReport, RunFile, StatusTransition
@@ -106,7 +106,7 @@ class RunAdmin(ScopedAdmin):
         ("result", ChoicesDropdownFilter),
         ("site", Among),
         ("agent", Among),
-        ("created_at", RangeDateTimeFilter),
+        ("created_at", Between),
     )
     search_fields = ("public_id",)
     search_help_text = "The first characters of a run's id, or all of it"
@@ -294,7 +294,7 @@ class TransitionAdmin(ScopedAdmin):
     organization = "run__organization"
     list_display = ("at", "run", "from_status", "shown_to", "who", "reason")
     list_select_related = ("run", "user", "agent")
-    list_filter = (("to_status", ChoicesDropdownFilter), ("at", RangeDateTimeFilter))
+    list_filter = (("to_status", ChoicesDropdownFilter), ("at", Between))
     ordering = ("-id",)
     readonly_fields = fields = (
         "run",

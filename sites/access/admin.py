@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, time
 from typing import Any, ClassVar
 
 from django import forms
@@ -17,10 +18,12 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.functional import cached_property
+from django.utils.timezone import make_aware
 from unfold.admin import ModelAdmin, TabularInline
-from unfold.contrib.filters.admin import RelatedDropdownFilter
+from unfold.contrib.filters.admin import RangeDateTimeFilter, RelatedDropdownFilter
 from unfold.views import ChangeList
 
+from ..filters import as_stored
 from ..models import Role, User
 from ..problems import Refused
 from .admin_site import admitted
@@ -70,6 +73,32 @@ class Among(RelatedDropdownFilter):
     ) -> list[tuple[Any, str]]:
         choices = model_admin.choices_for(field, request, every=True)
         return [(row.pk, str(row)) for row in choices]
+
+
+class Between(RangeDateTimeFilter):
+    """Narrows a list to a span of time; a day without a time is that whole day."""
+
+    def queryset(
+        self, request: HttpRequest, queryset: models.QuerySet[Any]
+    ) -> models.QuerySet[Any]:
+        for end, lookup, hour in (("from", "gte", time.min), ("to", "lte", time.max)):
+            texts = [self.used_parameters.get(f"{self.parameter_name}_{end}_{n}") for n in (0, 1)]
+            if not any(texts):
+                continue
+            try:
+                at = _instant(texts[0] or "", texts[1] or "", hour)
+            except (forms.ValidationError, OverflowError, ValueError):
+                said = " ".join(text for text in texts if text)[:40]
+                messages.error(request, f"“{said}” is no time that this list can be narrowed to.")
+                return queryset.none()
+            queryset = queryset.filter(**{f"{self.parameter_name}__{lookup}": as_stored(at)})
+        return queryset
+
+
+def _instant(day: str, hour: str, otherwise: time) -> datetime:
+    """Read a day and a time of day in the portal's zone; at the calendar's ends there is none."""
+    at = forms.TimeField().clean(hour) if hour else otherwise
+    return make_aware(datetime.combine(forms.DateField().clean(day), at)).astimezone(UTC)
 
 
 class ScopedList(ChangeList):

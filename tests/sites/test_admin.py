@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,9 +14,11 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from config.audit import AUDITED
 from sites.access import set_role
+from sites.access.admin import Between
 from sites.members import remove_member
 from sites.models import (
     AccessToken,
@@ -41,6 +44,7 @@ PAGELESS = {
     "sites.IdempotencyKey": "holds answers that were given to one person",
     "agents.AgentPresence": "on the agent's page",
     "agents.EnrolmentCode": "on the agent's page",
+    "agents.WrongCodes": "counts for a minute",
     "jobs.RunInput": "for the starter alone",
 }
 REGISTERED = [model for model in admin.site._registry if model._meta.app_label in OURS]
@@ -448,3 +452,49 @@ def _request(user: User) -> Any:
 
 def test_a_missing_run_is_not_found(alice: User) -> None:
     assert as_(alice).get(f"/admin/jobs/jobrun/{uuid.uuid4()}/change/").status_code == 404
+
+
+SPANS = [
+    model
+    for model, shown in admin.site._registry.items()
+    if any(isinstance(one, tuple) and one[1] is Between for one in shown.list_filter)
+]
+
+
+@pytest.mark.parametrize("model", SPANS, ids=lambda model: model._meta.model_name)
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"from_0": "0001-01-01", "from_1": "00:00:00"}, ""),
+        ({"to_0": "9999-12-31", "to_1": "23:59:59"}, ""),
+        ({"from_0": "2026-01-01"}, ""),
+        ({"from_0": "0000-01-01", "from_1": "00:00"}, "“0000-01-01 00:00” is no time"),
+        ({"to_0": "10000-01-01", "to_1": "00:00"}, "“10000-01-01 00:00” is no time"),
+        ({"to_0": "2026-02-30", "to_1": "25:00"}, "“2026-02-30 25:00” is no time"),
+        ({"to_1": "12:00"}, "“12:00” is no time"),
+    ],
+)
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/Anchorage"])
+def test_a_list_is_narrowed_to_a_span_whatever_the_dates(
+    root: User, model: Any, given: dict[str, str], said: str, zone: str
+) -> None:
+    column = next(one[0] for one in admin.site._registry[model].list_filter if one[1] is Between)
+    sent = {f"{column}_{name}": value for name, value in given.items()}
+    with timezone.override(zone):
+        answer = as_(root).get(page(model, "changelist"), sent)
+    assert answer.status_code == 200
+    text = answer.content.decode()
+    if zone == "UTC":
+        assert ("is no time" in text) is bool(said)
+        assert said in text
+
+
+def test_a_span_takes_its_ends_with_it(root: User, works: Organization) -> None:
+    made = Event.objects.create(kind="k", subject_id=uuid.uuid4(), organization_id=works.pk)
+    path = page(Event, "changelist")
+    for day, seen in ((made.at.date(), True), (made.at.date() + timedelta(days=1), False)):
+        found = as_(root).get(path, {"at_from_0": day}).context["cl"].queryset
+        assert (made in found) is seen
+    for day, seen in ((made.at.date(), True), (made.at.date() - timedelta(days=1), False)):
+        found = as_(root).get(path, {"at_to_0": day}).context["cl"].queryset
+        assert (made in found) is seen
