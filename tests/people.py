@@ -13,6 +13,13 @@ from tests.factories import access_token
 ROOT = "/api/v1/"
 
 
+def logged_in(user: User) -> API:
+    """Ask as a person's browser does, with the session of their log-in instead of a token."""
+    api = API()
+    api.client.force_login(user)
+    return api
+
+
 class API:
     """`api.get("runs", mine="true")`, `api.post(f"jobs/{id}/run", {...})`; None is nobody."""
 

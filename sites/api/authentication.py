@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from django.db.models import Q
 from django.db.models.functions import Now
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from .. import tokens
@@ -64,3 +65,17 @@ class PortalSessionAuthentication(SessionAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+class LogInAlone(PortalSessionAuthentication):
+    """A person who has logged in; a token that is valid everywhere else is 403 here.
+
+    For what would make a token outlive its end, or its being revoked.
+    """
+
+    def authenticate(self, request: Request) -> tuple[Any, None] | None:
+        if TokenAuthentication().authenticate(request) is not None:
+            raise PermissionDenied(
+                "An access token cannot manage access tokens: log in to the portal for that."
+            )
+        return super().authenticate(request)

@@ -22,7 +22,7 @@ from ..keyset import Order, both_ways
 from ..models import AccessToken, Membership, Role, User
 from ..permissions import token_policy
 from ..uploads import CHUNK_LIMIT, FILE_LIMIT, folder_of
-from .authentication import person
+from .authentication import LogInAlone, person
 from .fields import Strict, Text, Whole, query_of
 
 
@@ -101,8 +101,9 @@ class TokenFilter(ListFilter):
     destroy=extend_schema(summary="Revoke an access token", responses={204: None}),
 )
 class TokenViewSet(Listed, Retrieved, ScopedViewSet):
-    """Your personal access tokens: each acts as you."""
+    """Your personal access tokens: each acts as you, except here."""
 
+    authentication_classes = [LogInAlone]
     policy = token_policy
     grants = {"list": "view", "retrieve": "view", "create": "view", "destroy": "revoke"}
     orders = both_ways(Order("created", F("created_at"), "time"), newest_first=True)

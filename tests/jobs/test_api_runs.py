@@ -324,7 +324,6 @@ def test_a_list_shows_what_each_branch_of_access_gives_once(history, press, work
         ("functions", "vera", 6),
         ("pools", "alice", 7),
         ("organizations", "vera", 5),
-        ("tokens", "vera", 4),
     ],
 )
 def test_a_list_costs_the_same_with_more_rows(

@@ -13,7 +13,7 @@ from agents.models import Function
 from jobs.models import Job, JobRun
 from sites.models import AccessToken, Event, Site, Target
 from tests import factories
-from tests.people import API
+from tests.people import API, logged_in
 
 MALFORMED: dict[str, bytes] = {
     "truncated": b'{"name": "x"',
@@ -33,7 +33,8 @@ MALFORMED: dict[str, bytes] = {
 
 @pytest.fixture
 def api(alice) -> API:
-    return API(alice)
+    # The tokens are managed from a log-in alone.
+    return logged_in(alice)
 
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
