@@ -128,6 +128,7 @@ _database = DATABASES["default"]
 _database["ATOMIC_REQUESTS"] = False  # only rule functions open transactions
 _database["CONN_MAX_AGE"] = None
 if _database["ENGINE"].endswith("sqlite3"):
+    _database["ENGINE"] = "config.sqlite"  # Django's own, with writers that wait in a line
     # With deferred transactions, readers that turn into writers fail at once with "locked".
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
