@@ -66,7 +66,7 @@ class HashMismatch(UploadError):
 class NothingStaged(UploadError):
     """An upload to close of which nothing has arrived."""
 
-    code = "not_found"
+    code = "nothing_staged"
 
 
 def append(

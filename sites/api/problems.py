@@ -123,17 +123,23 @@ def refuse(error: Exception) -> JsonResponse:
     if answer is None:
         raise error
     body, headers = answer
-    return JsonResponse(
-        body, status=body["status"], headers=headers, content_type="application/problem+json"
-    )
+    return _problem(body, headers)
 
 
 API = "/api/"
 
 
 def _plain(status: int, detail: str) -> JsonResponse:
-    body = problem(status, CODES[status], detail)
-    return JsonResponse(body, status=status, content_type="application/problem+json")
+    return _problem(problem(status, CODES[status], detail))
+
+
+def _problem(body: dict[str, Any], headers: dict[str, str] | None = None) -> JsonResponse:
+    """Render a problem with its length: no middleware that would add it comes after some doors."""
+    answer = JsonResponse(
+        body, status=body["status"], headers=headers, content_type="application/problem+json"
+    )
+    answer["Content-Length"] = str(len(answer.content))
+    return answer
 
 
 @csrf_exempt
