@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.conf import settings
 from django.test import Client
 from django.urls import reverse
 
+from agents.models import Function
 from jobs.models import Job, JobRun
 from sites.access import set_role
 from sites.models import Site, Target, User
@@ -59,3 +62,18 @@ def test_who_lost_the_role_retries_nothing(
     assert as_(edda).post(f"/jobs/{made.json()['id']}/retry").status_code == 403
     assert "Retry" not in as_(edda).get(f"/jobs/{made.json()['id']}").content.decode()
     assert JobRun.objects.count() == 2
+
+
+def test_an_ad_hoc_run_keeps_its_limits_when_it_is_retried(
+    press: Target, backup: Function, agent: Enrolled, edda: User
+) -> None:
+    api = API(edda)
+    place = {"target": str(press.public_id), "function": str(backup.public_id)}
+    first = api.post("runs", place | {"run_timeout_s": 120, "queue_timeout_s": 900})
+    assert first.status_code == 201, first.content
+    failed(agent)
+    again = api.post(f"runs/{first.json()['id']}/retry")
+    assert again.status_code == 201
+    run = JobRun.objects.get(public_id=again.json()["id"])
+    assert run.run_timeout_s == 120
+    assert run.queue_until - run.created_at == timedelta(seconds=900)
