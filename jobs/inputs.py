@@ -1,11 +1,19 @@
-"""Which files a run is given, and how they become its own: the blob first, then the row."""
+"""Which files a run is given, and how they become its own: the blob first, then the row.
+
+A blob that got no row, since the start was refused or broke off, is swept when it is a day old.
+One that is older than half a day is given to no run any more, so the two never meet.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
+from itertools import islice
 from uuid import UUID
+
+from django.core.files.storage import default_storage
 
 from agents import catalogue
 from agents.models import Function
@@ -16,6 +24,9 @@ from sites.problems import Refused
 from .models import RunInput
 
 MOST = 100
+GIVEN_FOR = timedelta(hours=12)
+KEPT_FOR = timedelta(hours=24)
+_ROOT = "inputs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +71,7 @@ def keep(
 
 def _close(one: Given, number: int, by: User, organization: Organization) -> RunInput:
     # The hash is in the name: the same upload id with other bytes never replaces these.
-    name = f"inputs/{organization.public_id}/{by.public_id}/{one.upload}-{one.sha256}"
+    name = f"{_ROOT}/{organization.public_id}/{by.public_id}/{one.upload}-{one.sha256}"
     try:
         stored = files.close(
             uploads.folder_of(by), one.upload, name=name, size=one.size, sha256=one.sha256
@@ -68,6 +79,10 @@ def _close(one: Given, number: int, by: User, organization: Organization) -> Run
     except files.UploadError as error:
         errors = {f"inputs.{number}.upload": [str(error)]}
         raise Refused(error.code, str(error), status=422, errors=errors) from None
+    if default_storage.get_modified_time(stored) < datetime.now(UTC) - GIVEN_FOR:
+        words = "This file was sent too long ago: send it again."
+        errors = {f"inputs.{number}.upload": [words]}
+        raise Refused("nothing_staged", words, status=422, errors=errors)
     return RunInput(
         name=one.name,
         media_type=one.media_type,
@@ -75,3 +90,33 @@ def _close(one: Given, number: int, by: User, organization: Organization) -> Run
         sha256=one.sha256,
         storage_name=stored,
     )
+
+
+def sweep() -> int:
+    """Throw away the files, a day old, that no run was given; give their number."""
+    before, swept = datetime.now(UTC) - KEPT_FOR, 0
+    for names in _some(_stored(_ROOT)):
+        known = RunInput.objects.filter(storage_name__in=names)
+        for name in set(names).difference(known.values_list("storage_name", flat=True)):
+            try:
+                if default_storage.get_modified_time(name) < before:
+                    default_storage.delete(name)
+                    swept += 1
+            except FileNotFoundError:
+                continue  # another sweep was first
+    return swept
+
+
+def _stored(folder: str) -> Iterator[str]:
+    try:
+        folders, names = default_storage.listdir(folder)
+    except FileNotFoundError:
+        return
+    yield from (f"{folder}/{name}" for name in names)
+    for inner in folders:
+        yield from _stored(f"{folder}/{inner}")
+
+
+def _some(names: Iterator[str]) -> Iterator[list[str]]:
+    while some := list(islice(names, 500)):
+        yield some

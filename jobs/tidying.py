@@ -9,14 +9,17 @@ from django.db.models.functions import Now
 from sites import files, vault
 from sites.models import IdempotencyKey, Snapshot, Target
 
+from . import inputs
+
 STAGED_FOR = timedelta(hours=24)
 KEYS_FOR = timedelta(hours=48)
 
 
 def tidy() -> None:
-    """Drop staged uploads and quarantines older than a day, refs without a snapshot, old keys."""
+    """Drop what is older than a day: uploads, inputs without a run, quarantines; old keys, refs."""
     before = datetime.now(UTC) - STAGED_FOR
     files.sweep_staging(before=before)
+    inputs.sweep()
     vault.sweep_quarantines(before=before)
     IdempotencyKey.objects.filter(created_at__lt=Now() - KEYS_FOR).delete()
     for pk, public_id in Target.objects.values_list("pk", "public_id").iterator():

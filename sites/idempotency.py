@@ -36,8 +36,18 @@ def fingerprint(method: str, path: str, body: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def once(user: User, key: str, request_hash: str, act: Callable[[], Answer]) -> Once:
+def once(
+    user: User,
+    key: str,
+    request_hash: str,
+    act: Callable[[], Answer],
+    *,
+    before: Callable[[], None] | None = None,
+) -> Once:
     """Do `act` and keep its answer under the person's key, or give the answer kept before.
+
+    `before` is what takes long and may be done twice, such as to hash files: it is done outside
+    the transaction, and not at all where the answer is known.
 
     The key is inserted first, in the transaction of the effect: of five equal requests at once one
     acts, and the others wait for its commit and read its answer. What `act` refuses rolls both
@@ -48,6 +58,9 @@ def once(user: User, key: str, request_hash: str, act: Callable[[], Answer]) -> 
         known = _known(user, key)
         if known is not None:
             return _again(known, request_hash)
+        if before is not None:
+            before()
+            before = None
         try:
             with transaction.atomic():
                 made = _reserve(user, key, request_hash)

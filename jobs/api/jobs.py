@@ -22,7 +22,7 @@ from sites.problems import Refused
 from .. import definitions, starts
 from ..filters import JobFilter
 from ..inputs import keep
-from ..models import Job
+from ..models import Job, RunInput
 from ..permissions import job_policy
 from .runs import AT_WORK, told
 from .shapes import JobChanges, JobIn, JobOut, RunDetailOut, StartIn
@@ -97,20 +97,24 @@ class JobViewSet(Listed, Retrieved, ScopedViewSet):
         if data.get("parameters") is not None:
             data["parameters"] = _parameters(data["parameters"], job.parameters)
 
-        def start() -> tuple[int, dict[str, Any]]:
-            inputs = keep(
+        inputs: list[RunInput] = []
+
+        def close() -> None:
+            inputs[:] = keep(
                 data.get("inputs", ()),
                 by=person(request),
                 organization=job.organization,
                 function=job.function,
                 version=job.version,
             )
+
+        def start() -> tuple[int, dict[str, Any]]:
             started = starts.start_run(
                 job, by=person(request), parameters=data.get("parameters"), inputs=inputs
             )
             return 201 if started.created else 200, told(started.run, request)
 
-        return answer_once(request, start)
+        return answer_once(request, start, before=close)
 
 
 def _parameters(sent: dict[str, Any], stored: dict[str, Any]) -> Any:

@@ -36,7 +36,7 @@ from .. import starts, transitions
 from ..evidence import log_of
 from ..filters import RunFilter
 from ..inputs import keep
-from ..models import JobRun
+from ..models import JobRun, RunInput
 from ..pages import ORDERS, page_of_runs
 from ..permissions import run_policy
 from .shapes import (
@@ -133,18 +133,22 @@ class RunViewSet(Retrieved, ScopedViewSet):
             raise Refused("archived", f"Target “{target}” is archived; nothing runs on it.")
         given = data.pop("inputs", ())
 
-        def start() -> tuple[int, dict[str, Any]]:
-            inputs = keep(
+        inputs: list[RunInput] = []
+
+        def close() -> None:
+            inputs[:] = keep(
                 given,
                 by=person(request),
                 organization=target.organization,
                 function=function,
                 version=data.get("version", ""),
             )
+
+        def start() -> tuple[int, dict[str, Any]]:
             run = starts.start_function(target, function, by=person(request), inputs=inputs, **data)
             return 201, told(run, request)
 
-        return answer_once(request, start)
+        return answer_once(request, start, before=close)
 
     @extend_schema(
         summary="Cancel a pending run",

@@ -25,6 +25,8 @@ class RunInput(models.Model):
     class Meta:
         default_permissions = ()
         ordering = ["id"]
+        # The sweep asks which stored files belong to a run.
+        indexes = [models.Index(fields=["storage_name"], name="input_by_stored_name")]
 
     def __str__(self) -> str:
         return self.name

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from agents.models import Agent, AgentPool, Assignment, Function, Queue
 from sites.models import Organization, Site, Snapshot, Target, User
 
-from ..querysets import DURATION, FINISHED, RunQuerySet
+from ..querysets import DURATION, FINISHED, STARTED, RunQuerySet
 from ..states import ACTIVE, EXECUTING, FINAL, Origin, Reason, Result, Status
 from .job import Job
 
@@ -158,6 +158,9 @@ class JobRun(models.Model):
             models.Index(fields=["started_by", "-created_at", "-id"], name="run_of_starter"),
             models.Index(fields=["job", "-created_at", "-id"], name="run_of_job"),
             # The sorts of Job History, for who sees all of an organization.
+            models.Index(
+                "organization", STARTED.desc(), models.F("id").desc(), name="run_by_start"
+            ),
             models.Index("organization", FINISHED.desc(), models.F("id").desc(), name="run_by_end"),
             models.Index(
                 "organization", DURATION.desc(), models.F("id").desc(), name="run_by_duration"

@@ -23,10 +23,20 @@ HEADER = OpenApiParameter(
 )
 
 
-def answer_once(request: Request, act: Callable[[], tuple[int, dict[str, Any]]]) -> Response:
-    """Answer what `act` gives (status, body); with a key only the first equal request acts."""
+def answer_once(
+    request: Request,
+    act: Callable[[], tuple[int, dict[str, Any]]],
+    *,
+    before: Callable[[], None] | None = None,
+) -> Response:
+    """Answer what `act` gives (status, body); with a key only the first equal request acts.
+
+    `before` prepares it, outside its transaction.
+    """
     key = request.headers.get("Idempotency-Key")
     if key is None:
+        if before is not None:
+            before()
         status, body = act()
         return Response(body, status=status)
     if not 1 <= len(key) <= 255 or not all("!" <= letter <= "~" for letter in key):
@@ -38,6 +48,6 @@ def answer_once(request: Request, act: Callable[[], tuple[int, dict[str, Any]]])
 
     assert request.method is not None
     asked = fingerprint(request.method, request.path, request.data)
-    done = once(person(request), key, asked, rendered)
+    done = once(person(request), key, asked, rendered, before=before)
     headers = {"Idempotency-Replayed": "true"} if done.replayed else {}
     return Response(done.body, status=done.status, headers=headers)

@@ -317,7 +317,17 @@ def test_all_filters_at_once_stay_within_the_budget(
 
 
 @pytest.mark.parametrize(
-    "order", ["-created", "created", "-finished", "finished", "-duration", "duration"]
+    "order",
+    [
+        "-created",
+        "created",
+        "-started",
+        "started",
+        "-finished",
+        "finished",
+        "-duration",
+        "duration",
+    ],
 )
 def test_each_sort_reads_along_an_index(
     order: str, job: Job, works: Organization, alice: User
@@ -340,6 +350,7 @@ def test_each_sort_reads_along_an_index(
         page_of_runs(alice, runs, size=2, order=order, cursor=first.older)
     index = {
         "created": "run_of_organization",
+        "started": "run_by_start",
         "finished": "run_by_end",
         "duration": "run_by_duration",
     }
