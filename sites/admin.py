@@ -21,7 +21,7 @@ from .access import Policy, grants_of, superuser
 from .access.admin import Among, Between, ScopedAdmin, ScopedForm, ScopedInline, person
 from .access.granting import GrantingAdmin
 from .archiving import archive_site, archive_target
-from .masking import HIDDEN, masked, restored
+from .masking import HIDDEN, masked
 from .members import account_changed, add_member, remove_member, set_member_role
 from .models import AccessToken, Event, Membership, Organization, Site, Snapshot, Target, User
 from .permissions import (
@@ -35,7 +35,8 @@ from .permissions import (
     token_policy,
     user_policy,
 )
-from .places import save_site, save_target
+from .places import save_site, save_target, settings_for
+from .problems import Refused
 
 # Other apps' own pages know nothing of organizations.
 for stock in list(admin.site._registry):
@@ -222,13 +223,11 @@ class TargetForm(ScopedForm):
         value = self.cleaned_data["settings"] or {}
         if not isinstance(value, dict):
             raise forms.ValidationError("Write a JSON object, such as {}.")
-        stored = (
-            Target.objects.filter(pk=self.instance.pk).values_list("settings", flat=True).first()
-        )
+        stored = Target.objects.filter(pk=self.instance.pk).first() or Target()
         try:
-            return dict(restored(value, stored))
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
+            return settings_for(stored, address=self.cleaned_data.get("address"), sent=value)
+        except Refused as refusal:
+            raise forms.ValidationError(refusal.detail) from None
 
     def clean(self) -> dict[str, Any]:
         """Take the organization from the site, never from the form."""

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from .events import record
+from .masking import masked, restored
 from .models import Site, Target
 from .problems import Refused
 
@@ -26,6 +27,23 @@ def save_target(target: Target, **changes: Any) -> Target:
     if target.site.archived_at is not None:
         raise Refused("archived", f"Site “{target.site}” is archived; nothing is added there.")
     return _save(target, changes)
+
+
+def settings_for(
+    target: Target, *, address: str | None = None, sent: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Give a target's settings with what `sent` says is hidden put back, to be stored.
+
+    Refused 422 where a stored secret would go to another address along with the target.
+    """
+    stored = target.settings if target.pk is not None else {}
+    moved = target.pk is not None and address is not None and address != target.address
+    try:
+        return dict(restored(masked(stored) if sent is None else sent, stored, moved=moved))
+    except ValueError as error:
+        raise Refused(
+            "invalid", str(error), status=422, errors={"settings": [str(error)]}
+        ) from None
 
 
 def _check_in_use(place: Site | Target) -> None:

@@ -16,10 +16,10 @@ from ..access.api import Listed, Retrieved, ScopedViewSet
 from ..archiving import archive_site, archive_target
 from ..filters import OrganizationFilter, SiteFilter, TargetFilter
 from ..keyset import Order, both_ways
-from ..masking import HIDDEN, masked, restored
+from ..masking import HIDDEN, masked
 from ..models import Organization, Site, Target
 from ..permissions import organization_policy, site_policy, target_policy
-from ..places import save_site, save_target
+from ..places import save_site, save_target, settings_for
 from ..problems import Refused
 from .authentication import person
 from .fields import Document, Key, Strict, Text
@@ -201,30 +201,22 @@ class TargetViewSet(Listed, Retrieved, ScopedViewSet):
     def create(self, request: Request) -> Response:
         data = self.read(TargetIn)
         site = site_policy.get(request.user, "create_target", pk=data["site"].pk)
-        data |= {"site": site, "settings": _settings(data.get("settings", {}), {})}
+        settings = settings_for(Target(), sent=data.get("settings", {}))
+        data |= {"site": site, "settings": settings}
         target = Target(organization=site.organization, created_by=person(request), **data)
         return Response(self.shown(save_target(target)), status=201)
 
     def partial_update(self, request: Request, id: Any) -> Response:
         target = self.get_object()
         data = self.read(TargetChanges, partial=True)
+        settings = settings_for(target, address=data.get("address"), sent=data.get("settings"))
         if "settings" in data:
-            data["settings"] = _settings(data["settings"], target.settings)
+            data["settings"] = settings
         return Response(self.shown(save_target(target, **data)))
 
     def destroy(self, request: Request, id: Any) -> Response:
         archive_target(self.get_object())
         return Response(status=204)
-
-
-def _settings(sent: dict[str, Any], stored: dict[str, Any]) -> Any:
-    """Put stored secrets back where the sent document says that they are hidden."""
-    try:
-        return restored(sent, stored)
-    except ValueError as error:
-        raise Refused(
-            "invalid", str(error), status=422, errors={"settings": [str(error)]}
-        ) from None
 
 
 def _in_use_unless_asked(view: ScopedViewSet, rows: QuerySet[Any]) -> QuerySet[Any]:

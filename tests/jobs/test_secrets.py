@@ -208,3 +208,25 @@ def test_what_is_secret_without_a_name_of_its_own_is_hidden_too(
             assert answer.json()["parameters"]["folder"] == "/srv/plans"
     held = agent.api.claim()[0]
     assert held["parameters"] == given
+
+
+def test_a_hidden_secret_goes_to_no_other_address_of_the_parameters(
+    agent: Enrolled, press: Target, edda: User
+) -> None:
+    """An editor cannot have a password that another person wrote sent to their own machine."""
+    schema = {"properties": {"host": {"type": "string"}, "folder": {}, "key": SECRET}}
+    given = {"host": "10.20.4.11", "folder": "/a", "key": PASSWORD}
+    job = factories.job(press, advertise(agent, "1.0", schema), owner=edda, parameters=given)
+    api, path = API(edda), f"jobs/{job.public_id}"
+    moved = {"host": "198.51.100.66", "folder": "/a", "key": "••••"}
+    for answer in (
+        api.patch(path, {"parameters": moved}),
+        api.post(f"{path}/run", {"parameters": moved}),
+    ):
+        assert answer.status_code == 422
+        assert "“key”" in answer.json()["errors"]["parameters"][0]
+    assert api.patch(path, {"parameters": moved | {"key": "another"}}).status_code == 200
+    stays = {"host": "198.51.100.66", "folder": "/b", "key": "••••"}
+    assert api.patch(path, {"parameters": stays}).status_code == 200
+    job.refresh_from_db()
+    assert job.parameters == stays | {"key": "another"}

@@ -1,0 +1,102 @@
+"""A target's stored secrets stay with its address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from sites.models import Target, User
+from tests.people import API
+
+pytestmark = pytest.mark.django_db
+
+PASSWORD = "hunter2hunter2"
+STORED = {
+    "user": "backup",
+    "password": PASSWORD,
+    "proxy": {"url": "http://10.0.0.3", "token": PASSWORD + "1"},
+    "mirrors": [{"host": "a", "password": "one-one"}, {"host": "b", "password": "two-two"}],
+    "servers": ["a", "b"],
+}
+ELSEWHERE = "198.51.100.66"
+
+
+@pytest.fixture
+def line(press: Target) -> Target:
+    press.settings = STORED
+    press.save()
+    return press
+
+
+def shown(api: API, target: Target) -> dict[str, Any]:
+    found: dict[str, Any] = api.get(f"targets/{target.public_id}").json()["settings"]
+    assert PASSWORD not in str(found)
+    return found
+
+
+def test_a_target_that_moves_takes_no_hidden_secret_along(line: Target, edda: User) -> None:
+    api, path = API(edda), f"targets/{line.public_id}"
+    hidden = shown(api, line)
+    for change in ({"address": ELSEWHERE}, {"address": ELSEWHERE, "settings": hidden}):
+        answer = api.patch(path, change)
+        assert answer.status_code == 422
+        assert list(answer.json()["errors"]) == ["settings"]
+        assert "“password”" in answer.json()["errors"]["settings"][0]
+    line.refresh_from_db()
+    assert (line.address, line.settings) == ("10.20.4.11", STORED)
+    moved = {"address": ELSEWHERE, "settings": {"user": "backup", "password": "another"}}
+    assert api.patch(path, moved).status_code == 200
+    line.refresh_from_db()
+    assert (line.address, line.settings) == (ELSEWHERE, moved["settings"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"proxy": {"url": f"http://{ELSEWHERE}", "token": "••••"}},
+        {"host": ELSEWHERE},
+        {"servers": ["a", ELSEWHERE]},
+        {"gateway_ip": ELSEWHERE},
+        # Each keeps its place and gets the other's password.
+        {"mirrors": [{"host": "b", "password": "••••"}, {"host": "a", "password": "••••"}]},
+    ],
+)
+def test_an_address_within_the_settings_counts_too(
+    line: Target, edda: User, change: dict[str, Any]
+) -> None:
+    api = API(edda)
+    answer = api.patch(f"targets/{line.public_id}", {"settings": shown(api, line) | change})
+    assert answer.status_code == 422
+    assert list(answer.json()["errors"]) == ["settings"]
+    line.refresh_from_db()
+    assert line.settings == STORED
+
+
+def test_what_is_no_address_changes_beside_hidden_secrets(line: Target, edda: User) -> None:
+    api, path = API(edda), f"targets/{line.public_id}"
+    settings = shown(api, line) | {"user": "other", "timeout": 3}
+    same = {"name": "Press", "address": line.address, "settings": settings}
+    assert api.patch(path, same).status_code == 200
+    line.refresh_from_db()
+    assert line.settings == STORED | {"user": "other", "timeout": 3}
+    line.settings = {"user": "backup"}
+    line.save()
+    assert api.patch(path, {"address": ELSEWHERE}).status_code == 200
+
+
+def test_the_admin_asks_for_the_secrets_of_a_target_that_moves(line: Target, alice: User) -> None:
+    client, page = Client(), reverse("admin:sites_target_change", args=[line.pk])
+    client.force_login(alice)
+    settings = '{"user": "backup", "password": "••••"}'
+    sent = {"name": "Press", "address": ELSEWHERE, "settings": settings}
+    answer = client.post(page, sent)
+    assert answer.status_code == 200
+    assert "write “password” out again" in answer.content.decode()
+    line.refresh_from_db()
+    assert line.settings == STORED
+    assert client.post(page, sent | {"address": line.address}).status_code == 302
+    line.refresh_from_db()
+    assert line.settings == {"user": "backup", "password": PASSWORD}
