@@ -12,6 +12,7 @@ from agents.models import Agent, AgentPool, Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
 from jobs.masking import shown_parameters
 from jobs.models import Job
+from sites.masking import restored
 from sites.models import Organization, Target, User
 from sites.permissions import target_policy
 
@@ -26,7 +27,8 @@ class JobForm(forms.Form):
     target = forms.ModelChoiceField(label="Target", queryset=Target.objects.none())
     who = forms.ChoiceField(
         label="Agent",
-        help_text="Automatic: the first agent of the site that can do it and has a free slot.",
+        help_text="Automatic: the first agent of the site that can do it, has a free slot "
+        "and is in no restricted pool.",
     )
     run_timeout = forms.DecimalField(
         label="Timeout, minutes",
@@ -137,6 +139,9 @@ class JobForm(forms.Form):
             self.fields[key] = _field_for(name, rule, required=name in required)
             if name in self.secret:
                 self.fields[key].required = False
+                if isinstance(field := self.fields[key], forms.CharField):
+                    # A blank at an end may be part of a password.
+                    field.strip = False
                 if isinstance(self.fields[key].widget, forms.TextInput | forms.NumberInput):
                     self.fields[key].widget = forms.PasswordInput(attrs={"autocomplete": "off"})
                 self.fields[
@@ -180,6 +185,22 @@ class JobForm(forms.Form):
         return list(
             dict.fromkeys(t.strip() for t in self.cleaned_data["tags"].split(",") if t.strip())
         )
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse to keep a secret that is not shown when it would go to another address."""
+        data = super().clean() or {}
+        if self.job is not None:
+            kept = self.job.parameters
+            hidden = shown_parameters(self.function, kept)
+            sent = {
+                name: hidden[name] if name in hidden and not data.get(f"p_{name}") else value
+                for name, value in self.parameters().items()
+            }
+            try:
+                restored(sent, kept)
+            except ValueError as error:
+                self.add_error(None, str(error))
+        return data
 
     def parameters(self) -> dict[str, Any]:
         """Collect the parameters: empty ones are left out, an empty secret stays as it was."""
@@ -260,8 +281,7 @@ def _field_for(name: str, rule: dict[str, Any], *, required: bool) -> forms.Fiel
         "initial": rule.get("default"),
     }
     if "enum" in rule:
-        choices = [(str(value), str(value)) for value in rule["enum"]]
-        return forms.ChoiceField(choices=choices if required else [("", "–"), *choices], **about)
+        return OneOfField(rule["enum"], **about)
     match rule.get("type"):
         case "boolean":
             return forms.BooleanField(**about | {"required": False})
@@ -286,6 +306,27 @@ def _is_of_texts(items: Any) -> bool:
     return isinstance(items, dict) and items.get("type") == "string"
 
 
+class OneOfField(forms.TypedChoiceField):
+    """One of the values that a schema lists, each of its own type: 1 is not "1"."""
+
+    def __init__(self, values: list[Any], **about: Any) -> None:
+        by_key = {_as_key(value): value for value in values}
+        choices = [(key, key) for key in by_key]
+        super().__init__(
+            choices=choices if about["required"] else [("", "–"), *choices],
+            coerce=by_key.__getitem__,
+            empty_value=None,
+            **about,
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else _as_key(value)
+
+
+def _as_key(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 class LinesField(forms.CharField):
     """A list of texts, one a line."""
 
@@ -295,7 +336,8 @@ class LinesField(forms.CharField):
     def to_python(self, value: Any) -> Any:
         if isinstance(value, list):
             return value
-        return [line.strip() for line in (value or "").splitlines() if line.strip()]
+        lines = (value or "").splitlines()
+        return [line.strip() if self.strip else line for line in lines if line.strip()]
 
 
 def _as_text(field: forms.Field, value: Any) -> Any:

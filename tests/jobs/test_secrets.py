@@ -230,3 +230,61 @@ def test_a_hidden_secret_goes_to_no_other_address_of_the_parameters(
     assert api.patch(path, {"parameters": stays}).status_code == 200
     job.refresh_from_db()
     assert job.parameters == stays | {"key": "another"}
+
+
+FORM = {"name": "n", "who": "automatic", "run_timeout": "60", "queue_timeout": "60"}
+
+
+def test_the_form_asks_for_a_secret_whose_address_is_another(
+    agent: Enrolled, press: Target, edda: User
+) -> None:
+    schema = {"properties": {"host": {"type": "string"}, "folder": {}, "key": SECRET}}
+    given = {"host": "10.20.4.11", "folder": "/a", "key": PASSWORD}
+    job = factories.job(press, advertise(agent, "1.0", schema), owner=edda, parameters=given)
+    client, path = as_(edda), f"/jobs/manage/{job.public_id}/edit"
+    sent = FORM | {"p_host": "198.51.100.66", "p_folder": "/a", "p_key": ""}
+    answer = client.post(path, sent)
+    assert "write “key” out again" in answer.content.decode()
+    job.refresh_from_db()
+    assert job.parameters == given
+    assert client.post(path, sent | {"p_host": given["host"], "p_folder": "/b"}).status_code == 302
+    job.refresh_from_db()
+    assert job.parameters == given | {"folder": "/b"}
+    assert client.post(path, sent | {"p_key": "another"}).status_code == 302
+    job.refresh_from_db()
+    assert (job.parameters["host"], job.parameters["key"]) == ("198.51.100.66", "another")
+
+
+def test_the_form_keeps_the_blanks_of_a_secret(agent: Enrolled, press: Target, edda: User) -> None:
+    codes = {"type": "array", "items": SECRET}
+    schema = {"properties": {"key": SECRET, "codes": codes, "note": {"type": "string"}}}
+    job = factories.job(press, advertise(agent, "1.0", schema), owner=edda)
+    sent = FORM | {"p_key": " pass word ", "p_codes": " one \r\n\r\ntwo ", "p_note": " n "}
+    assert as_(edda).post(f"/jobs/manage/{job.public_id}/edit", sent).status_code == 302
+    job.refresh_from_db()
+    assert job.parameters == {"key": " pass word ", "codes": [" one ", "two "], "note": "n"}
+
+
+def test_the_form_keeps_the_type_of_what_a_schema_lists(
+    agent: Enrolled, press: Target, edda: User
+) -> None:
+    schema = {
+        "properties": {
+            "level": {"type": "integer", "enum": [0, 1, 2], "default": 1},
+            "mode": {"enum": ["fast", "slow"]},
+            "odd": {"enum": [True, None, 0.5]},
+        }
+    }
+    job = factories.job(press, advertise(agent, "1.0", schema), owner=edda)
+    client, path = as_(edda), f"/jobs/manage/{job.public_id}/edit"
+    sent = FORM | {"p_level": "0", "p_mode": "slow", "p_odd": "true"}
+    assert client.post(path, sent).status_code == 302
+    job.refresh_from_db()
+    assert job.parameters == {"level": 0, "mode": "slow", "odd": True}
+    page = client.get(path).content.decode()
+    for key in ("0", "slow", "true"):
+        assert f'<option value="{key}" selected>' in page
+    assert client.post(path, sent | {"p_odd": "0.5", "p_mode": ""}).status_code == 302
+    job.refresh_from_db()
+    assert job.parameters == {"level": 0, "odd": 0.5}
+    assert "Select a valid choice" in client.post(path, sent | {"p_level": "3"}).content.decode()
