@@ -6,21 +6,30 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('agents', '0003_wrong_codes'),
-        ('jobs', '0003_storage'),
-        ('sites', '0002_cache_table'),
+        ("agents", "0003_wrong_codes"),
+        ("jobs", "0003_storage"),
+        ("sites", "0002_cache_table"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='jobrun',
-            index=models.Index(models.F('organization'), models.OrderBy(django.db.models.functions.comparison.Coalesce(models.F('started_at'), models.F('created_at')), descending=True), models.OrderBy(models.F('id'), descending=True), name='run_by_start'),
+            model_name="jobrun",
+            index=models.Index(
+                models.F("organization"),
+                models.OrderBy(
+                    django.db.models.functions.comparison.Coalesce(
+                        models.F("started_at"), models.F("created_at")
+                    ),
+                    descending=True,
+                ),
+                models.OrderBy(models.F("id"), descending=True),
+                name="run_by_start",
+            ),
         ),
         migrations.AddIndex(
-            model_name='runinput',
-            index=models.Index(fields=['storage_name'], name='input_by_stored_name'),
+            model_name="runinput",
+            index=models.Index(fields=["storage_name"], name="input_by_stored_name"),
         ),
     ]
