@@ -21,12 +21,12 @@ def take(address: str) -> bool:
     requests at once twenty get through. Whoever's code was right gives the try back.
     """
     mine = WrongCodes.objects.filter(address=address)
-    for _ in range(3):
+    while True:
         if mine.filter(until__lte=Now()).update(count=1, until=Now() + MINUTE):
             return True
         if mine.filter(until__gt=Now(), count__lt=MOST).update(count=F("count") + 1):
             return True
-        if mine.exists():
+        if mine.filter(until__gt=Now(), count__gte=MOST).exists():
             return False
         WrongCodes.objects.filter(until__lt=Now() - MINUTE).delete()
         try:
@@ -35,7 +35,6 @@ def take(address: str) -> bool:
             return True
         except IntegrityError:
             continue  # another request of this address has made the row: count there
-    return False
 
 
 def give_back(address: str) -> None:
