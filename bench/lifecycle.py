@@ -49,18 +49,20 @@ MOVE = """
 
 
 def bare(url: str, queue: int, agent: int, batch: int, until: float, out: Any) -> None:
-    """Live runs through with psycopg alone until the time is over; puts how many."""
-    done = 0
+    """Live runs through with psycopg alone; puts how many and how long each claim took."""
+    done, waits = 0, []
     with psycopg.connect(url, autocommit=True) as connection:
         while time.monotonic() < until:
+            began = time.perf_counter()
             rows = connection.execute(CLAIM, {"queue": queue, "limit": batch, "agent": agent})
             ids = [row[0] for row in rows.fetchall()]
+            waits.append(time.perf_counter() - began)
             if not ids:
                 break
             for was, to in (("claimed", "running"), ("running", "completed")):
                 connection.execute(MOVE, {"was": was, "to": to, "ids": ids, "agent": agent})
             done += len(ids)
-    out.put((done, []))
+    out.put((done, waits))
 
 
 class Wire:
@@ -133,6 +135,11 @@ def over_rest(port: int, token: str, batch: int, until: float, out: Any) -> None
             assert all(one["code"] == "ok" for one in answer["results"]), answer
         done += len(runs)
     out.put((done, waits))
+
+
+def share(waits: list[float], part: float) -> float:
+    """Within how many milliseconds so large a part of the waits was over."""
+    return sorted(waits)[int(len(waits) * part)] * 1000 if waits else 0.0
 
 
 def rate(

@@ -54,11 +54,11 @@ def measure(finished: int, seconds: float) -> list[Row]:
     connection.close()
     where = f"{'PostgreSQL' if postgres else 'SQLite'}, {finished:,} finished runs"
     rows: list[Row] = []
-    bare = {1: 0.0, lifecycle.BATCH: 0.0}
+    bare: dict[int, tuple[float, list[float]]] = {1: (0.0, []), lifecycle.BATCH: (0.0, [])}
     if postgres:
         for size in bare:
             each = [(built.url, built.spare_queue, agent, size) for agent, _ in built.agents]
-            bare[size], _ = lifecycle.rate(lifecycle.bare, each, seconds)
+            bare[size] = lifecycle.rate(lifecycle.bare, each, seconds)
     for name in (GRANIAN, UVICORN):
         port = free_port()
         with world.served(arrangement(name, port), port):
@@ -66,17 +66,17 @@ def measure(finished: int, seconds: float) -> list[Row]:
                 each = [(port, token, size) for _, token in built.agents]
                 lifecycle.rate(lifecycle.over_rest, each, 1.5)
                 ours, waits = lifecycle.rate(lifecycle.over_rest, each, seconds)
-                waits.sort()
+                anchor, its_waits = bare[size]
                 rows.append(
                     {
                         "what": "one lifecycle" if size == 1 else f"batches of {size}",
                         "where": where,
                         "server": name,
                         "ours": ours,
-                        "anchor": bare[size],
+                        "anchor": anchor,
                         "goal": 0.20 if size == 1 else 0.50,
-                        "claim_p50_ms": waits[len(waits) // 2] * 1000,
-                        "claim_p99_ms": waits[int(len(waits) * 0.99)] * 1000,
+                        "claim_ms": [lifecycle.share(waits, part) for part in (0.5, 0.99)],
+                        "bare_claim_ms": [lifecycle.share(its_waits, part) for part in (0.5, 0.99)],
                     }
                 )
     return rows
