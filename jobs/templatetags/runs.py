@@ -1,5 +1,6 @@
 """How a run's status and result look: icon, words and colour, always all three."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -157,3 +158,40 @@ def cause_chip(weight: str) -> dict[str, Any]:
     """Draw how likely a cause is."""
     look, icon, words = CAUSES[weight]
     return {"look": look, "icon": icon, "words": words}
+
+
+# The small chart of durations: each bar 10 wide and 15 from the last, the limit 40 high.
+_STEP, _FULL, _FLOOR = 15, 40, 46
+
+
+@register.inclusion_tag("components/durations.html")
+def durations(took: Sequence[float], limit: int) -> dict[str, Any]:
+    """Draw how long runs took, the oldest first, under the line of the limit; the last is red."""
+    most = max(limit, *took)
+    bars = []
+    for index, seconds in enumerate(took):
+        height = max(2, round(_FULL * seconds / most))
+        last = index == len(took) - 1
+        bars.append(
+            {
+                "x": index * _STEP,
+                "y": _FLOOR - height,
+                "height": height,
+                "seconds": seconds,
+                "last": last,
+            }
+        )
+    end = len(took) * _STEP
+    line = _FLOOR - max(2, round(_FULL * limit / most))
+    return {
+        "bars": bars,
+        "limit": limit,
+        "line": line,
+        "end": end,
+        "words_x": end + 8,
+        "words_y": line + 5,
+        "width": end + 110,
+        "height": _FLOOR,
+        "first": took[0],
+        "final": took[-1],
+    }

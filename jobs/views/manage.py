@@ -1,10 +1,11 @@
 """The pages of saved jobs: Job Management, one job, adding and editing, Backup Now, archiving."""
 
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Exists, OuterRef, Q, Subquery
 from django.http import HttpResponse
@@ -174,9 +175,12 @@ def job_add(request: PortalRequest) -> HttpResponse:
 @within_organization
 @require_http_methods(["GET", "POST"])
 def job_edit(request: PortalRequest, public_id: UUID) -> HttpResponse:
-    """Change a job; target and function stay."""
+    """Change a job; target and function stay. A link may propose a limit, `?run_timeout=15`."""
     job = job_policy.get(request.user, "edit", _jobs(request).in_use(), public_id=public_id)
     form = _form(request, job.function, job, None)
+    if proposed := request.GET.get("run_timeout"):
+        with suppress(ValidationError):
+            form.initial["run_timeout"] = form.fields["run_timeout"].clean(proposed)
     if request.method == "POST" and form.is_valid() and _saved(request, form, form.apply(job)):
         return redirect("job-detail", job.public_id)
     return render(

@@ -11,12 +11,15 @@ from django.http import FileResponse, Http404, HttpResponse, StreamingHttpRespon
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from jobs.diagnosis import likely_causes
+from agents.models import Agent
+from agents.permissions import agent_policy
+from jobs.diagnosis import likely_causes, raised
 from jobs.masking import shown_parameters
-from jobs.models import JobRun, LateReport, RunFile, RunInput, RunLog, RunRecord
+from jobs.models import Job, JobRun, LateReport, RunFile, RunInput, RunLog, RunRecord
 from jobs.permissions import job_policy, may_retry, run_policy
 from jobs.states import FINAL, Origin, Reason, Result, Status
 from jobs.views.changes import changes_of
+from sites.models import Event
 from sites.pages import PortalRequest, within_organization
 
 # What the log tab shows: the end of the log; the rest is for the download.
@@ -28,18 +31,41 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
-def _run(request: PortalRequest, public_id: UUID) -> Any:
+def _run(request: PortalRequest, public_id: UUID, **more: Any) -> Any:
     runs = (
         JobRun.objects.for_rows()
-        .select_related("retry_of")
+        .select_related("retry_of", "agent__presence", "requested_agent__presence")
         .annotate(
             records_number=_number_of(RunRecord),
             files_number=_number_of(RunFile),
             has_inputs=Exists(RunInput.objects.filter(run=OuterRef("pk"))),
             has_late_reports=Exists(LateReport.objects.filter(run=OuterRef("pk"))),
+            **more,
         )
     )
     return run_policy.get(request.user, "view", runs, public_id=public_id)
+
+
+def _for_page(request: PortalRequest) -> dict[str, Any]:
+    """Say what the page asks besides, in the query of the run.
+
+    `agent_state` is None where there is no page of the agent for the person.
+    """
+    agents = Agent.objects.in_use().with_state().filter(pk=OuterRef("agent"))
+    jobs = Job.objects.filter(pk=OuterRef("job"))
+    lost = Event.objects.filter(
+        subject_id=OuterRef("agent__public_id"),
+        kind="agent.lost",
+        at__gt=OuterRef("started_at"),
+        at__lt=OuterRef("finished_at"),
+    )
+    return {
+        "agent_state": Subquery(
+            agent_policy.rows(request.user, "view", agents).order_by().values("state")[:1]
+        ),
+        "may_edit": Exists(job_policy.rows(request.user, "edit", jobs)),
+        "agent_was_lost": Exists(lost),
+    }
 
 
 def _number_of(model: Any) -> Coalesce:
@@ -51,14 +77,13 @@ def _number_of(model: Any) -> Coalesce:
 @require_GET
 def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Show one run; only the tab that is open is read."""
-    run = _run(request, public_id)
+    run = _run(request, public_id, **_for_page(request))
     transitions = list(run.transitions.select_related("user", "agent"))
     tabs = _tabs(run, len(transitions))
     tab = request.GET.get("tab", "summary")
     if tab not in tabs:
         tab = "summary"
     permitted = run_policy.permitted(request.user, ["cancel", "inputs"], [run.pk])
-    may_edit = run.job is not None and job_policy.allows(request.user, "edit", run.job)
     context: dict[str, Any] = {
         "nav": "history",
         "run": run,
@@ -70,7 +95,7 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
         "may_retry": run.status in FINAL
         and run.origin == Origin.LOCAL
         and may_retry(request.user, run),
-        "may_edit": may_edit,
+        "may_edit": run.may_edit,
         "says": meaning(run),
     }
     if tab == "summary":
@@ -164,10 +189,13 @@ def _summary(request: PortalRequest, run: Any, *, inputs: bool) -> dict[str, Any
         if run.has_late_reports
         else [],
         "causes": likely_causes(
-            run, among=run_policy.rows(request.user, "view", JobRun.objects.all())
+            run,
+            among=run_policy.rows(request.user, "view", JobRun.objects.all()),
+            silent=run.agent_was_lost,
         )
         if run.status == Status.TIMED_OUT
         else [],
+        "raised": raised(run) if run.status == Status.TIMED_OUT else None,
         **(_log(run, 2_000) if run.log_length else {}),
     }
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import uuid
+from datetime import timedelta
 from html import unescape
 
 import pytest
+from django.db.models.functions import Now
 
-from agents.models import AgentPool
+from agents import presence
+from agents.models import AgentPool, AgentPresence, Function
 from jobs import sweeps
-from jobs.models import Job
-from sites.models import Site, Target, User
+from jobs.models import Job, JobRun
+from sites.models import Organization, Site, Target, User
 from tests import factories
 from tests.backups import back_up, leave_file
 from tests.factories import Enrolled
@@ -93,6 +96,26 @@ def test_the_facts_of_a_backup(
     # S3-05: a click on the first six characters copies all of the id.
     assert f'data-copy="{run.public_id}"' in page
     assert f'href="/jobs/manage/{job.public_id}"' in page
+    # S3-28: the agent's name leads to the agent, and a click copies all of its id.
+    assert f'href="/agents/{agent.agent.public_id}">hall-agent</a>' in page
+    assert f'data-copy="{agent.agent.public_id}"' in page
+
+
+def test_the_agent_is_a_link_for_who_may_see_it_and_says_when_it_is_gone(
+    yard: Site, backup: Function, works: Organization, alice: User, manuel: User, mia: User
+) -> None:
+    """S3-28: the starter of a run need not be allowed to see the agent that took it."""
+    made = factories.enrolled(works, "yard-agent", by=alice, site=yard)
+    job = factories.job(factories.target(yard, "Yard crane"), backup, owner=alice)
+    run = factories.run(job, by=mia)
+    back_up(made.api, {"a": b"1"})
+    link = f'href="/agents/{made.agent.public_id}"'
+    assert link in html(alice, f"/jobs/{run.public_id}")
+    page = html(mia, f"/jobs/{run.public_id}")
+    assert link not in page
+    assert facts(page)["Agent"] == "yard-agent"
+    AgentPresence.objects.update(seen_at=Now() - timedelta(minutes=5))
+    assert facts(html(alice, f"/jobs/{run.public_id}"))["Agent"] == "yard-agent Disconnected"
 
 
 def test_a_run_for_a_pool_says_which(
@@ -225,6 +248,17 @@ def test_files_have_a_tab_once_there_are_some(job: Job, agent: Enrolled, edda: U
     assert download["Content-Disposition"].startswith("attachment")
 
 
+def causes(page: str) -> dict[str, str]:
+    """The likely causes as they are listed: title → how likely, and what was seen."""
+    listed = page[page.index("Likely causes") : page.index("</ul>", page.index("Likely causes"))]
+    found = {}
+    for one in listed.split("<li>")[1:]:
+        title = re.search(r'<p class="strong">(.*?)</p>', one)
+        assert title
+        found[title[1]] = words(one).replace(f" {title[1]}", "", 1)
+    return found
+
+
 @pytest.mark.parametrize(
     ("ends", "first"),
     [(deadline_over, "Timeout value too short"), (lease_over, "Agent connectivity")],
@@ -240,13 +274,138 @@ def test_a_time_out_names_its_four_usual_causes(
     ends(held)  # type: ignore[operator]
     assert sweeps.sweep() == 1
     page = html(edda, f"/jobs/{run.public_id}")
-    listed = page[page.index("Likely causes") : page.index("</ul>", page.index("Likely causes"))]
-    causes = [words(one) for one in re.findall(r'<p class="strong">(.*?)</p>', listed)]
-    assert causes[0] == first
-    assert sorted(causes) == [
+    listed = list(causes(page))
+    assert listed[0] == first
+    assert sorted(listed) == [
         "Agent connectivity",
         "Agent issue",
         "Overlapping jobs",
         "Timeout value too short",
     ]
     assert "Timed Out" in page
+
+
+def timed_out(job: Job, agent: Enrolled, by: User) -> JobRun:
+    """A run that ended at its limit."""
+    run = factories.run(job, by=by)
+    held = next(one for one in agent.api.claim(8) if one["id"] == str(run.public_id))
+    agent.api.move(held, "running", progress=90)
+    JobRun.objects.filter(pk=run.pk).update(started_at=Now() - timedelta(hours=1))
+    deadline_over(held)
+    assert sweeps.sweep() == 1
+    run.refresh_from_db()
+    return run
+
+
+def took(job: Job, agent: Enrolled, by: User, seconds: list[float]) -> None:
+    """Completed runs of the job of the days before, which took so long."""
+    for days, number in zip(range(len(seconds), 0, -1), seconds, strict=True):
+        run = factories.run(job, by=by)
+        back_up(agent.api, {"a": b"1"})
+        at = Now() - timedelta(days=days + 1)
+        JobRun.objects.filter(pk=run.pk).update(
+            duration_s=number, created_at=at, started_at=at, finished_at=at
+        )
+
+
+def test_a_limit_that_runs_came_near_is_the_likely_cause_and_can_be_raised(
+    job: Job, agent: Enrolled, edda: User, vera: User
+) -> None:
+    """S0-23: how long the job's runs usually take, against its limit, and the step that cures."""
+    took(job, agent, edda, [2200, 2300, 2600, 2800, 3100])
+    run = timed_out(job, agent, edda)
+    page = html(edda, f"/jobs/{run.public_id}")
+    found = causes(page)
+    assert next(iter(found)) == "Timeout value too short"
+    said = found["Timeout value too short"]
+    assert said.startswith("Likely The last 5 completed runs grew from 36 min 40 s to 51 min 40 s.")
+    assert "The limit is 1 h." in said
+    chart = page[page.index('role="img"') : page.index("</svg>", page.index('role="img"'))]
+    assert chart.count("<rect") == 6
+    assert "from 36 min 40 s to 1 h; the limit is 1 h" in chart
+    address = f"/jobs/manage/{job.public_id}/edit?run_timeout=90"
+    assert f'href="{address}">Raise to 90 min</a>' in page
+    assert re.search(r'name="run_timeout" value="90"', html(edda, address))
+    job.refresh_from_db()
+    assert job.run_timeout_s == 3600  # the link proposes, the person saves
+    assert "Raise to" not in html(vera, f"/jobs/{run.public_id}")
+    Job.objects.filter(pk=job.pk).update(run_timeout_s=5400)
+    assert "Raise to" not in html(edda, f"/jobs/{run.public_id}")
+
+
+@pytest.mark.parametrize("proposed", ["soon", "-1", "99999999", "NaN", "%00"])
+def test_a_limit_that_is_none_is_not_proposed(proposed: str, job: Job, edda: User) -> None:
+    page = html(edda, f"/jobs/manage/{job.public_id}/edit?run_timeout={proposed}")
+    assert re.search(r'name="run_timeout" value="60"', page)
+
+
+def test_a_run_that_hung_is_no_matter_of_its_limit(job: Job, agent: Enrolled, edda: User) -> None:
+    """S0-23: what takes seconds otherwise did not need an hour."""
+    took(job, agent, edda, [40, 44])
+    run = timed_out(job, agent, edda)
+    found = causes(html(edda, f"/jobs/{run.public_id}"))
+    assert next(iter(found)) == "Agent issue"
+    assert "It stood at 90 %." in found["Agent issue"]
+    assert found["Timeout value too short"].startswith("Possible")
+    assert "took 40 s to 44 s" in found["Timeout value too short"]
+
+
+def test_runs_at_the_same_time_are_named_to_who_may_see_them(
+    press: Target, yard: Site, backup: Function, works: Organization, job: Job, agent: Enrolled,
+    alice: User, edda: User, django_assert_max_num_queries: object,
+) -> None:  # fmt: skip
+    """S0-23: the other runs of the agent and on the target, while this one ran."""
+    other = factories.job(
+        factories.target(yard, "Yard crane"), backup, owner=alice, name="Crane backup"
+    )
+    shared = factories.enrolled(works, "shared-agent", by=alice)
+    beside = factories.run(other, by=alice)
+    shared.api.move(shared.api.claim()[0], "running")
+    run = timed_out(job, shared, edda)
+    path = f"/jobs/{run.public_id}"
+    found = causes(html(alice, path))
+    assert next(iter(found)) == "Overlapping jobs"
+    assert "There was 1 other run at the same time" in found["Overlapping jobs"]
+    assert re.search(r"Crane backup , from \d\d:\d\d:\d\d$", found["Overlapping jobs"])
+    assert f'href="/jobs/{beside.public_id}"' in html(alice, path)
+    hers = html(edda, path)
+    assert "Crane backup" not in hers
+    assert "had no other run at the same time" in causes(hers)["Overlapping jobs"]
+    for who in (alice, edda):
+        client = as_(who)
+        with django_assert_max_num_queries(12):  # type: ignore[operator]
+            client.get(path)
+
+
+def test_a_silent_agent_is_said_to_be_back_or_gone(job: Job, agent: Enrolled, edda: User) -> None:
+    """S0-23: when the agent was last heard of, and whether it came back."""
+    run = factories.run(job, by=edda)
+    (held,) = agent.api.claim()
+    agent.api.move(held, "running")
+    lease_over(held)
+    assert sweeps.sweep() == 1
+    path = f"/jobs/{run.public_id}"
+    AgentPresence.objects.update(seen_at=Now() - timedelta(minutes=5))
+    page = html(edda, path)
+    said = causes(page)["Agent connectivity"]
+    assert "Look whether its machine is on" in said
+    assert re.search(r"Last heard of \d+ \w+, \d\d:\d\d CES?T \. Look at the agent$", said)
+    AgentPresence.objects.update(seen_at=Now() + timedelta(seconds=5))
+    assert "It came back later" in causes(html(edda, path))["Agent connectivity"]
+
+
+def test_an_agent_that_was_lost_during_the_run_is_a_possible_cause(
+    job: Job, agent: Enrolled, edda: User
+) -> None:
+    """S0-23: it came back in time to go on, and yet the limit was reached."""
+    factories.run(job, by=edda)
+    (held,) = agent.api.claim()
+    agent.api.move(held, "running")
+    JobRun.objects.filter(public_id=held["id"]).update(started_at=Now() - timedelta(hours=1))
+    AgentPresence.objects.update(seen_at=Now() - timedelta(minutes=5))
+    assert presence.mark_lost() == 1
+    presence.seen(agent.agent)
+    deadline_over(held)
+    assert sweeps.sweep() == 1
+    said = causes(html(edda, f"/jobs/{held['id']}"))["Agent connectivity"]
+    assert said.startswith("Possible hall-agent fell silent for more than a minute during the run.")
