@@ -5,6 +5,7 @@ from django.urls import path
 from . import views
 
 urlpatterns = [
+    path("favicon.ico", views.favicon, name="favicon"),
     path("theme", views.theme, name="theme"),
     path("organization", views.organization, name="organization"),
     path("profile", views.profile, name="profile"),

@@ -7,11 +7,12 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.cache import cache_control, never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from . import access_tokens
 from .access import grants_of
@@ -22,6 +23,13 @@ from .permissions import organization_policy, site_policy, target_policy, token_
 from .problems import Refused
 
 THEMES = ("light", "dark")
+
+
+@require_safe
+@cache_control(public=True, max_age=86_400)
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Lead to the logo whoever asks for an icon where browsers look without being told."""
+    return redirect(static("logo.svg"))
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:

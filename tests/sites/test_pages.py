@@ -141,3 +141,10 @@ def test_the_profile_takes_as_many_queries_for_three_tokens_as_for_one(
 @pytest.mark.parametrize("sent", ["", "garbage", "\0", "0" * 32])
 def test_switching_to_what_is_no_organization_is_not_found(mia: User, sent: str) -> None:
     assert as_(mia).post("/organization", {"organization": sent}).status_code == 404
+
+
+def test_an_icon_is_there_where_browsers_look_without_being_told(db: None) -> None:
+    answer = Client().get("/favicon.ico")
+    assert answer.status_code == 302
+    assert re.search(r"/logo(\.\w+)?\.svg$", answer.headers["Location"])
+    assert 'rel="icon"' in Client().get("/api/v1/docs").content.decode()
