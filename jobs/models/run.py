@@ -157,6 +157,10 @@ class JobRun(models.Model):
             models.Index(fields=["target", "-created_at", "-id"], name="run_of_target"),
             models.Index(fields=["started_by", "-created_at", "-id"], name="run_of_starter"),
             models.Index(fields=["job", "-created_at", "-id"], name="run_of_job"),
+            # The newest run of each job, for a manager: of those that they started themselves.
+            models.Index(
+                fields=["job", "started_by", "-created_at", "-id"], name="run_of_job_by_starter"
+            ),
             # The sorts of Job History, for who sees all of an organization.
             models.Index(
                 "organization", STARTED.desc(), models.F("id").desc(), name="run_by_start"

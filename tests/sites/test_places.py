@@ -44,7 +44,7 @@ def test_a_target_that_moves_takes_no_hidden_secret_along(line: Target, edda: Us
         answer = api.patch(path, change)
         assert answer.status_code == 422
         assert list(answer.json()["errors"]) == ["settings"]
-        assert "“password”" in answer.json()["errors"]["settings"][0]
+        assert "out again, or leave it away" in answer.json()["errors"]["settings"][0]
     line.refresh_from_db()
     assert (line.address, line.settings) == ("10.20.4.11", STORED)
     moved = {"address": ELSEWHERE, "settings": {"user": "backup", "password": "another"}}
