@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -67,15 +66,12 @@ class PortalSessionAuthentication(SessionAuthentication):
         return "Bearer"
 
 
-class LogInAlone(PortalSessionAuthentication):
-    """A person who has logged in; a token that is valid everywhere else is 403 here.
+def refuse_tokens(request: Request) -> None:
+    """Refuse (403) a valid access token where only a log-in counts; 401 for one that is not.
 
     For what would make a token outlive its end, or its being revoked.
     """
-
-    def authenticate(self, request: Request) -> tuple[Any, None] | None:
-        if TokenAuthentication().authenticate(request) is not None:
-            raise PermissionDenied(
-                "An access token cannot manage access tokens: log in to the portal for that."
-            )
-        return super().authenticate(request)
+    if TokenAuthentication().authenticate(request) is not None:
+        raise PermissionDenied(
+            "An access token cannot manage access tokens: log in to the portal for that."
+        )

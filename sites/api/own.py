@@ -22,7 +22,7 @@ from ..keyset import Order, both_ways
 from ..models import AccessToken, Membership, Role, User
 from ..permissions import token_policy
 from ..uploads import CHUNK_LIMIT, FILE_LIMIT, folder_of
-from .authentication import LogInAlone, person
+from .authentication import PortalSessionAuthentication, person, refuse_tokens
 from .fields import Strict, Text, Whole, query_of
 
 
@@ -103,12 +103,16 @@ class TokenFilter(ListFilter):
 class TokenViewSet(Listed, Retrieved, ScopedViewSet):
     """Your personal access tokens: each acts as you, except here."""
 
-    authentication_classes = [LogInAlone]
+    authentication_classes = [PortalSessionAuthentication]
     policy = token_policy
     grants = {"list": "view", "retrieve": "view", "create": "view", "destroy": "revoke"}
     orders = both_ways(Order("created", F("created_at"), "time"), newest_first=True)
     filterset_class = TokenFilter
     serializer_class = TokenOut
+
+    def perform_authentication(self, request: Request) -> None:
+        refuse_tokens(request)
+        super().perform_authentication(request)
 
     def get_queryset(self) -> QuerySet[AccessToken]:
         return super().get_queryset().filter(revoked_at=None)

@@ -111,7 +111,6 @@ class SessionScheme(OpenApiAuthenticationExtension):
     """The portal's own pages."""
 
     target_class = "sites.api.authentication.PortalSessionAuthentication"
-    match_subclasses = True
     name = "portalSession"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:
