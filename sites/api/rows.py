@@ -24,9 +24,10 @@ class Rows(serializers.ListField):
 
     def run_child_validation(self, data: list[Any]) -> list[Any]:
         """Validate each object; the errors name those that are wrong by their number."""
-        plan = plan_of(type(self.child))
+        kind: type[Any] = type(self.child)
+        plan = plan_of(kind)
         found: list[Any] = []
-        errors: dict[int, Any] = {}
+        errors: dict[Any, Any] = {}
         for number, item in enumerate(data):
             row = plan(item)
             if row is UNSURE:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ pytestmark = pytest.mark.once
 KINDS = [BeatIn, MovesItem, RecordIn, ResultsItem]
 ID = "0b6a7f3e-9a55-4a0e-8a51-6f2a41b4c1de"
 # Right ones, odd ones that the serializers take, and wrong ones.
-VALUES = {
+VALUES: dict[str, list[Any]] = {
     "id": [ID, ID.upper(), ID.replace("-", ""), "x" * 36, "", None, 7],
     "claim_id": [ID, f"{{{ID}}}", "nonsense", None],
     "attempt": [1, 2**31 - 1, 2**31, 0, "1", 1.0, True, None, "x"],
