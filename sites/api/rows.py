@@ -24,7 +24,7 @@ class Rows(serializers.ListField):
 
     def run_child_validation(self, data: list[Any]) -> list[Any]:
         """Validate each object; the errors name those that are wrong by their number."""
-        kind: type[Any] = type(self.child)
+        kind: Any = type(self.child)
         plan = plan_of(kind)
         found: list[Any] = []
         errors: dict[Any, Any] = {}

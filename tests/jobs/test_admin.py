@@ -49,10 +49,10 @@ def test_inputs_and_parameters_are_on_no_page(run: JobRun, root: User, edda: Use
     edda.memberships.update(role="administrator")
     for user in (root, edda):
         client = as_(User.objects.get(pk=user.pk))
+        request = client.get("/admin/").wsgi_request
         for model, model_admin in admin.site._registry.items():
             name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
             urls = [reverse(f"{name}_changelist")]
-            request = client.get("/admin/").wsgi_request
             rows = model_admin.get_queryset(request)[:1]
             urls += [reverse(f"{name}_change", args=[row.pk]) for row in rows]
             for address in urls:
