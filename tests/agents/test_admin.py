@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from django.test import Client
 from django.urls import reverse
 
@@ -15,6 +16,9 @@ from jobs.states import Status
 from sites import tokens
 from sites.models import Organization, Site, User
 from tests import factories
+
+# Doors and templates: the rules behind them are tested on both databases.
+pytestmark = pytest.mark.once
 
 CODE = re.compile(r"[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}")
 

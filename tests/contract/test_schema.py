@@ -97,7 +97,9 @@ def kept_connection(world, agent) -> Iterator[None]:
         signal.connect(close_old_connections)
 
 
-@pytest.mark.parametrize("who", ["anonymous", "alice", "agent"])
+@pytest.mark.parametrize(
+    "who", [pytest.param("anonymous", marks=pytest.mark.once), "alice", "agent"]
+)
 @pytest.mark.usefixtures("kept_connection")
 def test_no_request_made_from_the_schema_breaks_anything(world, agent, document, who):
     """Examples from the schema, valid and not: no 5xx, and no answer that the schema denies."""

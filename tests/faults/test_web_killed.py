@@ -36,7 +36,7 @@ from tests.invariants import check_files, check_runs
 from tests.web import PATIENCE_S, WebAgent, environment, free_port, hang_up, wait_until_up
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
-ROUNDS = 24
+ROUNDS = 12
 AGENTS = 4
 
 
@@ -184,7 +184,7 @@ def check_acknowledged(kind: str, pk: str, what: Any) -> None:
 
 
 def test_what_was_answered_is_there_after_kill_9(works, hall, alice, portal):
-    """Agents work while the web process is killed 24 times, then carry on where they were."""
+    """Agents work while the web process is killed twelve times, then carry on where they were."""
     functions = []
     with transaction.atomic():
         agents = [

@@ -18,6 +18,9 @@ from sites.access.admin import CappedPaginator
 from sites.models import Target, User
 from tests import factories
 
+# Doors and templates: the rules behind them are tested on both databases.
+pytestmark = pytest.mark.once
+
 RUN_PAGES = ("jobrun", "statustransition", "claim", "runfile", "runrecord", "runlog", "latereport")
 
 
