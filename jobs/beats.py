@@ -88,11 +88,19 @@ def _renew(agent: Agent, progress: dict[int, int | None]) -> None:
         sets.append(f"updated_at = CASE WHEN {rises} THEN {sql.now()} ELSE run.updated_at END")
         values = [*risen.values()] * 3
     these = sql.one_of("run.id", progress)
+    held = (
+        f"{these.text} AND run.agent_id = %s AND run.lease_until > {sql.now()}"
+        " AND run.status IN ('claimed', 'running', 'validating', 'uploading')"
+    )
+    if sql.on_postgresql():
+        # In the order in which moves lock runs, or the two could wait for each other.
+        held = (
+            f"run.id IN (SELECT run.id FROM jobs_jobrun AS run WHERE {held}"
+            " ORDER BY run.id FOR NO KEY UPDATE)"
+        )
     sql.rows(
         Sql(
-            f"UPDATE jobs_jobrun AS run SET {', '.join(sets)} WHERE {these.text}"
-            " AND run.agent_id = %s AND run.lease_until > " + sql.now() + " AND run.status IN"
-            " ('claimed', 'running', 'validating', 'uploading')",
+            f"UPDATE jobs_jobrun AS run SET {', '.join(sets)} WHERE {held}",
             (*values, *these.params, agent.pk),
         )
     )

@@ -81,6 +81,18 @@ _ANSWER = """
 """
 
 
+# Of each queue its head alone: how many runs wait behind it must not matter.
+_WAITING_POSTGRESQL = """
+    SELECT EXISTS (
+        SELECT FROM unnest(%s::bigint[]) AS queue(id)
+        CROSS JOIN LATERAL (
+            SELECT FROM jobs_jobrun run WHERE run.queue_id = queue.id AND run.status = 'pending'
+            ORDER BY run.priority, run.created_at, run.id LIMIT 1
+        ) head
+    )
+"""
+
+
 class ClaimedRun(NamedTuple):
     """A run as its claim shows it: the only place where parameters and inputs go out whole."""
 
@@ -119,6 +131,14 @@ def claim(agent: Agent, claim_id: UUID, *, most: int) -> list[ClaimedRun]:
             # Another claim made its run of this target executing first: the index is the truth.
             continue
     return []
+
+
+def waiting(queues: list[int]) -> bool:
+    """Say whether a run is pending in one of these queues, claimable at once or not."""
+    if not sql.on_postgresql():
+        return JobRun.objects.pending().filter(queue__in=queues).exists()
+    [(found,)] = sql.rows(Sql(_WAITING_POSTGRESQL, (queues,)))
+    return bool(found)
 
 
 class _Beaten(Exception):

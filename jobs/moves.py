@@ -71,7 +71,7 @@ def write(
     where = f"WHERE run.status IN ({sources}) AND ({which.text})"
     update = Sql(f"UPDATE jobs_jobrun AS run SET {sets} {where}", (*values, *which.params))
     returned = "run.*"
-    if sql.on_postgresql() and len(SOURCES[to]) > 1:
+    if sql.on_postgresql():
         # Where a run came from is read with its lock: what moved it a moment ago may have
         # committed after this statement's snapshot, and its transition could not be seen. In the
         # order of their ids: two that lock many runs do not wait for each other.

@@ -15,7 +15,7 @@ from django.db import OperationalError
 
 from agents.catalogue import queues_of, takers_of
 from agents.models import Agent
-from jobs.models import JobRun
+from jobs import dispatch
 from sites.models import Event
 
 from .audience import hears
@@ -299,7 +299,7 @@ class Hub:
 def work_of(agent: Agent | int) -> tuple[list[int], bool]:
     """Read an agent's queues, and whether a run is pending in one of them."""
     queues = queues_of(agent if isinstance(agent, Agent) else Agent.objects.get(pk=agent))
-    return queues, bool(queues) and JobRun.objects.pending().filter(queue__in=queues).exists()
+    return queues, dispatch.waiting(queues)
 
 
 def _drop(table: dict[Any, Any], key: object, stream: Stream) -> None:

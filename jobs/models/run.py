@@ -12,6 +12,7 @@ from sites.models import Organization, Site, Snapshot, Target, User
 from ..querysets import DURATION, FINISHED, STARTED, RunQuerySet
 from ..states import ACTIVE, EXECUTING, FINAL, Origin, Reason, Result, Status
 from .job import Job
+from .status import StatusField
 
 
 def statuses(group: frozenset[Status]) -> list[str]:
@@ -91,7 +92,7 @@ class JobRun(models.Model):
     data = models.JSONField(default=dict)
 
     # Who holds it
-    status = models.CharField(max_length=12, choices=Status, default=Status.PENDING)
+    status = StatusField(max_length=12, choices=Status, default=Status.PENDING)
     sequence = models.PositiveIntegerField(default=1)  # of the newest transition
     attempt = models.PositiveIntegerField(default=0)
     claim = models.ForeignKey(

@@ -13,6 +13,7 @@ from django.db.models import F
 
 from agents import enrolment
 from agents.models import AgentPool, Function
+from config.live import hub
 from jobs import sweeps, transitions
 from jobs.models import Claim, JobRun, StatusTransition
 from jobs.starts import start_function
@@ -334,9 +335,9 @@ def nodes(plan):
         yield from nodes(part)
 
 
-@pytest.mark.postgres
-def test_a_claim_reads_the_heads_of_its_queues_and_no_more(agent, hall, listing, backup, edda):
-    """Rule 5: among 20,000 runs, most of them finished, by the partial index alone."""
+@pytest.fixture
+def long_history(hall, listing, backup, edda):
+    """19,000 finished and 1,000 pending runs over 50 targets, and one that is executing."""
     targets = [factories.target(hall, f"Line {number}") for number in range(50)]
     first = start_function(targets[0], listing, by=edda)
     start_function(targets[0], backup, by=edda)
@@ -357,6 +358,11 @@ def test_a_claim_reads_the_heads_of_its_queues_and_no_more(agent, hall, listing,
                 [targets[0].pk, status, "success" if final else "", count, first.pk],
             )
         cursor.execute("ANALYZE jobs_jobrun")
+
+
+@pytest.mark.postgres
+def test_a_claim_reads_the_heads_of_its_queues_and_no_more(agent, long_history):
+    """Rule 5: among 20,000 runs, most of them finished, by the partial index alone."""
     statements = []
 
     def note(execute, sql, params, many, context):
@@ -378,6 +384,47 @@ def test_a_claim_reads_the_heads_of_its_queues_and_no_more(agent, hall, listing,
                     assert node["Node Type"] != "Seq Scan", sql
                 used.add(node.get("Index Name"))
     assert "run_pending_in_queue" in used
+
+
+def plan_for_all_parameters(ask) -> str:
+    """The plan of the one statement on runs that `ask` runs, made without its parameters."""
+    texts = []
+
+    def note(execute, sql, *rest):
+        texts.append(sql)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(note):
+        ask()
+    [text] = [one for one in texts if "jobs_jobrun" in one]
+    first, *others = text.split("%s")
+    text = first + "".join(f"${number}{part}" for number, part in enumerate(others, start=1))
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        cursor.execute(f"PREPARE asked AS {text}")
+        blanks = ", ".join(["NULL"] * len(others))
+        cursor.execute(f"EXPLAIN EXECUTE asked{f'({blanks})' if blanks else ''}")
+        return "\n".join(line for (line,) in cursor.fetchall())
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("index", "ask"),
+    [
+        ("run_pending_in_queue", lambda agent: hub.work_of(agent)),
+        ("run_held", lambda agent: list(JobRun.objects.executing().filter(agent=agent))),
+        ("run_active", lambda agent: JobRun.objects.active().filter(site=agent.site).count()),
+    ],
+    ids=["pending", "executing", "active"],
+)
+def test_what_is_not_final_is_read_along_its_index_also_by_a_plan_for_all_parameters(
+    agent, long_history, index, ask
+):
+    """The portal's connections keep their plans: one that was made without knowing that a
+    parameter is `pending` reads the whole history for each agent that connects."""
+    plan = plan_for_all_parameters(lambda: ask(agent.agent))
+    assert index in plan, plan
+    assert "Seq Scan on jobs_jobrun" not in plan, plan
 
 
 def test_the_claim_id_has_to_be_a_uuid_and_max_a_sensible_number(agent):
