@@ -22,12 +22,15 @@ def take(address: str) -> bool:
     """
     mine = WrongCodes.objects.filter(address=address)
     while True:
+        # Read first: one that is over its limit must not hold up others by writing.
+        if mine.filter(until__gt=Now(), count__gte=MOST).exists():
+            return False
         if mine.filter(until__lte=Now()).update(count=1, until=Now() + MINUTE):
             return True
         if mine.filter(until__gt=Now(), count__lt=MOST).update(count=F("count") + 1):
             return True
-        if mine.filter(until__gt=Now(), count__gte=MOST).exists():
-            return False
+        if mine.exists():
+            continue  # its last try, or its minute, has gone since it was read
         WrongCodes.objects.filter(until__lt=Now() - MINUTE).delete()
         try:
             with transaction.atomic():

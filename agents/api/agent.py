@@ -37,7 +37,7 @@ class Enroll(AgentDoor):
         address = request.META.get("REMOTE_ADDR") or None
         data = body_of(request, EnrollIn)
         if not throttling.take(address or ""):
-            raise Throttled(60, "Too many wrong codes from this address; wait a minute.")
+            raise Throttled(60, "Too many tries to enrol from this address; wait a minute.")
         wrong = False
         try:
             agent, token = enrolment.enroll(

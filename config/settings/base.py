@@ -8,7 +8,7 @@
 | `PUBLIC_URL`         | `http://127.0.0.1:8000`   | the address that people and agents use           |
 | `ALLOWED_HOSTS`      | host of `PUBLIC_URL`, loopback | other host names, comma-separated           |
 | `SECRET_KEY`         | a file made at first start | signs sessions                                  |
-| `TRUSTED_PROXIES`    | 0                         | proxies in front, each of which adds to `X-Forwarded-For`; 0: the header is not read |
+| `TRUSTED_PROXIES`    | 1 in production, else 0   | proxies in front, each of which adds to `X-Forwarded-For`; 0: the header is not read |
 | `VAULT_ROOT`         | `vault/` in the data folder | snapshots; a shared volume when several hosts serve |
 | `SECURE_SSL_REDIRECT` | yes if `PUBLIC_URL` is https | production sends http on to https            |
 | `SECURE_HSTS_SECONDS` | a year if `PUBLIC_URL` is https, else 0 | how long browsers insist on https |
@@ -128,7 +128,7 @@ _database = DATABASES["default"]
 _database["ATOMIC_REQUESTS"] = False  # only rule functions open transactions
 _database["CONN_MAX_AGE"] = None
 if _database["ENGINE"].endswith("sqlite3"):
-    _database["ENGINE"] = "config.sqlite"  # Django's own, with writers that wait in a line
+    _database["ENGINE"] = "config.sqlite"  # Django's own, whose writers wait for their turn
     # With deferred transactions, readers that turn into writers fail at once with "locked".
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",

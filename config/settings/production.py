@@ -4,6 +4,8 @@ from .base import *  # noqa: F403
 from .base import PUBLIC_URL, env
 
 _https = PUBLIC_URL.startswith("https://")
+# Without it every client has the proxy's address, and one that guesses locks all others out.
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=1)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=_https)
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31536000 if _https else 0)

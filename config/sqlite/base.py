@@ -7,6 +7,7 @@ made the slowest of a hundred claims take ten times as long.
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -15,20 +16,30 @@ from django.db.backends.sqlite3 import base
 _turn = threading.Lock()
 
 
+def _forget_turns() -> None:
+    """Begin anew in a forked process: whoever had the turn is not there to pass it on."""
+    global _turn
+    _turn = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_turns)
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """Django's own, whose transactions wait for their turn before they ask for the lock.
 
-    Only the wait is ours: when the turn does not come in time, or another process holds the lock,
-    SQLite decides as it always does.
+    Only the wait is ours, for as long as SQLite would wait for the lock: when the turn does not
+    come in that time, or another process holds the lock, SQLite decides as it always does.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._has_turn = False
+        self._mine: threading.Lock | None = None
 
     def _start_transaction_under_autocommit(self) -> None:
-        if not self._has_turn:
-            self._has_turn = _turn.acquire(timeout=self.settings_dict["OPTIONS"]["timeout"])
+        turn = _turn
+        if self._mine is None and turn.acquire(timeout=self.settings_dict["OPTIONS"]["timeout"]):
+            self._mine = turn
         try:
             super()._start_transaction_under_autocommit()  # type: ignore[misc]
         except BaseException:
@@ -54,6 +65,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._pass_turn()
 
     def _pass_turn(self) -> None:
-        if self._has_turn:
-            self._has_turn = False
-            _turn.release()
+        turn, self._mine = self._mine, None
+        if turn is not None:
+            turn.release()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -9,6 +10,7 @@ from contextlib import suppress
 import pytest
 from django.db import connection, transaction
 
+from config.sqlite import base
 from sites.models import Organization
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
@@ -65,3 +67,12 @@ def test_a_transaction_that_breaks_passes_the_turn_on(works: Organization, end: 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(write).result()
     assert Organization.objects.get().name == "kept"
+
+
+def test_a_forked_process_does_not_wait_for_the_turn_of_its_parent(works: Organization) -> None:
+    """Its copy of the lock is taken for ever: whoever took it was not copied."""
+    with transaction.atomic():
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if base._turn.acquire(timeout=0) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

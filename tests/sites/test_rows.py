@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.core.validators import RegexValidator
 from hypothesis import example, given
 from hypothesis import strategies as st
 from rest_framework import serializers
@@ -24,7 +25,7 @@ VALUES: dict[str, list[Any]] = {
     "sequence": [0, 10, -1, "4", None, False],
     "status": ["running", "uploading", "completed", "failed", "success", "skipped", "", None, 1],
     "progress": [0, 100, 101, "50", None, 5.5],
-    "message": ["Done.", "", " padded ", "x" * 10_001, None, 12, ["a"]],
+    "message": ["Done.", "", " padded ", "a\x00b", "\ud800", "x" * 10_001, None, 12, ["a"]],
     "record_id": ["4711", "", " 4711", "x" * 201, None],
     "name": ["Invoice", "", None, {}],
     "error": ["", "No such file.", None, "x" * 10_001],
@@ -66,3 +67,53 @@ def test_what_agents_send_day_by_day_is_taken_by_the_plan():
         (RecordIn, {"sequence": 1, "record_id": "4711", "name": "Invoice", "status": "failed"}),
     ):
         assert plan_of(kind)(item) is not UNSURE, kind
+
+
+class Even(serializers.IntegerField):
+    """A number that is doubled on its way in."""
+
+    def to_internal_value(self, data: Any) -> int:
+        return 2 * super().to_internal_value(data)
+
+
+class Odd(serializers.Serializer[Any]):
+    """Fields that are almost those a plan knows."""
+
+    doubled = Even(min_value=0, max_value=9, required=False)
+    stored = serializers.IntegerField(source="kept", min_value=0, max_value=9, required=False)
+    shown = serializers.IntegerField(min_value=0, max_value=9, read_only=True)
+    checked = serializers.CharField(
+        max_length=9, validators=[RegexValidator("^[a-c]*$")], required=False
+    )
+    made = serializers.IntegerField(min_value=0, max_value=9, default=lambda: 7)
+
+
+class Shifted(serializers.Serializer[Any]):
+    """An object that is read in its own way."""
+
+    number = serializers.IntegerField(min_value=0, max_value=9)
+
+    def to_internal_value(self, data: Any) -> Any:
+        return super().to_internal_value({"number": data["number"] + 1})
+
+
+@pytest.mark.parametrize(
+    ("kind", "item"),
+    [
+        (Odd, {"doubled": 3}),
+        (Odd, {"stored": 3}),
+        (Odd, {"shown": 3}),
+        (Odd, {"checked": "abc"}),
+        (Odd, {"checked": "xyz"}),
+        (Odd, {}),
+        (Shifted, {"number": 3}),
+    ],
+)
+def test_what_a_serializer_reads_in_its_own_way_it_reads(kind, item):
+    said = []
+    for field in (Rows(child=kind()), serializers.ListField(child=kind())):
+        try:
+            said.append(("taken", field.run_validation([item])))
+        except serializers.ValidationError as error:
+            said.append(("refused", error.detail))
+    assert said[0] == said[1]

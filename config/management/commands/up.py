@@ -103,6 +103,7 @@ def open_for_business(
     """Start the children one after the other, yielding while one is waited for."""
     web = [*PYTHON, "uvicorn", "config.asgi:application", "--host", host, "--port", str(port)]
     web += ["--timeout-graceful-shutdown", "2", "--log-level", "warning", "--no-access-log"]
+    web += ["--no-proxy-headers"]  # whose word counts is `TRUSTED_PROXIES`' to say
     portal = supervisor.start("web", web, env=environment)
     worker = [*PYTHON, "celery", "--quiet", "-A", "config", "worker", "-B", "--pool", "threads"]
     worker += ["--concurrency", "4", "--loglevel", "warning", "--without-gossip"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from sites.api.rows import Rows
+from sites.api.rows import Rows, refuses_names
 
 from ...models import RunRecord
 from ...states import Reason, Status
@@ -140,6 +140,7 @@ class ResultIn(serializers.Serializer[Any]):
     reason = serializers.ChoiceField([Reason.ERROR, Reason.AGENT_RESTARTED], required=False)
     counts = CountsIn(required=False, allow_null=True)
 
+    @refuses_names
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict) and "result" in data:
             raise serializers.ValidationError(
