@@ -14,7 +14,7 @@ from agents.models import Agent, Function
 from agents.permissions import agent_policy
 from jobs.models import Job, JobRun
 from jobs.permissions import job_policy, run_policy
-from sites import events
+from sites import events, tokens
 from sites.access import set_role
 from sites.models import Event, Organization, Site, Target, User
 from sites.permissions import target_policy
@@ -216,13 +216,14 @@ def test_who_is_refused_at_the_door(
     live: LiveProcess, alice: User, agent: factories.Enrolled, works: Organization
 ) -> None:
     person, machine = factories.access_token(alice), agent.api.token
+    forged, _ = tokens.make("agent", agent.agent.public_id)
     retired = factories.enrolled(works, "old", by=alice)
     Agent.objects.filter(pk=retired.agent.pk).update(retired_at="2026-01-01T00:00Z")
     Event.objects.all().delete()
     cases = [
         ("GET", "/live/agent", {}, 401),
         ("GET", "/live/agent", {"Authorization": f"Bearer {person}"}, 401),
-        ("GET", "/live/agent", {"Authorization": f"Bearer {machine[:-1]}0"}, 401),
+        ("GET", "/live/agent", {"Authorization": f"Bearer {forged}"}, 401),
         ("GET", "/live/agent", {"Authorization": f"Bearer {retired.api.token}"}, 401),
         ("GET", "/live/events", {}, 401),
         ("GET", "/live/events", {"Authorization": f"Bearer {machine}"}, 401),
