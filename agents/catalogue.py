@@ -16,12 +16,15 @@ from . import schemas
 from .models import Agent, AgentPool, Assignment, Function, FunctionVersion, Queue, Tool
 from .schemas import SecretNames
 
+# How many values the schemas of one agent may have together.
+MOST_TOGETHER = 200_000
+
 
 def advertise(agent: Agent, tools: list[dict[str, Any]]) -> None:
     """Store what the agent says it can do, in place of what it said before.
 
     A function version is immutable: the schema of the first agent that advertised it stays.
-    Runs inside the caller's transaction.
+    Runs inside the caller's transaction; `check` comes before it.
     """
     versions: list[FunctionVersion] = []
     # In one order, so that two agents with the same new tools wait for each other in turn.
@@ -30,7 +33,6 @@ def advertise(agent: Agent, tools: list[dict[str, Any]]) -> None:
             organization_id=agent.organization_id, name=tool["name"]
         )
         for function in sorted(tool["functions"], key=lambda function: function["name"]):
-            _check_schema(function["parameters"], f"{tool['name']}.{function['name']}")
             known, _ = Function.objects.get_or_create(
                 tool=row, name=function["name"], organization_id=agent.organization_id
             )
@@ -48,21 +50,37 @@ def advertise(agent: Agent, tools: list[dict[str, Any]]) -> None:
     agent.functions.set(versions)
 
 
-def _check_schema(schema: Any, name: str) -> None:
-    try:
-        schemas.check(schema)
-    except ValueError as error:
-        said = str(error)[:300]
-        raise Refused(
-            "invalid",
-            f"The parameters of {name} are not a JSON Schema that can be used: {said}",
-            status=422,
-            errors={"tools": [f"{name}: {said}"]},
-        ) from None
+def check(tools: list[dict[str, Any]]) -> None:
+    """Refuse (422) tools with a schema that cannot be used, or with schemas too large together.
+
+    Asked before the transaction that `advertise` runs in: it takes time, and nobody waits for it.
+    """
+    together = 0
+    for tool in tools:
+        for function in tool["functions"]:
+            name = f"{tool['name']}.{function['name']}"
+            try:
+                together += schemas.check(function["parameters"])
+            except ValueError as error:
+                said = str(error)[:300]
+                raise _unusable(
+                    f"The parameters of {name} are not a JSON Schema that can be used: {said}",
+                    f"{name}: {said}",
+                ) from None
+            if together > MOST_TOGETHER:
+                said = (
+                    "The schemas of all functions have more than "
+                    f"{MOST_TOGETHER:,} values together, with each $ref written out."
+                )
+                raise _unusable(said, said)
+
+
+def _unusable(detail: str, said: str) -> Refused:
+    return Refused("invalid", detail, status=422, errors={"tools": [said]})
 
 
 def errors_in(version: FunctionVersion, parameters: Any) -> list[tuple[str, str]]:
-    """Hold parameters against a function's schema: (path, what is wrong) of each error.
+    """Hold parameters against a function's schema: (path, what is wrong) of the first errors.
 
     The words never hold the value of a secret: what is stored may be another person's.
     """

@@ -77,13 +77,17 @@ def enroll(
     Using the code is one conditional update: of two programs with the same code one is enrolled.
     A token that the agent had before ends here.
     """
+    usable = Q(used_at=None, expires_at__gt=Now())
+    hashed = tokens.hashed(code.strip().upper())
+    found = EnrolmentCode.objects.filter(usable, code_hash=hashed).first()
+    if found is None:
+        raise Refused("enrolment_refused", _REFUSED, status=403)
+    # Only for who has a code: it takes time.
+    catalogue.check(tools)
     with transaction.atomic():
-        found = EnrolmentCode.objects.filter(code_hash=tokens.hashed(code.strip().upper())).first()
         # No join in this update: PostgreSQL would ask it in a subquery, which is not asked again
         # when another program has used the code meanwhile.
-        usable = Q(used_at=None, expires_at__gt=Now())
-        used = found and EnrolmentCode.objects.filter(usable, pk=found.pk).update(used_at=Now())
-        if not found or not used:
+        if not EnrolmentCode.objects.filter(usable, pk=found.pk).update(used_at=Now()):
             raise Refused("enrolment_refused", _REFUSED, status=403)
         agent = (
             Agent.objects.select_for_update(of=["self"], no_key=True)
@@ -112,6 +116,7 @@ def greet(
     agent: Agent, *, version: str, platform: str, tools: list[dict[str, Any]], address: str | None
 ) -> list[int]:
     """Take an agent's hello: what it is and can do; gives the ids of its queues."""
+    catalogue.check(tools)
     with transaction.atomic():
         Agent.objects.filter(pk=agent.pk).update(
             version=version, platform=platform, address=address

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NoReturn
 
 from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
 
 from sites.masking import masked
 
+from .unfolding import REFERENCES, rule_named, size_of
+
 # An engine whose time grows with the text's length alone: a pattern of the backtracking kind, such
 # as ^(a+)+$, would keep a web process at work for as long as its author likes.
-_PATTERNS = RegexOptions(size_limit=1024 * 1024, dfa_size_limit=1024 * 1024)
+_PATTERNS = RegexOptions(size_limit=256 * 1024, dfa_size_limit=256 * 1024)
+# What a value may take, each in values of the schema times values of the value: to be held against
+# the schema, and to have its errors told, which are all made before the first can be read.
+MOST_WORK, MOST_TOLD = 5_000_000, 250_000
+MOST_ERRORS = 20
 # Whose words name parameters only, never what they hold.
 _NAMING = frozenset({"required", "additionalProperties", "dependentRequired"})
 # Where a schema says what the same value must be besides …
@@ -24,11 +31,21 @@ _ITEMS = ("items", "prefixItems", "contains", "unevaluatedItems")
 _NAMELESS = ("additionalProperties", "unevaluatedProperties")
 
 
-def check(schema: Any) -> None:
-    """Raise ValueError for a schema that no value can be held against, or not in linear time."""
-    _follow_all(schema)
+def check(schema: Any) -> int:
+    """Raise ValueError for a schema that nothing is held against; else give its size.
+
+    That is one beyond the bounds of `unfolding`, one that is no schema, and one with a pattern that
+    cannot be matched in linear time.
+    """
+    size = size_of(schema)
+    _compile(schema)
+    return size
+
+
+def _compile(schema: Any) -> Draft202012Validator:
+    """Make of a schema what values are held against; ValueError for what is none."""
     try:
-        _validator(schema)
+        return _validator(schema)
     except ValidationError as error:
         raise ValueError(_of_pattern(error) or error.message[:300]) from None
 
@@ -48,24 +65,46 @@ def _of_pattern(error: ValidationError) -> str:
 def errors_in(
     schema: dict[str, Any], value: Any, *, secret: SecretNames | None = None
 ) -> list[tuple[str, str]]:
-    """Hold a value against a schema: (path, what is wrong) of each error.
+    """Hold a value against a schema: (path, what is wrong) of the first errors.
 
-    The words never hold the value of a secret: what is stored may be another person's.
+    The words never hold the value of a secret: what is stored may be another person's. What is too
+    large for its schema is refused as a whole, before or after it was asked whether it is valid.
     """
-    if _goes_round(schema):
-        return [("", "The function's schema contains itself without end.")]
     try:
-        validator = _validator(schema)
+        work = size_of(schema) * _size(value)
+        validator = _compile(schema)
     except ValueError:
         # One that was advertised to a portal that took more.
         return [("", "The function's schema is not one that parameters can be held against.")]
+    if work > MOST_WORK:
+        return [("", "These are too many values to hold against the function's schema.")]
+    if validator.is_valid(value):
+        return []
+    if work > MOST_TOLD:
+        return [("", "These values do not keep to the function's schema; too many to say which.")]
     return [
         (
             ".".join(str(part) for part in error.instance_path),
             _words(error, secret or SecretNames()),
         )
-        for error in validator.iter_errors(value)
+        for error in islice(validator.iter_errors(value), MOST_ERRORS)
     ]
+
+
+def _size(value: Any) -> int:
+    """Count the values in a document, and each 64 letters of a text as one more."""
+    size, ahead = 0, [value]
+    while ahead:
+        part = ahead.pop()
+        size += 1
+        if isinstance(part, str):
+            size += len(part) // 64
+        elif isinstance(part, dict):
+            ahead.extend(part)
+            ahead.extend(part.values())
+        elif isinstance(part, list):
+            ahead.extend(part)
+    return size
 
 
 def _validator(schema: Any) -> Draft202012Validator:
@@ -86,24 +125,10 @@ def _words(error: ValidationError, secret: SecretNames) -> str:
     return f"This does not keep to “{word}” of the function's schema."
 
 
-def _follow_all(schema: Any) -> None:
-    for part in _parts(schema):
-        for word in ("$ref", "$dynamicRef"):
-            aim = part.get(word)
-            if isinstance(aim, str) and _aim_of(schema, aim) is None:
-                # Nothing is ever fetched for a schema.
-                raise ValueError(
-                    f"{aim[:100]} is not the name of one of its $defs, as #/$defs/name."
-                )
-
-
 def _aim_of(schema: Any, aim: Any) -> Any:
     """Give the rule that a reference names, None where it names none of the schema's `$defs`."""
-    rules = schema.get("$defs") if isinstance(schema, dict) else None
-    match aim.split("/") if isinstance(aim, str) else None:
-        case ["#", "$defs", name] if isinstance(rules, dict):
-            return rules.get(name)
-    return None
+    name = rule_named(schema, aim)
+    return None if name is None else schema["$defs"][name]
 
 
 def _parts(schema: Any) -> Iterator[dict[str, Any]]:
@@ -121,7 +146,7 @@ def _parts(schema: Any) -> Iterator[dict[str, Any]]:
 def _beside(part: dict[str, Any], schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Give the rules that a value must keep to as well when it keeps to this one."""
     ahead: list[Any] = [part.get(word) for word in _IN_PLACE]
-    ahead += [_aim_of(schema, part.get(word)) for word in ("$ref", "$dynamicRef")]
+    ahead += [_aim_of(schema, part.get(word)) for word in REFERENCES]
     dependent = part.get("dependentSchemas")
     ahead += dependent.values() if isinstance(dependent, dict) else ()
     while ahead:
@@ -130,26 +155,6 @@ def _beside(part: dict[str, Any], schema: dict[str, Any]) -> Iterator[dict[str, 
             ahead.extend(rule)
         elif isinstance(rule, dict):
             yield rule
-
-
-def _goes_round(schema: Any) -> bool:
-    """Say whether a rule comes back to itself without going deeper into the value."""
-    done: set[int] = set()
-    for start in _parts(schema):
-        way: list[tuple[dict[str, Any], Iterator[dict[str, Any]]]] = [
-            (start, _beside(start, schema))
-        ]
-        while way:
-            part, ahead = way[-1]
-            following = next((rule for rule in ahead if id(rule) not in done), None)
-            if following is None:
-                done.add(id(part))
-                way.pop()
-            elif any(following is before for before, _ in way):
-                return True
-            else:
-                way.append((following, _beside(following, schema)))
-    return False
 
 
 @dataclass(frozen=True, slots=True)
