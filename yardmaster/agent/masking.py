@@ -1,9 +1,11 @@
 """Which texts are secret in a run, and how they are taken out of what the agent sends."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
+
+from yardmaster.agent.marks import looks_secret, marked_in
 
 MASK = "••••"
 # Shorter numbers (a port, a count) are too common in logs to be taken for secrets.
@@ -13,15 +15,20 @@ SHORTEST_LINE = 8
 
 
 def secrets_of(
-    credentials: Mapping[str, Any], parameters: Mapping[str, Any], schema: Mapping[str, Any]
+    credentials: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    schema: Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
 ) -> list[str]:
     """Return every text that must not leave this machine, the spellings it may take included.
 
-    All values of the credentials are secret, and the parameters whose schema says
-    `"secret": true`.
+    All values of the credentials are secret, the parameters that the function's schema marks
+    (without a schema, those that have the name of a secret), and what has such a name among the
+    target's settings.
     """
+    marked = looks_secret if schema is None else marked_in(schema)
     found = set(_texts(credentials))
-    found.update(_secret_parameters(parameters, schema))
+    found.update(_texts_named(parameters, marked), _texts_named(settings, looks_secret))
     spelled: set[str] = set()
     for text in found:
         spelled.add(text)
@@ -49,19 +56,13 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-def _secret_parameters(value: Any, schema: Any) -> Iterator[str]:
-    if not isinstance(schema, Mapping):
-        return
-    if schema.get("secret") is True:
-        yield from _texts(value)
-        return
-    properties = schema.get("properties")
-    if isinstance(value, Mapping) and isinstance(properties, Mapping):
+def _texts_named(value: Any, secret: Callable[[str], bool]) -> Iterator[str]:
+    if isinstance(value, Mapping):
         for name, item in value.items():
-            yield from _secret_parameters(item, properties.get(name))
-    elif isinstance(value, list):
+            yield from _texts(item) if secret(str(name)) else _texts_named(item, secret)
+    elif isinstance(value, list | tuple):
         for item in value:
-            yield from _secret_parameters(item, schema.get("items"))
+            yield from _texts_named(item, secret)
 
 
 class Masker:

@@ -113,11 +113,17 @@ def find_function(tools: Mapping[str, Tool], run: Mapping[str, Any]) -> Function
 def masker_for(tools: Mapping[str, Tool], run: Mapping[str, Any]) -> Masker:
     """Return what takes this run's secrets out of a text."""
     try:
-        schema = find_function(tools, run).parameters
+        schema: Mapping[str, Any] | None = find_function(tools, run).parameters
     except Failed:
-        schema = {}
-    parameters, credentials = run.get("parameters") or {}, run.get("credentials") or {}
-    return Masker(secrets_of(credentials, parameters, schema))
+        schema = None
+    return Masker(
+        secrets_of(
+            run.get("credentials") or {},
+            run.get("parameters") or {},
+            schema,
+            run["target"].get("settings") or {},
+        )
+    )
 
 
 def work(tools: Mapping[str, Tool], held: Held, context: RunContext) -> dict[str, Any]:

@@ -84,13 +84,19 @@ def test_secret_parameters_are_those_that_the_schema_marks() -> None:
         "many": [{"key": "k-two", "user": "otto"}],
         "unknown": "x",
     }
-    found = secrets_of({}, parameters, SCHEMA)
+    found = secrets_of({}, parameters, SCHEMA, {})
     assert {"s3cret", "k-one", "k-two"} <= set(found)
     assert not {"plc-1", "anna", "otto", "x"} & set(found)
 
 
+def test_parameters_of_a_function_that_is_not_here_are_secret_by_their_names() -> None:
+    parameters = {"password": "hunter22", "folder": "/srv/plans"}
+    assert set(secrets_of({}, parameters, None, {})) >= {"hunter22"}
+    assert "/srv/plans" not in secrets_of({}, parameters, None, {})
+
+
 def test_a_secret_is_found_in_the_spellings_that_programs_print() -> None:
-    masker = Masker(secrets_of({"password": 'p"ä/ß', "pin": 12345, "port": 22}, {}, {}))
+    masker = Masker(secrets_of({"password": 'p"ä/ß', "pin": 12345, "port": 22}, {}, {}, {}))
     for text in ('p"ä/ß', r"p\"\u00e4/\u00df", "p%22%C3%A4%2F%C3%9F", "12345"):
         assert masker.whole(f"<{text}>") == f"<{MASK}>"
     assert masker.whole("port 22") == "port 22"
@@ -98,7 +104,7 @@ def test_a_secret_is_found_in_the_spellings_that_programs_print() -> None:
 
 def test_each_line_of_a_private_key_is_secret() -> None:
     key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\n-----END KEY-----"
-    masker = Masker(secrets_of({"key": key}, {}, {}))
+    masker = Masker(secrets_of({"key": key}, {}, {}, {}))
     assert masker.whole("got MIIEvQIBADANBgkq here") == f"got {MASK} here"
 
 
