@@ -14,6 +14,7 @@ from sites.sql import Sql
 
 from . import schemas
 from .models import Agent, AgentPool, Assignment, Function, FunctionVersion, Queue, Tool
+from .querysets import AgentQuerySet
 from .schemas import SecretNames
 
 # How many values the schemas of one agent may have together.
@@ -171,19 +172,51 @@ def takers_of(queues: Iterable[int]) -> dict[int, set[int]]:
     """
     takers: dict[int, set[int]] = {pk: set() for pk in queues}
     for queue in Queue.objects.filter(pk__in=takers).select_related("pool"):
-        versions = FunctionVersion.objects.filter(function=queue.function_id)
-        if queue.version:
-            versions = versions.filter(version=queue.version)
-        agents = (
-            Agent.objects.in_use()
-            .filter(organization=queue.organization_id, functions__in=versions)
-            .filter(Q(site=None) | Q(site=queue.site_id))
-        )
-        if queue.agent_id is not None:
-            agents = agents.filter(pk=queue.agent_id)
-        if queue.pool_id is not None:
-            agents = agents.filter(pools=queue.pool_id)
-        if queue.agent_id is None and not (queue.pool and queue.pool.restricted):
-            agents = agents.exclude(pools__restricted=True)
-        takers[queue.pk].update(agents.values_list("pk", flat=True))
+        takers[queue.pk].update(_taking(queue, _able(queue)).values_list("pk", flat=True))
     return takers
+
+
+def _able(queue: Queue) -> AgentQuerySet:
+    """Those that have the function, serve the site, and are who was asked for."""
+    versions = FunctionVersion.objects.filter(function=queue.function_id)
+    if queue.version:
+        versions = versions.filter(version=queue.version)
+    agents = (
+        Agent.objects.in_use()
+        .filter(organization=queue.organization_id, functions__in=versions)
+        .filter(Q(site=None) | Q(site=queue.site_id))
+    )
+    if queue.agent_id is not None:
+        agents = agents.filter(pk=queue.agent_id)
+    if queue.pool_id is not None:
+        agents = agents.filter(pools=queue.pool_id)
+    return agents
+
+
+def _taking(queue: Queue, able: AgentQuerySet) -> AgentQuerySet:
+    """Of those that are able, those that no restricted pool keeps from it."""
+    if queue.agent_id is None and not (queue.pool and queue.pool.restricted):
+        return able.exclude(pools__restricted=True)
+    return able
+
+
+def why_nobody_takes(queue_id: int) -> str:
+    """Say what keeps every agent from the runs of a queue; empty where one may take them.
+
+    A silent, draining or busy agent may: it comes back. Pools are restricted and functions go while
+    runs wait already.
+    """
+    queue = Queue.objects.select_related("function__tool", "agent", "pool").get(pk=queue_id)
+    able = _able(queue)
+    if _taking(queue, able).exists():
+        return ""
+    what = f"{queue.function} {queue.version}".rstrip()
+    if queue.agent is not None:
+        retired = queue.agent.retired_at is not None
+        return f"{queue.agent} {'is retired' if retired else f'does not have {what} now'}."
+    whose = f"of the pool {queue.pool}" if queue.pool else "of the site"
+    if not able.exists():
+        return f"No agent {whose} has {what} now."
+    return f"Each agent {whose} that has {what} is in a restricted pool now, which takes " + (
+        "no runs of an open one." if queue.pool else "no automatic runs."
+    )

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q, QuerySet
 
+from agents.catalogue import why_nobody_takes
 from sites.templatetags.portal import duration, many
 
 from .models import JobRun
@@ -54,8 +55,9 @@ class Cause:
 def likely_causes(run: JobRun, *, among: QuerySet[JobRun], silent: bool = False) -> list[Cause]:
     """Order the causes of a time-out by the evidence; the most likely comes first.
 
-    Two queries. ``among`` is what the reader may see: no other run counts as seen. ``silent`` says
-    that the portal lost sight of the agent between the run's start and its end.
+    Two queries, a few more for a run that no agent took. ``among`` is what the reader may see: no
+    other run counts as seen. ``silent`` says that the portal lost sight of the agent between the
+    run's start and its end.
     """
     match run.reason:
         case Reason.DEADLINE:
@@ -152,9 +154,10 @@ def _of_silence(run: JobRun, among: QuerySet[JobRun]) -> list[Cause]:
 def _of_waiting(run: JobRun, among: QuerySet[JobRun]) -> list[Cause]:
     whom = run.requested_agent or run.requested_pool
     others = _at_the_same_time(run, among)
+    why = why_nobody_takes(run.queue_id) if run.queue_id is not None else ""
     return [
         Cause(
-            POSSIBLE if others else LIKELY,
+            POSSIBLE if others or why else LIKELY,
             CONNECTIVITY,
             f"{whom} took no run in time. Look whether it is Active on the page Agents."
             if whom
@@ -163,7 +166,7 @@ def _of_waiting(run: JobRun, among: QuerySet[JobRun]) -> list[Cause]:
             seen_at=_seen_at(run),
             cure="agent" if run.requested_agent else "",
         ),
-        _overlap(run, others, likely=True)
+        _overlap(run, others, likely=not why)
         if others
         else Cause(
             POSSIBLE,
@@ -172,9 +175,9 @@ def _of_waiting(run: JobRun, among: QuerySet[JobRun]) -> list[Cause]:
             "others may have held every free slot.",
         ),
         Cause(
-            POSSIBLE,
+            LIKELY if why else POSSIBLE,
             AGENT,
-            f"The agent may be draining, or no longer have the function {run.function}.",
+            why or f"The agent may have been draining, or without the function {run.function}.",
         ),
         Cause(
             UNLIKELY,

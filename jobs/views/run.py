@@ -11,6 +11,7 @@ from django.http import FileResponse, Http404, HttpResponse, StreamingHttpRespon
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from agents.catalogue import why_nobody_takes
 from agents.models import Agent
 from agents.permissions import agent_policy
 from jobs.diagnosis import likely_causes, raised
@@ -164,6 +165,8 @@ def meaning(run: JobRun) -> str:
 
 
 def _waiting(run: JobRun) -> str:
+    if run.queue_id is not None and (why := why_nobody_takes(run.queue_id)):
+        return f"No agent can take it. {why}"
     if run.requested_agent:
         return f"Waits for {run.requested_agent}."
     if run.requested_pool:

@@ -131,6 +131,58 @@ def test_a_run_for_a_pool_says_which(
     assert (told["Assignment"], told["Agent"]) == ("Pool Presses", "hall-agent")
 
 
+def says(by: User, run: JobRun) -> str:
+    """The sentence under the run's name."""
+    page = html(by, f"/jobs/{run.public_id}")
+    return words(page[page.index('id="run-says">') :].split(">", 1)[1].split("</span>")[0])
+
+
+def test_a_run_that_a_restricted_pool_strands_says_so(
+    hall: Site, press: Target, job: Job, backup: Function, agent: Enrolled, edda: User
+) -> None:
+    """The pool becomes restricted while runs wait: those for its agents are stranded."""
+    works = hall.organization
+    kept, fast = (AgentPool.objects.create(organization=works, name=n) for n in ("kept", "fast"))
+    for pool in (kept, fast):
+        pool.agents.add(agent.agent)
+    run = factories.run(job, by=edda)
+    other = factories.target(hall, "Press line 2")
+    fast_job = factories.job(other, backup, owner=edda, assignment="pool", pool=fast)
+    for_fast = factories.run(fast_job, by=edda)
+    assert says(edda, run) == "Waits for an agent that can do it and has a free slot."
+    assert says(edda, for_fast) == "Waits for an agent of the pool fast."
+    kept.restricted = True
+    kept.save()
+    assert agent.api.claim(8) == []
+    assert says(edda, run) == (
+        "No agent can take it. Each agent of the site that has folder.backup is in a restricted "
+        "pool now, which takes no automatic runs."
+    )
+    assert says(edda, for_fast) == (
+        "No agent can take it. Each agent of the pool fast that has folder.backup is in a "
+        "restricted pool now, which takes no runs of an open one."
+    )
+    JobRun.objects.filter(pk=run.pk).update(queue_until=Now())
+    assert sweeps.sweep() == 1
+    page = html(edda, f"/jobs/{run.public_id}")
+    assert next(iter(causes(page))) == "Agent issue"
+    assert "is in a restricted pool now" in page
+    kept.restricted = False
+    kept.save()
+    assert says(edda, for_fast) == "Waits for an agent of the pool fast."
+
+
+def test_a_run_whose_agent_cannot_take_it_any_more_says_so(
+    press: Target, backup: Function, agent: Enrolled, edda: User
+) -> None:
+    job = factories.job(press, backup, owner=edda, assignment="agent", agent=agent.agent)
+    run = factories.run(job, by=edda)
+    assert says(edda, run) == "Waits for hall-agent."
+    hello = {"version": "1", "platform": "", "tools": []}
+    assert agent.api.post("hello", hello).status_code == 200
+    assert says(edda, run) == "No agent can take it. hall-agent does not have folder.backup now."
+
+
 def test_the_columns_of_the_lists(job: Job, agent: Enrolled, edda: User) -> None:
     """One row for each job and each run.
 
