@@ -14,7 +14,7 @@ from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from . import access_tokens
 from .access import Policy, grants_of, superuser
@@ -35,7 +35,7 @@ from .permissions import (
     token_policy,
     user_policy,
 )
-from .places import save_site, save_target, settings_for
+from .places import check_target, save_site, save_target
 from .problems import Refused
 
 # Other apps' own pages know nothing of organizations.
@@ -218,22 +218,35 @@ class TargetForm(ScopedForm):
         help_text=f"A JSON object. Passwords and keys read {HIDDEN}; leave that to keep them.",
     )
 
+    clear_job_secrets = forms.BooleanField(
+        label="Clear the secrets of its jobs",
+        required=False,
+        widget=UnfoldBooleanWidget,
+        help_text="For a new address: they were given for the one of before. "
+        "Write them out anew in each job.",
+    )
+
     def clean_settings(self) -> dict[str, Any]:
-        """Put the hidden values back."""
+        """Take an object alone; what it hides is put back when it is stored."""
         value = self.cleaned_data["settings"] or {}
         if not isinstance(value, dict):
             raise forms.ValidationError("Write a JSON object, such as {}.")
-        stored = Target.objects.filter(pk=self.instance.pk).first() or Target()
-        try:
-            return settings_for(stored, address=self.cleaned_data.get("address"), sent=value)
-        except Refused as refusal:
-            raise forms.ValidationError(refusal.detail) from None
+        return value
 
     def clean(self) -> dict[str, Any]:
-        """Take the organization from the site, never from the form."""
+        """Take the organization from the site, never from the form; ask whether it may move."""
         data = super().clean() or {}
         if data.get("site"):
             self.instance.organization = data["site"].organization
+        changes = {name: data[name] for name in ("address", "settings") if name in data}
+        try:
+            check_target(
+                self.instance, clear_secrets=bool(data.get("clear_job_secrets")), **changes
+            )
+        except Refused as refusal:
+            for name, texts in (refusal.errors or {"": [refusal.detail]}).items():
+                for text in texts:
+                    self.add_error(name if name in self.fields else None, text)
         return data
 
 
@@ -261,7 +274,8 @@ class TargetAdmin(GrantingAdmin):
         """Leave the settings out where they would be printed instead of masked in the form."""
         if obj is None:
             return self.add_fieldsets
-        settings = ("settings",) if self.has_change_permission(request, obj) else ()
+        may = self.has_change_permission(request, obj)
+        settings = ("settings", "clear_job_secrets") if may else ()
         about = ("site", "name", "kind", "address", *settings)
         return (
             (None, {"fields": about}),
@@ -274,7 +288,8 @@ class TargetAdmin(GrantingAdmin):
     def save_model(self, request: HttpRequest, obj: Target, form: Any, change: bool) -> None:
         if not change:
             obj.created_by = person(request)
-        save_target(obj, **(self.changes(obj, form) if change else {}))
+        clear = bool(form.cleaned_data.get("clear_job_secrets"))
+        save_target(obj, clear_secrets=clear, **(self.changes(obj, form) if change else {}))
 
     @action(description="Archive", icon="archive", variant=ActionVariant.DANGER)
     def archive(self, request: HttpRequest, object_id: str) -> HttpResponseBase:

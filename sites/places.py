@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 
 from .events import record
-from .masking import masked, restored
+from .masking import NotRestored, masked, moved, restored
 from .models import Site, Target
 from .problems import Refused
 
@@ -21,29 +23,94 @@ def save_site(site: Site, **changes: Any) -> Site:
     return _save(site, changes)
 
 
-def save_target(target: Target, **changes: Any) -> Target:
-    """Store a new target or these changes of one. A target stays at its site."""
-    _check_in_use(target)
+class Holder(NamedTuple):
+    """What an app to the right keeps that goes to a target's address along with its runs.
+
+    `words` says who holds secrets for the present address, or None; with `cleared` only those that
+    `clear` does not take away. `clear` takes a target's stored secrets away.
+    """
+
+    words: Callable[[Target, bool], str | None]
+    clear: Callable[[Target], None]
+
+
+# Filled by apps to the right.
+_holders: list[Holder] = []
+
+
+def keeps_secrets(holder: Holder) -> None:
+    """Let an app to the right say what secrets it keeps for the addresses of targets."""
+    if holder not in _holders:
+        _holders.append(holder)
+
+
+def save_target(target: Target, *, clear_secrets: bool = False, **changes: Any) -> Target:
+    """Store a new target or these changes of one. A target stays at its site.
+
+    What the settings say is hidden is put back. Refused 422 where a secret would go to another
+    address: one that is stored in the settings and not given anew, or one that a job or run holds.
+    With `clear_secrets` those of the jobs are taken away in the same transaction.
+
+    Locks the jobs before the target, as who starts a run does; the target's row before anything
+    is read of it, so that of two editors each sees what the other did.
+    """
+    if target._state.adding:
+        _check_in_use(target)
+        _check_site(target)
+        target.settings = _restored(target.settings, {}, "")
+        return _save(target, changes)
+    with transaction.atomic():
+        if clear_secrets:
+            for holder in _holders:
+                holder.clear(target)
+        stored = Target.objects.select_for_update(of=("self",)).select_related("site")
+        where = _moved(stored.get(pk=target.pk), changes, cleared=clear_secrets)
+        _save(target, changes)
+        if where:
+            Target.objects.filter(pk=target.pk).update(moved_at=Now())
+            target.refresh_from_db(fields=["moved_at"])
+    return target
+
+
+def check_target(target: Target, *, clear_secrets: bool = False, **changes: Any) -> None:
+    """Say beforehand what `save_target` would refuse of these changes, for a form."""
+    if target._state.adding:
+        _restored(changes.get("settings") or {}, {}, "")
+    else:
+        _moved(Target.objects.get(pk=target.pk), changes, cleared=clear_secrets)
+
+
+def _moved(stored: Target, changes: dict[str, Any], *, cleared: bool) -> str:
+    """Put back the hidden settings among the changes; name what says where the target is and is
+    another by them, after asking all who hold secrets for the present address.
+    """
+    _check_in_use(stored)
+    _check_site(stored)
+    where = "address" if changes.get("address", stored.address) != stored.address else ""
+    sent = changes.get("settings")
+    settings = _restored(masked(stored.settings) if sent is None else sent, stored.settings, where)
+    if sent is not None:
+        changes["settings"] = settings
+    inside = moved(settings, stored.settings)
+    if where or inside:
+        for holder in _holders:
+            if words := holder.words(stored, cleared):
+                field = where or "settings"
+                raise Refused("invalid", words, status=422, errors={field: [words]})
+    return where or inside
+
+
+def _restored(sent: dict[str, Any], stored: dict[str, Any], where: str) -> dict[str, Any]:
+    try:
+        return dict(restored(sent, stored, where=where))
+    except NotRestored as error:
+        words = str(error)
+        raise Refused("invalid", words, status=422, errors={"settings": [words]}) from None
+
+
+def _check_site(target: Target) -> None:
     if target.site.archived_at is not None:
         raise Refused("archived", f"Site “{target.site}” is archived; nothing is added there.")
-    return _save(target, changes)
-
-
-def settings_for(
-    target: Target, *, address: str | None = None, sent: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """Give a target's settings with what `sent` says is hidden put back, to be stored.
-
-    Refused 422 where a stored secret would go to another address along with the target.
-    """
-    stored = target.settings if target.pk is not None else {}
-    moved = target.pk is not None and address is not None and address != target.address
-    try:
-        return dict(restored(masked(stored) if sent is None else sent, stored, moved=moved))
-    except ValueError as error:
-        raise Refused(
-            "invalid", str(error), status=422, errors={"settings": [str(error)]}
-        ) from None
 
 
 def _check_in_use(place: Site | Target) -> None:

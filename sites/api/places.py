@@ -19,10 +19,10 @@ from ..keyset import Order, both_ways
 from ..masking import HIDDEN, masked
 from ..models import Organization, Site, Target
 from ..permissions import organization_policy, site_policy, target_policy
-from ..places import save_site, save_target, settings_for
+from ..places import save_site, save_target
 from ..problems import Refused
 from .authentication import person
-from .fields import Document, Key, Strict, Text
+from .fields import Document, Flag, Key, Strict, Text
 
 BY_NAME = both_ways(Order("name", F("name"), "text"), Order("created", F("created_at"), "time"))
 
@@ -159,6 +159,14 @@ class TargetChanges(Strict):
     settings = Document(required=False)
 
 
+class TargetMoves(TargetChanges):
+    clear_job_secrets = Flag(
+        required=False,
+        help_text="Take the stored secrets of the target's jobs away: they were given for the "
+        "address of before, and go to no other one.",
+    )
+
+
 class TargetIn(TargetChanges):
     site = Key(site_policy, joins=("organization",))
 
@@ -167,7 +175,7 @@ class TargetIn(TargetChanges):
     list=extend_schema(summary="List targets"),
     retrieve=extend_schema(summary="Read a target"),
     create=extend_schema(summary="Add a target", request=TargetIn, responses={201: TargetOut}),
-    partial_update=extend_schema(summary="Change a target", request=TargetChanges),
+    partial_update=extend_schema(summary="Change a target", request=TargetMoves),
     destroy=extend_schema(summary="Archive a target", responses={204: None}),
 )
 class TargetViewSet(Listed, Retrieved, ScopedViewSet):
@@ -201,18 +209,15 @@ class TargetViewSet(Listed, Retrieved, ScopedViewSet):
     def create(self, request: Request) -> Response:
         data = self.read(TargetIn)
         site = site_policy.get(request.user, "create_target", pk=data["site"].pk)
-        settings = settings_for(Target(), sent=data.get("settings", {}))
-        data |= {"site": site, "settings": settings}
+        data |= {"site": site}
         target = Target(organization=site.organization, created_by=person(request), **data)
         return Response(self.shown(save_target(target)), status=201)
 
     def partial_update(self, request: Request, id: Any) -> Response:
         target = self.get_object()
-        data = self.read(TargetChanges, partial=True)
-        settings = settings_for(target, address=data.get("address"), sent=data.get("settings"))
-        if "settings" in data:
-            data["settings"] = settings
-        return Response(self.shown(save_target(target, **data)))
+        data = self.read(TargetMoves, partial=True)
+        clear = data.pop("clear_job_secrets", False)
+        return Response(self.shown(save_target(target, clear_secrets=clear, **data)))
 
     def destroy(self, request: Request, id: Any) -> Response:
         archive_target(self.get_object())

@@ -63,6 +63,9 @@ class Target(models.Model):
     kind = models.CharField(max_length=16, choices=Kind, default=Kind.DEVICE)
     address = models.CharField(max_length=1000, blank=True)
     settings = models.JSONField(default=dict, blank=True)
+    # When the address, or one among the settings, last became another one: a secret that a run was
+    # given before goes to no run after it.
+    moved_at = models.DateTimeField(null=True, editable=False)
     # The newest accepted snapshot: changed only by the transaction that completes a run
     # (or accepts a change), so that a run that ends otherwise hides nothing.
     accepted_snapshot = models.ForeignKey(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -60,6 +61,9 @@ def test_a_target_that_moves_takes_no_hidden_secret_along(line: Target, edda: Us
         {"host": ELSEWHERE},
         {"servers": ["a", ELSEWHERE]},
         {"gateway_ip": ELSEWHERE},
+        # Without its own host a tool falls back to another one.
+        {"proxy": {"token": "••••"}},
+        {"servers": ["a"]},
         # Each keeps its place and gets the other's password.
         {"mirrors": [{"host": "b", "password": "••••"}, {"host": "a", "password": "••••"}]},
     ],
@@ -90,7 +94,7 @@ def test_what_is_no_address_changes_beside_hidden_secrets(line: Target, edda: Us
 def test_the_admin_asks_for_the_secrets_of_a_target_that_moves(line: Target, alice: User) -> None:
     client, page = Client(), reverse("admin:sites_target_change", args=[line.pk])
     client.force_login(alice)
-    settings = '{"user": "backup", "password": "••••"}'
+    settings = json.dumps(shown(API(alice), line) | {"user": "other"})
     sent = {"name": "Press", "address": ELSEWHERE, "settings": settings}
     answer = client.post(page, sent)
     assert answer.status_code == 200
@@ -99,4 +103,4 @@ def test_the_admin_asks_for_the_secrets_of_a_target_that_moves(line: Target, ali
     assert line.settings == STORED
     assert client.post(page, sent | {"address": line.address}).status_code == 302
     line.refresh_from_db()
-    assert line.settings == {"user": "backup", "password": PASSWORD}
+    assert line.settings == STORED | {"user": "other"}
