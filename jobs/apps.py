@@ -9,9 +9,11 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         from agents.enrolment import when_retired
         from sites.archiving import unless
+        from sites.places import Holder, keeps_secrets
 
-        from .obstacles import active_runs
+        from .obstacles import active_runs, clear_secrets, stored_secrets
         from .transitions import revoke
 
         when_retired(revoke)
         unless(active_runs)
+        keeps_secrets(Holder(stored_secrets, clear_secrets))

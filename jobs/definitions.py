@@ -14,6 +14,7 @@ from sites import events
 from sites.models import User
 from sites.problems import Refused
 
+from .masking import holds_secrets
 from .models import Job
 from .starts import check_assignment, check_parameters
 from .states import ACTIVE
@@ -24,7 +25,7 @@ def save(job: Job, *, by: User) -> Job:
 
     Refused 422 by field: what belongs to another organization or site, an agent or pool that the
     person may not choose, parameters that the function's schema does not take. Refused 409 once
-    the job is archived.
+    the job is archived, or where another save came in between and secrets are kept.
     """
     job.organization_id, job.site_id = job.target.organization_id, job.target.site_id
     errors: dict[str, list[str]] = {}
@@ -41,9 +42,26 @@ def save(job: Job, *, by: User) -> Job:
         known = Job.objects.select_for_update(no_key=True).filter(pk=job.pk).first()
         if known is not None and known.archived_at is not None:
             raise Refused("archived", f"Job “{job}” is archived and is not changed any more.")
+        if known is not None:
+            _check_unchanged(job, known)
         job.save()
-        _tell(job)
+        tell(job)
     return job
+
+
+def _check_unchanged(job: Job, known: Job) -> None:
+    """Refuse what would bring a secret to another address than the one it was given for.
+
+    That of a job goes to its target. And of a job that was saved meanwhile the door has read
+    secrets that may have been cleared since, for the sake of a new address of the target.
+    """
+    if known.target_id != job.target_id:
+        words = "A job stays at its target: make another one there, with its secrets written out."
+        raise Refused("invalid", words, status=422, errors={"target": [words]})
+    if known.updated_at != job.updated_at and holds_secrets(job.function, job.parameters):
+        raise Refused(
+            "changed", f"Job “{job}” was changed by someone else just now; look and save again."
+        )
 
 
 def faults(job: Job, *, by: User) -> dict[str, list[str]]:
@@ -87,10 +105,11 @@ def archive(job: Job, *, by: User) -> None:
                 f"Job “{job}” has an active run; it can be archived when that has ended.",
             )
         Job.objects.filter(pk=job.pk, archived_at=None).update(archived_at=Now())
-        _tell(job)
+        tell(job)
 
 
-def _tell(job: Job) -> None:
+def tell(job: Job) -> None:
+    """Write the Event of a change, in the caller's transaction."""
     events.record(
         "job.changed",
         job.public_id,

@@ -12,9 +12,13 @@ from agents.models import Agent, AgentPool, Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
 from jobs.masking import shown_parameters
 from jobs.models import Job
-from sites.masking import restored
+from sites.masking import NotRestored, restored
 from sites.models import Organization, Target, User
 from sites.permissions import target_policy
+
+# Ten seconds, which is the least that a job takes, as the form shows them.
+LEAST = Decimal("0.17")
+TOO_SHORT = "Give at least 0.17 minutes: ten seconds is the shortest limit."
 
 
 class JobForm(forms.Form):
@@ -32,18 +36,20 @@ class JobForm(forms.Form):
     )
     run_timeout = forms.DecimalField(
         label="Timeout, minutes",
-        min_value=Decimal("0.2"),
+        min_value=LEAST,
         max_value=7 * 24 * 60,
         decimal_places=2,
         initial=60,
+        error_messages={"min_value": TOO_SHORT},
         help_text="A run that takes longer is stopped and ends as Timed Out.",
     )
     queue_timeout = forms.DecimalField(
         label="Longest wait, minutes",
-        min_value=Decimal("0.2"),
+        min_value=LEAST,
         max_value=30 * 24 * 60,
         decimal_places=2,
         initial=24 * 60,
+        error_messages={"min_value": TOO_SHORT},
         help_text="A run that no agent takes within this time ends as Timed Out.",
     )
     tags = forms.CharField(
@@ -144,9 +150,15 @@ class JobForm(forms.Form):
                     field.strip = False
                 if isinstance(self.fields[key].widget, forms.TextInput | forms.NumberInput):
                     self.fields[key].widget = forms.PasswordInput(attrs={"autocomplete": "off"})
-                self.fields[
-                    key
-                ].help_text = "Shown to nobody once saved. Empty keeps what is there."
+                stored = self.job is not None and name in self.job.parameters
+                self.fields[key].help_text = "Shown to nobody once saved." + (
+                    " Empty keeps what is there." if stored else ""
+                )
+                if stored and name not in required:
+                    self.fields[f"x_{name}"] = forms.BooleanField(
+                        label=f"Remove the stored value of {self.fields[key].label}",
+                        required=False,
+                    )
             names.append(key)
         return names
 
@@ -193,14 +205,47 @@ class JobForm(forms.Form):
             kept = self.job.parameters
             hidden = shown_parameters(self.function, kept)
             sent = {
-                name: hidden[name] if name in hidden and not data.get(f"p_{name}") else value
+                name: hidden[name] if self._keeps(name) else value
                 for name, value in self.parameters().items()
             }
             try:
                 restored(sent, kept)
-            except ValueError as error:
-                self.add_error(None, str(error))
+            except NotRestored as error:
+                self._ask_anew(error)
         return data
+
+    def _keeps(self, name: str) -> bool:
+        """Say whether a parameter stays as it is stored, since the form does not show it."""
+        if (
+            self.job is None
+            or name not in self.job.parameters
+            or self.cleaned_data.get(f"x_{name}")
+        ):
+            return False
+        key = f"p_{name}"
+        return key not in self.fields or (
+            name in self.secret and _is_empty(self.cleaned_data.get(key))
+        )
+
+    def _ask_anew(self, error: NotRestored) -> None:
+        name = str(error.path[0])
+        key = f"p_{name}"
+        if not error.where:
+            self.add_error(key if key in self.fields else None, str(error))
+            return
+        if key not in self.fields:
+            words = (
+                f"The address was changed (“{error.where}”), and the stored secret “{name}” goes to"
+                " no other one. This form does not show it: make another job for the new address."
+            )
+            self.add_error(None, words)
+            return
+        remove = self.fields.get(f"x_{name}")
+        self.add_error(
+            key,
+            f"The address was changed (“{error.where}”), and the stored secret goes to no other"
+            f" one: write “{name}” out again" + (f", or tick “{remove.label}”." if remove else "."),
+        )
 
     def parameters(self) -> dict[str, Any]:
         """Collect the parameters: empty ones are left out, an empty secret stays as it was."""
@@ -208,8 +253,8 @@ class JobForm(forms.Form):
         found = {name: value for name, value in kept.items() if f"p_{name}" not in self.fields}
         for key in self.parameter_names:
             name, value = key.removeprefix("p_"), self.cleaned_data.get(key)
-            if name in self.secret and not value:
-                value = kept.get(name)
+            if self._keeps(name):
+                value = kept[name]
             if value not in (None, "", []) or (
                 value == [] and name in self.schema.get("required", [])
             ):
@@ -252,8 +297,9 @@ class JobForm(forms.Form):
         return [self[name] for name in names]
 
     def parameter_fields(self) -> list[forms.BoundField]:
-        """Give the fields made from the function's schema."""
-        return [self[name] for name in self.parameter_names]
+        """Give the fields made from the function's schema, each secret's with its remover."""
+        removers = ((key, f"x_{key.removeprefix('p_')}") for key in self.parameter_names)
+        return [self[name] for pair in removers for name in pair if name in self.fields]
 
 
 def functions_for(user: User, organization: Organization) -> Any:
@@ -296,9 +342,17 @@ def _field_for(name: str, rule: dict[str, Any], *, required: bool) -> forms.Fiel
         case "array" if _is_of_texts(rule.get("items")):
             return LinesField(widget=forms.Textarea(attrs={"rows": 3}), **about)
         case "object" | "array":
-            return forms.JSONField(widget=forms.Textarea(attrs={"rows": 4}), **about)
+            field = forms.JSONField(widget=forms.Textarea(attrs={"rows": 4}), **about)
+            # Django would take {} and [] for nothing, and say so of a required one.
+            field.empty_values = [None, ""]
+            return field
         case _:
             return forms.CharField(max_length=rule.get("maxLength", 4000), **about)
+
+
+def _is_empty(value: Any) -> bool:
+    """Say whether a field was left as it came; a zero or {} that was written is no such value."""
+    return value is None or value is False or value == "" or value == []
 
 
 def _is_of_texts(items: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from agents import catalogue
 from agents.models import Function
-from sites.masking import HIDDEN, looks_secret
+from sites.masking import HIDDEN, looks_secret, without_secrets
 from sites.masking import masked as hidden_in
 
 from .models import JobRun
@@ -23,8 +23,22 @@ def shown_parameters(function: Function | None, parameters: dict[str, Any]) -> d
     Secret is what any version of the function marks, since an older run must not show it either;
     of a function that no version tells of, what has the name of one.
     """
+    return dict(hidden_in(parameters, _secret_in(function, parameters)))
+
+
+def holds_secrets(function: Function | None, parameters: dict[str, Any]) -> bool:
+    """Say whether there is anything among parameters that is hidden where they are shown."""
+    return bool(parameters) and shown_parameters(function, parameters) != parameters
+
+
+def cleared(function: Function | None, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Copy parameters without their secrets."""
+    return dict(without_secrets(parameters, _secret_in(function, parameters)))
+
+
+def _secret_in(function: Function | None, parameters: dict[str, Any]) -> Callable[[str], bool]:
     names = catalogue.secret_parameters(function) if function and parameters else None
-    return dict(hidden_in(parameters, looks_secret if names is None else names.__contains__))
+    return looks_secret if names is None else names.__contains__
 
 
 def secrets_of(run: JobRun) -> list[str]:

@@ -1,8 +1,15 @@
-"""Why a site or target cannot be archived yet: a run is active there."""
+"""Why a site or target is not archived or moved yet: what runs there, which secrets go there."""
+
+from __future__ import annotations
 
 from sites.models import Site, Target
 
-from .models import JobRun
+from . import definitions
+from .masking import cleared, holds_secrets
+from .models import Job, JobRun
+
+# So many jobs or runs are named.
+_NAMED = 3
 
 
 def active_runs(place: Site | Target) -> str | None:
@@ -13,3 +20,54 @@ def active_runs(place: Site | Target) -> str | None:
         return None
     runs = "a run is" if active == 1 else f"{active} runs are"
     return f"“{place}” cannot be archived while {runs} active there."
+
+
+def stored_secrets(target: Target, cleared: bool) -> str | None:
+    """Say which jobs and active runs hold secrets that a new address of the target would get.
+
+    A job's secret was written for the address that its writer saw; without this rule whoever may
+    edit the target could have it sent to a machine of their own. `cleared`: the jobs' are gone.
+    The caller holds the target's row, so that no run is made meanwhile.
+    """
+    jobs = [] if cleared else _holding(target)
+    if jobs:
+        return (
+            f"{_named('Job', jobs)} hold{'s' if len(jobs) == 1 else ''} secrets for the present"
+            " address, which go to no other one: clear them along with the change (“Clear the"
+            " secrets of its jobs”, clear_job_secrets), then write them out anew in each job."
+        )
+    active = JobRun.objects.active().filter(target=target).exclude(parameters={})
+    found = active.select_related("function").prefetch_related("function__versions")
+    runs = [run for run in found.order_by("pk") if holds_secrets(run.function, run.parameters)]
+    if runs:
+        return (
+            f"{_named('Run', runs)} hold{'s' if len(runs) == 1 else ''} secrets for the present"
+            " address: change it when no such run is active."
+        )
+    return None
+
+
+def clear_secrets(target: Target) -> None:
+    """Take the secrets of a target's jobs away. Locks the jobs, in one order."""
+    locked = Job.objects.in_use().filter(target=target).order_by("pk")
+    list(locked.select_for_update(no_key=True).values("pk"))
+    for job in _holding(target):
+        job.parameters = cleared(job.function, job.parameters)
+        job.save(update_fields=["parameters", "updated_at"])
+        definitions.tell(job)
+
+
+def _holding(target: Target) -> list[Job]:
+    jobs = Job.objects.in_use().filter(target=target).exclude(parameters={})
+    found = jobs.select_related("organization", "site", "target", "function")
+    return [
+        job
+        for job in found.prefetch_related("function__versions").order_by("name", "pk")
+        if holds_secrets(job.function, job.parameters)
+    ]
+
+
+def _named(kind: str, found: list[Job] | list[JobRun]) -> str:
+    names = ", ".join(f"“{one}”" for one in found[:_NAMED])
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return f"{kind}{'' if len(found) == 1 else 's'} {names}{more}"

@@ -13,10 +13,13 @@ from django.db.models.functions import Now
 from agents import catalogue
 from agents.models import Agent, AgentPool, Assignment, Function, FunctionVersion
 from agents.permissions import agent_policy, pool_policy
+from sites import sql
 from sites.models import Target, User
 from sites.problems import Refused
+from sites.sql import Sql
 
 from . import moves
+from .masking import holds_secrets
 from .models import Job, JobRun, RunInput, StatusTransition
 from .permissions import may_retry, run_policy
 from .states import ACTIVE, FINAL, Origin, Status
@@ -48,12 +51,21 @@ def start_run(
         words = f"Agent “{job.agent}” is retired; give job “{job}” another one."
         raise Refused("agent_retired", words)
     version = _version(job.function, job.version)
-    given = job.parameters if parameters is None else parameters
-    check_parameters(version, given)
+    if parameters is not None:
+        check_parameters(version, parameters)
     with transaction.atomic():
-        # What was read before may have been archived while the lock was awaited.
-        if Job.objects.select_for_update(no_key=True).get(pk=job.pk).archived_at is not None:
+        # What was read before may have been archived, or lost its secrets for a new address of the
+        # target, while the lock was awaited.
+        locked = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
+        if locked.archived_at is not None:
             raise Refused("archived", f"Job “{job}” is archived and starts no more.")
+        given = locked.parameters
+        if parameters is None:
+            check_parameters(version, given)
+        elif retry_of is None and given != job.parameters:
+            raise Refused("changed", f"Job “{job}” was changed just now; look and start it again.")
+        else:
+            given = parameters
         if not job.allow_overlap:
             active = JobRun.objects.filter(job=job, status__in=ACTIVE).order_by("id").first()
             if active is not None:
@@ -256,11 +268,7 @@ def _make(
     )
     run.queue_until = Now() + timedelta(seconds=queue_timeout_s)
     run.save(force_insert=True)
-    # Asked with the run in place: who archives waits for it, or was waited for (sites.archiving).
-    if not Target.objects.filter(
-        pk=run.target_id, archived_at=None, site__archived_at=None
-    ).exists():
-        raise Refused("archived", f"Target “{run.target}” is archived; nothing starts there.")
+    _check_target(run)
     for one in inputs:
         one.run = run
         one.save(force_insert=True)
@@ -270,3 +278,29 @@ def _make(
     moves.tell(run, Status.PENDING)
     run.refresh_from_db()
     return run
+
+
+def _check_target(run: JobRun) -> None:
+    """Refuse a run where its target was archived, or moved since the run that it repeats.
+
+    Asked with the run in place and the keys held that one needs to archive or to move: who does so
+    waits for the run and sees it, or was waited for (sites.archiving, sites.places). The foreign
+    key holds them no sooner than at the commit.
+    """
+    assert run.target_id is not None
+    if sql.on_postgresql():
+        for table, pk in (("sites_site", run.site_id), ("sites_target", run.target_id)):
+            sql.rows(Sql(f"SELECT id FROM {table} WHERE id = %s FOR KEY SHARE", (pk,)))
+    there = Target.objects.filter(pk=run.target_id, archived_at=None, site__archived_at=None)
+    target = there.only("moved_at").first()
+    if target is None:
+        raise Refused("archived", f"Target “{run.target}” is archived; nothing starts there.")
+    first, moved_at = run.retry_of, target.moved_at
+    if first is None or moved_at is None or first.created_at > moved_at:
+        return
+    if holds_secrets(run.function, run.parameters):
+        raise Refused(
+            "target_moved",
+            f"Target “{run.target}” has another address since this run, and the run's secrets go to"
+            " no other one: start it anew, with its secrets written out.",
+        )

@@ -15,6 +15,7 @@ from sites.models import User
 from sites.problems import Refused
 from tests import factories
 from tests.factories import Enrolled
+from tests.jobs.test_pages import as_
 from tests.people import API
 
 
@@ -93,3 +94,23 @@ def test_what_was_read_before_a_job_was_archived_starts_and_changes_nothing(
     job.refresh_from_db()
     assert job.archived_at is not None
     assert not JobRun.objects.exists()
+
+
+@pytest.mark.parametrize("field", ["run_timeout", "queue_timeout"])
+def test_the_form_takes_the_shortest_limit_and_says_which_it_is(
+    field: str, job: Job, edda: User
+) -> None:
+    """Ten seconds, as in the API; a zero is not taken for an empty field."""
+    client, path = as_(edda), f"/jobs/manage/{job.public_id}/edit"
+    sent = {"name": "n", "who": "automatic", "run_timeout": "60", "queue_timeout": "60"}
+    for number in ("0", "0.16", "-1"):
+        answer = client.post(path, sent | {field: number})
+        assert answer.status_code == 422
+        assert "Give at least 0.17 minutes: ten seconds" in answer.content.decode()
+    api = API(edda)
+    assert api.patch(f"jobs/{job.public_id}", {f"{field}_s": 10}).status_code == 200
+    assert f'name="{field}" value="0.17"' in client.get(path).content.decode()
+    assert client.post(path, sent | {field: "0.17"}).status_code == 302
+    job.refresh_from_db()
+    assert getattr(job, f"{field}_s") == 10
+    assert api.patch(f"jobs/{job.public_id}", {f"{field}_s": 9}).status_code == 422

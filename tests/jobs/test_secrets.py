@@ -288,3 +288,59 @@ def test_the_form_keeps_the_type_of_what_a_schema_lists(
     job.refresh_from_db()
     assert job.parameters == {"level": 0, "odd": 0.5}
     assert "Select a valid choice" in client.post(path, sent | {"p_level": "3"}).content.decode()
+
+
+def test_the_form_removes_a_secret_that_may_be_missing(
+    agent: Enrolled, press: Target, edda: User
+) -> None:
+    schema = {"properties": {"key": SECRET, "other": SECRET}, "required": ["other"]}
+    given = {"key": PASSWORD, "other": PASSWORD}
+    job = factories.job(press, advertise(agent, "1.0", schema), owner=edda, parameters=given)
+    client, path = as_(edda), f"/jobs/manage/{job.public_id}/edit"
+    page = client.get(path).content.decode()
+    assert "Remove the stored value of Key" in page
+    assert "Remove the stored value of Other" not in page
+    assert client.post(path, FORM | {"x_key": "on", "x_other": "on"}).status_code == 302
+    job.refresh_from_db()
+    assert job.parameters == {"other": PASSWORD}
+    page = client.get(path).content.decode()
+    assert "Remove the stored value" not in page
+    assert page.count("Empty keeps what is there.") == 1
+
+
+def test_a_zero_in_the_form_is_a_value(agent: Enrolled, press: Target, edda: User) -> None:
+    schema = {
+        "properties": {
+            "pin": {"type": "integer", "secret": True},
+            "port": {"type": "integer"},
+            "extras": {"type": "object"},
+        },
+        "required": ["extras"],
+    }
+    given = {"pin": 4711, "port": 22, "extras": {"a": 1}}
+    job = factories.job(press, advertise(agent, "1.0", schema), owner=edda, parameters=given)
+    client, path = as_(edda), f"/jobs/manage/{job.public_id}/edit"
+    sent = FORM | {"p_pin": "", "p_port": "0", "p_extras": "{}"}
+    page = client.post(path, sent).content.decode()
+    assert "The address was changed (“port”)" in page
+    assert "write “pin” out again, or tick “Remove the stored value of Pin”." in page
+    assert client.post(path, sent | {"p_pin": "0"}).status_code == 302
+    job.refresh_from_db()
+    assert job.parameters == {"pin": 0, "port": 0, "extras": {}}
+
+
+def test_the_form_asks_for_a_secret_that_it_does_not_show(
+    agent: Enrolled, press: Target, edda: User
+) -> None:
+    """A newer version of the function has no field for it, and yet it is sent along."""
+    older = {"properties": {"key": SECRET, "host": {"type": "string"}}}
+    newer = {"properties": {"host": {"type": "string"}}}
+    given = {"host": "10.20.4.11", "key": PASSWORD}
+    job = factories.job(press, advertise(agent, "1.0", older), owner=edda, parameters=given)
+    advertise(agent, "2.0", newer)
+    path = f"/jobs/manage/{job.public_id}/edit"
+    answer = as_(edda).post(path, FORM | {"p_host": "198.51.100.66"})
+    assert answer.status_code == 422
+    assert "make another job for the new address" in answer.content.decode()
+    job.refresh_from_db()
+    assert job.parameters == given
