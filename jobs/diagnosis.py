@@ -40,7 +40,7 @@ class Cause:
 
     `others` ran at the same time. `took` is how long the job's runs took, in seconds, the oldest
     first and this one last. `seen_at` is when the agent was last heard of. `cure` is "limit" or
-    "agent", what a button may lead to.
+    "agent", what a button leads to where the reader may see or edit it.
     """
 
     weight: str
@@ -52,20 +52,27 @@ class Cause:
     cure: str = ""
 
 
-def likely_causes(run: JobRun, *, among: QuerySet[JobRun], silent: bool = False) -> list[Cause]:
+def likely_causes(
+    run: JobRun,
+    *,
+    among: QuerySet[JobRun],
+    silent: bool = False,
+    seen_at: datetime | None = None,
+) -> list[Cause]:
     """Order the causes of a time-out by the evidence; the most likely comes first.
 
     Two queries, a few more for a run that no agent took. ``among`` is what the reader may see: no
-    other run counts as seen. ``silent`` says that the portal lost sight of the agent between the
-    run's start and its end.
+    other run counts as seen. ``silent`` says that the portal lost sight of the agent during the
+    run, or at the end of the wait of one that nobody took; ``seen_at`` is when the agent was last
+    heard of, where the reader may see that.
     """
     match run.reason:
         case Reason.DEADLINE:
-            found = _of_deadline(run, among, silent)
+            found = _of_deadline(run, among, silent, seen_at)
         case Reason.AGENT_LOST:
-            found = _of_silence(run, among)
+            found = _of_silence(run, among, seen_at)
         case _:
-            found = _of_waiting(run, among)
+            found = _of_waiting(run, among, silent, seen_at)
     return sorted(found, key=lambda cause: _ORDER.index(cause.weight))
 
 
@@ -77,32 +84,48 @@ def raised(run: JobRun) -> int | None:
     return minutes if minutes <= LONGEST else None
 
 
-def _of_deadline(run: JobRun, among: QuerySet[JobRun], silent: bool) -> list[Cause]:
+def _of_deadline(
+    run: JobRun, among: QuerySet[JobRun], silent: bool, seen_at: datetime | None
+) -> list[Cause]:
     others, earlier = _at_the_same_time(run, among), _earlier(run, among)
     near = not earlier or max(earlier) >= NEAR * run.run_timeout_s
-    hung = not near and not others
     stood = f" It stood at {run.progress} %." if run.progress is not None else ""
-    if earlier:
-        limit = LIKELY if near else POSSIBLE
-    else:
-        limit = POSSIBLE if others else LIKELY
+    too_short = Cause(
+        POSSIBLE if silent or (others and not earlier) or (earlier and not near) else LIKELY,
+        LIMIT,
+        _usually(run, earlier),
+        took=[*earlier, run.duration_s or run.run_timeout_s] if earlier else (),
+        cure="limit" if near and not silent else "",
+    )
+    overlap = _overlap(run, others, likely=not silent and not (earlier and near))
+    if silent:
+        # What was seen comes before what may have been: nobody knows what it did meanwhile.
+        return [
+            Cause(
+                LIKELY,
+                CONNECTIVITY,
+                f"{run.agent} fell silent for more than a minute during the run.",
+                seen_at=seen_at,
+                cure="agent",
+            ),
+            Cause(
+                POSSIBLE,
+                AGENT,
+                f"{run.agent} may have hung while it was silent. Look at its own log on the"
+                f" machine.{stood}",
+            ),
+            too_short,
+            overlap,
+        ]
+    hung = not near and not others
     return [
+        too_short,
+        overlap,
         Cause(
-            limit,
-            LIMIT,
-            _usually(run, earlier),
-            took=[*earlier, run.duration_s or run.run_timeout_s] if earlier else (),
-            cure="limit" if near else "",
-        ),
-        _overlap(run, others, likely=not (earlier and near)),
-        Cause(
-            POSSIBLE if silent else UNLIKELY,
+            UNLIKELY,
             CONNECTIVITY,
-            f"{run.agent} fell silent for more than a minute during the run."
-            if silent
-            else f"{run.agent} was never silent for longer than a minute.",
-            seen_at=_seen_at(run),
-            cure="agent" if silent else "",
+            f"{run.agent} was never silent for longer than a minute.",
+            seen_at=seen_at,
         ),
         Cause(
             LIKELY if hung else UNLIKELY,
@@ -116,24 +139,17 @@ def _of_deadline(run: JobRun, among: QuerySet[JobRun], silent: bool) -> list[Cau
     ]
 
 
-def _of_silence(run: JobRun, among: QuerySet[JobRun]) -> list[Cause]:
+def _of_silence(run: JobRun, among: QuerySet[JobRun], seen_at: datetime | None) -> list[Cause]:
     others, earlier = _at_the_same_time(run, among), _earlier(run, among)
-    seen_at = _seen_at(run)
-    back = seen_at is not None and run.finished_at is not None and seen_at > run.finished_at
     restarted = any(other.reason == Reason.AGENT_RESTARTED for other in others)
+    said = f"{run.agent} sent no heartbeat for more than a minute."
+    if seen_at is not None and run.finished_at is not None:
+        said += (
+            " It came back later: the network or its machine was away for a while."
+            if seen_at > run.finished_at
+            else " Look whether its machine is on and reaches the portal."
+        )
     return [
-        Cause(
-            LIKELY,
-            CONNECTIVITY,
-            f"{run.agent} sent no heartbeat for more than a minute. "
-            + (
-                "It came back later: the network or its machine was away for a while."
-                if back
-                else "Look whether its machine is on and reaches the portal."
-            ),
-            seen_at=seen_at,
-            cure="agent",
-        ),
         Cause(
             LIKELY if restarted else POSSIBLE,
             AGENT,
@@ -141,6 +157,7 @@ def _of_silence(run: JobRun, among: QuerySet[JobRun]) -> list[Cause]:
             if restarted
             else f"{run.agent} may have stopped or crashed. Look at its own log on the machine.",
         ),
+        Cause(POSSIBLE if restarted else LIKELY, CONNECTIVITY, said, seen_at=seen_at, cure="agent"),
         _overlap(run, others, likely=False),
         Cause(
             UNLIKELY,
@@ -151,22 +168,30 @@ def _of_silence(run: JobRun, among: QuerySet[JobRun]) -> list[Cause]:
     ]
 
 
-def _of_waiting(run: JobRun, among: QuerySet[JobRun]) -> list[Cause]:
+def _of_waiting(
+    run: JobRun, among: QuerySet[JobRun], silent: bool, seen_at: datetime | None
+) -> list[Cause]:
     whom = run.requested_agent or run.requested_pool
     others = _at_the_same_time(run, among)
     why = why_nobody_takes(run.queue_id) if run.queue_id is not None else ""
+    if silent:
+        said = f"{whom} was silent when the longest wait ended."
+    elif whom:
+        said = f"{whom} took no run in time. Look whether it is Active on the page Agents."
+    else:
+        said = (
+            "No agent that can do it took it in time. "
+            "Look whether one is Active on the page Agents."
+        )
     return [
         Cause(
-            POSSIBLE if others or why else LIKELY,
+            LIKELY if silent or not (others or why) else POSSIBLE,
             CONNECTIVITY,
-            f"{whom} took no run in time. Look whether it is Active on the page Agents."
-            if whom
-            else "No agent that can do it took it in time. "
-            "Look whether one is Active on the page Agents.",
-            seen_at=_seen_at(run),
+            said,
+            seen_at=seen_at,
             cure="agent" if run.requested_agent else "",
         ),
-        _overlap(run, others, likely=not why)
+        _overlap(run, others, likely=not (silent or why))
         if others
         else Cause(
             POSSIBLE,
@@ -247,10 +272,3 @@ def _at_the_same_time(run: JobRun, among: QuerySet[JobRun]) -> list[JobRun]:
         started_at__lt=run.finished_at,
     )
     return list(rows.exclude(pk=run.pk).order_by("-created_at", "-pk")[: COUNTED + 1])
-
-
-def _seen_at(run: JobRun) -> datetime | None:
-    """Give when the run's agent, or the one that was asked for, was last heard of."""
-    agent = run.agent or run.requested_agent
-    presence = getattr(agent, "presence", None)
-    return presence.seen_at if presence else None

@@ -35,7 +35,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 def _run(request: PortalRequest, public_id: UUID, **more: Any) -> Any:
     runs = (
         JobRun.objects.for_rows()
-        .select_related("retry_of", "agent__presence", "requested_agent__presence")
+        .select_related("retry_of")
         .annotate(
             records_number=_number_of(RunRecord),
             files_number=_number_of(RunFile),
@@ -53,19 +53,29 @@ def _for_page(request: PortalRequest) -> dict[str, Any]:
     `agent_state` is None where there is no page of the agent for the person.
     """
     agents = Agent.objects.in_use().with_state().filter(pk=OuterRef("agent"))
+    # The agent whose connection a time-out may be about: who had the run, or was to take it.
+    looked_at = agent_policy.rows(
+        request.user,
+        "view",
+        Agent.objects.filter(pk=Coalesce(OuterRef("agent"), OuterRef("requested_agent"))),
+    ).order_by()
     jobs = Job.objects.filter(pk=OuterRef("job"))
-    lost = Event.objects.filter(
-        subject_id=OuterRef("agent__public_id"),
-        kind="agent.lost",
-        at__gt=OuterRef("started_at"),
-        at__lt=OuterRef("finished_at"),
+    news = Event.objects.filter(
+        kind__in=["agent.lost", "agent.seen"], at__lt=OuterRef("finished_at")
     )
+    during = news.filter(
+        subject_id=OuterRef("agent__public_id"), kind="agent.lost", at__gt=OuterRef("started_at")
+    )
+    before = news.filter(subject_id=OuterRef("requested_agent__public_id")).order_by("-pk")
     return {
         "agent_state": Subquery(
             agent_policy.rows(request.user, "view", agents).order_by().values("state")[:1]
         ),
+        "agent_seen_at": Subquery(looked_at.values("presence__seen_at")[:1]),
+        "may_look": Exists(looked_at.filter(retired_at=None)),
         "may_edit": Exists(job_policy.rows(request.user, "edit", jobs)),
-        "agent_was_lost": Exists(lost),
+        "agent_was_lost": Exists(during),
+        "agent_news": Subquery(before.values("kind")[:1]),
     }
 
 
@@ -194,10 +204,12 @@ def _summary(request: PortalRequest, run: Any, *, inputs: bool) -> dict[str, Any
         "causes": likely_causes(
             run,
             among=run_policy.rows(request.user, "view", JobRun.objects.all()),
-            silent=run.agent_was_lost,
+            silent=run.agent_was_lost or (not run.agent_id and run.agent_news == "agent.lost"),
+            seen_at=run.agent_seen_at,
         )
         if run.status == Status.TIMED_OUT
         else [],
+        "cause_agent": (run.agent or run.requested_agent) if run.may_look else None,
         "raised": raised(run) if run.status == Status.TIMED_OUT else None,
         **(_log(run, 2_000) if run.log_length else {}),
     }

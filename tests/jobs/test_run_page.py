@@ -11,14 +11,14 @@ import pytest
 from django.db.models.functions import Now
 
 from agents import presence
-from agents.models import AgentPool, AgentPresence, Function
+from agents.models import AgentPool, AgentPresence, Assignment, Function
 from jobs import sweeps
 from jobs.models import Job, JobRun
 from sites.models import Organization, Site, Target, User
 from tests import factories
 from tests.backups import back_up, leave_file
 from tests.factories import Enrolled
-from tests.jobs.passing import deadline_over, lease_over
+from tests.jobs.passing import deadline_over, lease_over, queue_limit_over
 from tests.jobs.test_pages import as_, html
 
 pytestmark = pytest.mark.django_db
@@ -446,18 +446,110 @@ def test_a_silent_agent_is_said_to_be_back_or_gone(job: Job, agent: Enrolled, ed
     assert "It came back later" in causes(html(edda, path))["Agent connectivity"]
 
 
-def test_an_agent_that_was_lost_during_the_run_is_a_possible_cause(
-    job: Job, agent: Enrolled, edda: User
-) -> None:
-    """S0-23: it came back in time to go on, and yet the limit was reached."""
-    factories.run(job, by=edda)
-    (held,) = agent.api.claim()
-    agent.api.move(held, "running")
-    JobRun.objects.filter(public_id=held["id"]).update(started_at=Now() - timedelta(hours=1))
+def lost_for_a_while(agent: Enrolled) -> None:
     AgentPresence.objects.update(seen_at=Now() - timedelta(minutes=5))
     assert presence.mark_lost() == 1
     presence.seen(agent.agent)
-    deadline_over(held)
+
+
+def test_an_agent_that_was_lost_during_the_run_is_the_likely_cause(
+    press: Target, backup: Function, job: Job, agent: Enrolled, edda: User
+) -> None:
+    """S0-23: it came back in time to go on, and yet the limit was reached.
+
+    What was seen goes before what may be: neither another run at the time, nor that the job comes
+    near to its limit, nor that it usually takes seconds.
+    """
+    other = factories.job(press, backup, owner=edda, name="Other", allow_overlap=True)
+    for seconds in ([], [3100.0], [40.0]):
+        took(job, agent, edda, seconds)
+        factories.run(job, by=edda)
+        beside = factories.run(other, by=edda)
+        held = {one["id"]: one for one in agent.api.claim(8)}
+        for one in held.values():
+            agent.api.move(one, "running")
+        (run,) = JobRun.objects.filter(job=job, status="running")
+        JobRun.objects.filter(pk=run.pk).update(started_at=Now() - timedelta(hours=1))
+        lost_for_a_while(agent)
+        deadline_over(run)
+        assert sweeps.sweep() == 1
+        page = html(edda, f"/jobs/{run.public_id}")
+        found = causes(page)
+        assert next(iter(found)) == "Agent connectivity"
+        assert found["Agent connectivity"].startswith(
+            "Likely hall-agent fell silent for more than a minute during the run."
+        )
+        for title in ("Agent issue", "Timeout value too short", "Overlapping jobs"):
+            assert found[title].startswith("Possible")
+        assert "at work until the limit" not in page
+        assert "Raise to" not in page
+        agent.api.finish(held[str(beside.public_id)], "failed")
+
+
+def test_when_the_agent_was_last_heard_of_is_for_who_may_see_it(
+    works: Organization, job: Job, alice: User, edda: User, vera: User
+) -> None:
+    """An agent of all sites is no business of who has a role at one."""
+    shared = factories.enrolled(works, "shared-agent", by=alice)
+    run = factories.run(job, by=edda)
+    (held,) = shared.api.claim()
+    shared.api.move(held, "running")
+    lease_over(held)
     assert sweeps.sweep() == 1
-    said = causes(html(edda, f"/jobs/{held['id']}"))["Agent connectivity"]
-    assert said.startswith("Possible hall-agent fell silent for more than a minute during the run.")
+    path = f"/jobs/{run.public_id}"
+    for minutes, to_alice in ((-5, "Look whether its machine is on"), (5, "It came back later")):
+        AgentPresence.objects.update(seen_at=Now() + timedelta(minutes=minutes))
+        said = causes(html(alice, path))["Agent connectivity"]
+        assert to_alice in said
+        assert "Last heard of" in said
+        assert "Look at the agent" in said
+        for user in (edda, vera):
+            said = causes(html(user, path))["Agent connectivity"]
+            assert said == "Likely shared-agent sent no heartbeat for more than a minute."
+
+
+def test_an_agent_that_was_restarted_is_the_likely_cause(
+    press: Target, backup: Function, job: Job, agent: Enrolled, edda: User
+) -> None:
+    run = factories.run(job, by=edda)
+    other = factories.job(press, backup, owner=edda, name="Other", allow_overlap=True)
+    beside = factories.run(other, by=edda)
+    held = {one["id"]: one for one in agent.api.claim(8)}
+    for one in held.values():
+        agent.api.move(one, "running")
+    answer = agent.api.finish(held[str(beside.public_id)], "failed", reason="agent_restarted")
+    assert answer.status_code == 200
+    lease_over(run)
+    assert sweeps.sweep() == 1
+    found = causes(html(edda, f"/jobs/{run.public_id}"))
+    assert next(iter(found)) == "Agent issue"
+    assert found["Agent issue"].startswith("Likely hall-agent was restarted")
+    assert found["Agent connectivity"].startswith("Possible")
+
+
+def test_an_agent_that_was_silent_all_the_wait_is_the_likely_cause(
+    press: Target, backup: Function, job: Job, agent: Enrolled, works: Organization, hall: Site,
+    alice: User, edda: User,
+) -> None:  # fmt: skip
+    """S0-23: a run that nobody took leads to the agent that was asked for."""
+    busy = factories.enrolled(works, "busy-agent", site=hall, by=alice)
+    other = factories.job(press, backup, owner=edda, name="Other", allow_overlap=True)
+    factories.run(other, by=edda)
+    busy.api.move(busy.api.claim()[0], "running")
+    job.assignment, job.agent = Assignment.AGENT, agent.agent
+    job.save()
+    for gone, weight in ((False, "Possible"), (True, "Likely")):
+        run = factories.run(job, by=edda)
+        if gone:
+            AgentPresence.objects.filter(agent=agent.agent).update(
+                seen_at=Now() - timedelta(minutes=5)
+            )
+            assert presence.mark_lost() == 1
+        queue_limit_over(run)
+        assert sweeps.sweep() == 1
+        page = html(edda, f"/jobs/{run.public_id}")
+        found = causes(page)
+        assert next(iter(found)) == ("Agent connectivity" if gone else "Overlapping jobs")
+        assert found["Agent connectivity"].startswith(f"{weight} hall-agent")
+        assert ("was silent when the longest wait ended" in page) == gone
+        assert f'href="/agents/{agent.agent.public_id}">Look at the agent' in page
