@@ -21,6 +21,7 @@ from .access import Policy, grants_of, superuser
 from .access.admin import Among, Between, ScopedAdmin, ScopedForm, ScopedInline, person
 from .access.granting import GrantingAdmin
 from .archiving import archive_site, archive_target
+from .json_field import JSONField
 from .masking import HIDDEN, masked
 from .members import account_changed, add_member, remove_member, set_member_role
 from .models import AccessToken, Event, Membership, Organization, Site, Snapshot, Target, User
@@ -203,7 +204,7 @@ class SiteAdmin(GrantingAdmin):
         )
 
 
-class MaskedJSONField(forms.JSONField):
+class MaskedJSONField(JSONField):
     """A document shown without its secrets; what still says •••• keeps its stored value."""
 
     widget = UnfoldAdminTextareaWidget(attrs={"rows": 5})

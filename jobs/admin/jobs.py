@@ -13,6 +13,7 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from sites.access.admin import Among, ScopedAdmin, ScopedForm, person
+from sites.json_field import JSONField
 from sites.masking import HIDDEN, restored
 
 from .. import definitions, starts
@@ -24,7 +25,7 @@ from ..permissions import job_policy
 class JobForm(ScopedForm):
     """A saved job; its site and organization are its target's."""
 
-    parameters = forms.JSONField(
+    parameters = JSONField(
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 5}),
         help_text=f"A JSON object. Secrets read {HIDDEN}; leave that to keep them.",

@@ -24,6 +24,7 @@ from unfold.contrib.filters.admin import RangeDateTimeFilter, RelatedDropdownFil
 from unfold.views import ChangeList
 
 from ..filters import as_stored
+from ..json_field import JSONField
 from ..models import Role, User
 from ..problems import Refused
 from .admin_site import admitted
@@ -155,6 +156,7 @@ class ScopedAdmin(ModelAdmin):
     acts: ClassVar[dict[str, str]] = {}
 
     form = ScopedForm
+    formfield_overrides: ClassVar[dict[Any, Any]] = {models.JSONField: {"form_class": JSONField}}
     paginator = CappedPaginator
     show_full_result_count = False
     show_facets = ShowFacets.NEVER

@@ -1,4 +1,4 @@
-"""How a JSON body is read: strictly, since what one reader forgives another one misreads."""
+"""How JSON is read, in bodies and forms: strictly, since readers forgive different mistakes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _check(value: Any, depth: int = 0) -> None:
+def check(value: Any, depth: int = 0) -> None:
     """Refuse what no column can hold: NUL, lone surrogates, endless nesting, huge numbers."""
     if depth > DEPTH_LIMIT:
         raise ValueError(f"Nested deeper than {DEPTH_LIMIT} levels.")
@@ -42,11 +42,11 @@ def _check(value: Any, depth: int = 0) -> None:
             raise ValueError("Text must be valid Unicode, without lone surrogates.") from None
     elif isinstance(value, dict):
         for key, item in value.items():
-            _check(key, depth + 1)
-            _check(item, depth + 1)
+            check(key, depth + 1)
+            check(item, depth + 1)
     elif isinstance(value, list):
         for item in value:
-            _check(item, depth + 1)
+            check(item, depth + 1)
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
         raise ValueError("A number is larger than 64 bits.")
     elif isinstance(value, float) and not math.isfinite(value):
@@ -59,13 +59,13 @@ def load(body: bytes) -> Any:
         value = json.loads(
             body.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_unique
         )
-        _check(value)
+        check(value)
     except RecursionError:
         raise ValueError(f"Nested deeper than {DEPTH_LIMIT} levels.") from None
     except UnicodeDecodeError:
-        raise ValueError("The body is not UTF-8.") from None
+        raise ValueError("This is not UTF-8.") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"The body is not JSON: {error}.") from None
+        raise ValueError(f"This is not JSON: {error}.") from None
     return value
 
 
