@@ -10,8 +10,11 @@ from django.db.models import Q
 from agents.catalogue import newest_version, secret_parameters
 from agents.models import Agent, AgentPool, Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
+from agents.schemas import SecretNames
+from jobs.fields import LinesField, OneOfField, fits
 from jobs.masking import shown_parameters
 from jobs.models import Job
+from sites.json_field import JSONField
 from sites.masking import NotRestored, restored
 from sites.models import Organization, Target, User
 from sites.permissions import target_policy
@@ -98,11 +101,12 @@ class JobForm(forms.Form):
         self.makes_snapshot = bool(version and version.produces == version.Produces.SNAPSHOT)
         if not self.makes_snapshot:
             del self.fields["auto_commit"]
-        self.secret = set(secret_parameters(function) or ())
+        self.secret = secret_parameters(function) or SecretNames()
         if job is not None:
             # Also what holds a secret deep inside.
             shown = shown_parameters(function, job.parameters)
-            self.secret |= {name for name in shown if shown[name] != job.parameters[name]}
+            deep = {name for name in shown if shown[name] != job.parameters[name]}
+            self.secret = SecretNames.of_all([self.secret, SecretNames(frozenset(deep))])
         self.parameter_names = self._add_parameters()
         if job is not None and not self.is_bound:
             self.initial.update(self._initial_of(job))
@@ -142,15 +146,19 @@ class JobForm(forms.Form):
             if not isinstance(rule, dict):
                 continue
             key = f"p_{name}"
-            self.fields[key] = _field_for(name, rule, required=name in required)
+            # Nothing stands for a secret that is kept: a choice must be able to be empty too.
+            needed = name in required and name not in self.secret
+            self.fields[key] = _field_for(name, rule, required=needed)
             if name in self.secret:
-                self.fields[key].required = False
                 if isinstance(field := self.fields[key], forms.CharField):
                     # A blank at an end may be part of a password.
                     field.strip = False
                 if isinstance(self.fields[key].widget, forms.TextInput | forms.NumberInput):
                     self.fields[key].widget = forms.PasswordInput(attrs={"autocomplete": "off"})
                 stored = self.job is not None and name in self.job.parameters
+                if stored:
+                    # Else saving the form would put the schema's default in its place.
+                    self.fields[key].initial = None
                 self.fields[key].help_text = "Shown to nobody once saved." + (
                     " Empty keeps what is there." if stored else ""
                 )
@@ -321,6 +329,7 @@ def _minutes(seconds: int) -> Decimal:
 
 def _field_for(name: str, rule: dict[str, Any], *, required: bool) -> forms.Field:
     about: dict[str, Any] = {
+        "validators": [fits],
         "label": rule.get("title") or name.replace("_", " ").capitalize(),
         "help_text": rule.get("description", ""),
         "required": required,
@@ -342,7 +351,7 @@ def _field_for(name: str, rule: dict[str, Any], *, required: bool) -> forms.Fiel
         case "array" if _is_of_texts(rule.get("items")):
             return LinesField(widget=forms.Textarea(attrs={"rows": 3}), **about)
         case "object" | "array":
-            field = forms.JSONField(widget=forms.Textarea(attrs={"rows": 4}), **about)
+            field = JSONField(widget=forms.Textarea(attrs={"rows": 4}), **about)
             # Django would take {} and [] for nothing, and say so of a required one.
             field.empty_values = [None, ""]
             return field
@@ -358,40 +367,6 @@ def _is_empty(value: Any) -> bool:
 def _is_of_texts(items: Any) -> bool:
     """Say so of a rule for items; it may also be a bare true or false."""
     return isinstance(items, dict) and items.get("type") == "string"
-
-
-class OneOfField(forms.TypedChoiceField):
-    """One of the values that a schema lists, each of its own type: 1 is not "1"."""
-
-    def __init__(self, values: list[Any], **about: Any) -> None:
-        by_key = {_as_key(value): value for value in values}
-        choices = [(key, key) for key in by_key]
-        super().__init__(
-            choices=choices if about["required"] else [("", "–"), *choices],
-            coerce=by_key.__getitem__,
-            empty_value=None,
-            **about,
-        )
-
-    def prepare_value(self, value: Any) -> Any:
-        return "" if value is None else _as_key(value)
-
-
-def _as_key(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-class LinesField(forms.CharField):
-    """A list of texts, one a line."""
-
-    def prepare_value(self, value: Any) -> Any:
-        return "\n".join(value) if isinstance(value, list) else value
-
-    def to_python(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return value
-        lines = (value or "").splitlines()
-        return [line.strip() if self.strip else line for line in lines if line.strip()]
 
 
 def _as_text(field: forms.Field, value: Any) -> Any:

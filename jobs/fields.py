@@ -1,0 +1,70 @@
+"""The form fields that a run's parameters are typed into, beside Django's own."""
+
+import json
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from sites.api import parsing
+
+
+def fits(value: Any) -> None:
+    """Refuse what no body may hold either, such as a number that no double can hold."""
+    try:
+        parsing.check(float(value) if isinstance(value, Decimal) else value)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+
+
+class OneOfField(forms.TypedChoiceField):
+    """One of the values that a schema lists, each of its own type: 1 is not "1".
+
+    A choice's key is made of its value alone, so that it stays the same when the list changes.
+    """
+
+    def __init__(self, values: list[Any], **about: Any) -> None:
+        self.by_key = {_as_key(value): value for value in values}
+        texts = {key: one if isinstance(one, str) else key for key, one in self.by_key.items()}
+        times = Counter(texts.values())
+        choices = [(key, text if times[text] == 1 else key) for key, text in texts.items()]
+        super().__init__(
+            choices=choices if about["required"] else [("", "–"), *choices],
+            coerce=self.by_key.__getitem__,
+            empty_value=None,
+            **about,
+        )
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Give the value that was chosen, as `initial` is one."""
+        return self.by_key.get(data, data)
+
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else _as_key(value)
+
+
+def _as_key(value: Any) -> str:
+    """Write a value as JSON, a text without its quotes where it could be read as nothing else."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON Schema has it that 1.0 is 1
+    if isinstance(value, str):
+        try:
+            parsing.load(value.encode())
+        except ValueError:
+            return value
+    return json.dumps(value, sort_keys=True)
+
+
+class LinesField(forms.CharField):
+    """A list of texts, one a line."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return value
+        lines = (value or "").splitlines()
+        return [line.strip() if self.strip else line for line in lines if line.strip()]
