@@ -135,25 +135,38 @@ def queue_for(
     return queue
 
 
+# Each kind of queue along its own index: an organization has as many queues as it has agents.
 _QUEUES = """
-    SELECT DISTINCT queue.id FROM agents_queue AS queue
-    JOIN agents_functionversion AS known ON known.function_id = queue.function_id
-         AND queue.version IN ('', known.version)
-    JOIN agents_functionversion_agents AS able ON able.functionversion_id = known.id
-    JOIN agents_agent AS agent ON agent.id = able.agent_id
-    WHERE agent.id = %s AND queue.organization_id = agent.organization_id
-      AND (agent.site_id IS NULL OR queue.site_id = agent.site_id)
-      AND (queue.agent_id = agent.id OR queue.pool_id IN (
-           SELECT member.agentpool_id FROM agents_agentpool_agents AS member
-           WHERE member.agent_id = agent.id AND (NOT {reserved} OR EXISTS (
-               SELECT 1 FROM agents_agentpool AS pool
-               WHERE pool.id = member.agentpool_id AND pool.restricted)))
-           OR (queue.assignment = 'automatic' AND NOT {reserved}))
-""".format(
-    reserved="""EXISTS (SELECT 1 FROM agents_agentpool AS closed
-               JOIN agents_agentpool_agents AS inside ON inside.agentpool_id = closed.id
-               WHERE inside.agent_id = agent.id AND closed.restricted)"""
-)
+    WITH agent AS (
+        SELECT one.id, one.organization_id, one.site_id, EXISTS (
+            SELECT 1 FROM agents_agentpool_agents AS inside
+            JOIN agents_agentpool AS closed ON closed.id = inside.agentpool_id
+            WHERE inside.agent_id = one.id AND closed.restricted) AS reserved
+        FROM agents_agent AS one WHERE one.id = %s
+    ), near AS (
+        SELECT queue.* FROM agent JOIN agents_queue AS queue ON queue.agent_id = agent.id
+        UNION ALL
+        SELECT queue.* FROM agent
+        JOIN agents_agentpool_agents AS member ON member.agent_id = agent.id
+        JOIN agents_agentpool AS pool ON pool.id = member.agentpool_id
+             AND (pool.restricted OR NOT agent.reserved)
+        JOIN agents_queue AS queue ON queue.pool_id = pool.id
+        UNION ALL
+        SELECT queue.* FROM agent JOIN agents_queue AS queue ON queue.assignment = 'automatic'
+             AND queue.organization_id = agent.organization_id AND queue.site_id = agent.site_id
+        WHERE NOT agent.reserved
+        UNION ALL
+        SELECT queue.* FROM agent JOIN agents_queue AS queue ON queue.assignment = 'automatic'
+             AND queue.organization_id = agent.organization_id
+        WHERE NOT agent.reserved AND agent.site_id IS NULL
+    )
+    SELECT DISTINCT near.id FROM agent
+    JOIN near ON near.organization_id = agent.organization_id
+         AND (agent.site_id IS NULL OR near.site_id = agent.site_id)
+    JOIN agents_functionversion_agents AS able ON able.agent_id = agent.id
+    JOIN agents_functionversion AS known ON known.id = able.functionversion_id
+         AND known.function_id = near.function_id AND near.version IN ('', known.version)
+"""
 
 
 def queues_of(agent: Agent) -> list[int]:

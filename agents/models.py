@@ -239,6 +239,13 @@ class Queue(models.Model):
                 name="queue_assignment",
             ),
         ]
+        indexes = [
+            models.Index(
+                fields=["organization", "site"],
+                condition=models.Q(assignment="automatic"),
+                name="queue_automatic",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.function} at {self.site}, {self.get_assignment_display()}"
