@@ -94,8 +94,13 @@ def one_of_pairs(columns: str, pairs: Sequence[tuple[uuid.UUID, int]]) -> Sql:
         return Sql(
             f"{columns} IN ({pair})", ([one for one, _ in pairs], [other for _, other in pairs])
         )
-    values = ", ".join(["(%s, %s)"] * len(pairs))
-    return Sql(f"{columns} IN (VALUES {values})", tuple(one for pair in pairs for one in pair))
+    # SQLite uses no index for a pair, so the first of the two is asked for alone as well.
+    first, _, _ = columns.strip("()").partition(",")
+    values, pair = ", ".join(["%s"] * len(pairs)), ", ".join(["(%s, %s)"] * len(pairs))
+    return Sql(
+        f"{first} IN ({values}) AND {columns} IN (VALUES {pair})",
+        (*(one for one, _ in pairs), *(one for pair in pairs for one in pair)),
+    )
 
 
 def rows(statement: Sql) -> list[tuple[Any, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from django.db import connection
 
 from jobs.models import JobRun, StatusTransition
 from tests import factories
@@ -100,3 +101,24 @@ def test_a_backup_in_a_batch_still_needs_its_seal(agent, job, edda):
 @pytest.mark.parametrize("body", [{}, {"runs": []}, {"runs": [{}]}, {"runs": "x"}])
 def test_a_batch_that_is_none_is_refused_whole(agent, body):
     assert agent.api.patch("runs", body).status_code == 422
+
+
+@pytest.mark.once
+def test_a_batch_reads_its_own_runs_and_no_others(agent, held):
+    """On SQLite a pair of columns has no index: with 300,000 runs each batch read them all."""
+    texts = []
+
+    def note(execute, sql, params, *rest):
+        if "jobs_jobrun" in sql:
+            texts.append((sql, params))
+        return execute(sql, params, *rest)
+
+    with connection.execute_wrapper(note):
+        assert agent.api.patch("runs", {"runs": moves_of(held)}).status_code == 200
+        assert agent.api.put("results", {"results": results_of(held)}).status_code == 200
+    assert {text.split()[0] for text, _ in texts} >= {"SELECT", "UPDATE"}
+    with connection.cursor() as cursor:
+        for text, params in texts:
+            cursor.execute(f"EXPLAIN QUERY PLAN {text}", params)
+            plan = [step[3] for step in cursor.fetchall()]
+            assert not {"SCAN run", "SCAN jobs_jobrun"} & set(plan), (text, plan)
