@@ -1,7 +1,8 @@
 """The field of a run's status, whose words stand in the text of a query instead of beside it.
 
 The indexes of pending, executing and active runs are partial. A database that plans a statement
-once for all parameters cannot know that a parameter is `pending`, and would read every run.
+once for all parameters cannot know that a parameter is `pending`, and would read every run; SQLite
+knows an index's condition again only when it is spelled the same, in the same order.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class _Spelled:
     def process_rhs(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         text, params = super().process_rhs(compiler, connection)  # type: ignore[misc]
         if self.rhs_is_direct_value() and all(word in Status.values for word in params):
-            return text % tuple(f"'{word}'" for word in sorted(params)), []
+            words = sorted(params, key=Status.values.index)
+            return text % tuple(f"'{word}'" for word in words), []
         return text, params
 
 

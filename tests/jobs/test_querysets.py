@@ -7,7 +7,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from jobs.models import Job
+from jobs.models import Job, JobRun
+from jobs.querysets import RunQuerySet
 from sites.models import User
 from tests import factories
 
@@ -40,3 +41,18 @@ def test_a_managers_newest_run_of_each_job_is_read_along_an_index(
             cursor.execute(explain + sql)
             plan = "\n".join(" ".join(map(str, line)) for line in cursor.fetchall())
         assert "run_of_job_by_starter" in plan, plan
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("index", "runs"),
+    [
+        ("run_held", JobRun.objects.executing().filter(agent=1)),
+        ("run_active", JobRun.objects.active().order_by("status", "id")),
+        ("run_pending_in_queue", JobRun.objects.pending().filter(queue=1)),
+    ],
+    ids=["executing", "active", "pending"],
+)
+def test_sqlite_knows_the_conditions_of_its_indexes_again(index: str, runs: RunQuerySet) -> None:
+    """It compares them word for word: in another order `/agents` counted through every run."""
+    assert f"INDEX {index}" in runs.explain()
