@@ -51,6 +51,7 @@ def measure(finished: int, seconds: float) -> list[Row]:
     world.add_pending(built, 60_000, built.queue)
     if postgres:
         world.add_pending(built, 150_000, built.spare_queue)
+    world.settle()
     connection.close()
     where = f"{'PostgreSQL' if postgres else 'SQLite'}, {finished:,} finished runs"
     rows: list[Row] = []
