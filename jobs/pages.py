@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,10 @@ from .states import OUTCOMES
 
 # Counts beyond this are printed as "10,000+": counting on would read the whole history.
 MOST = 10_000
+# As many rows as the longest page of a list has.
+FEW = 100
+# So many ids are read at once where a whole list is gone through.
+PAGE = 2_000
 NEWEST = "-created"
 ORDERS = keyset.both_ways(
     Order("created", F("created_at"), "time"),
@@ -63,34 +66,69 @@ def page_of_runs(
     return Page([runs[pk] for pk in found.ids], found.previous, found.next)
 
 
-def every_run(
-    user: Person, queryset: RunQuerySet, *, order: str = NEWEST, at_once: int = 500
-) -> Iterator[JobRun]:
-    """Give all runs of a list, one page after the other: no more than ``at_once`` in memory."""
-    cursor = ""
+def newest_runs(user: Person, queryset: RunQuerySet, *, most: int) -> tuple[list[int], bool]:
+    """Give the ids of the newest runs of a list, and whether there are more than ``most``.
+
+    Page by page along when they were made, which never changes: a run that is made, starts or ends
+    meanwhile shifts no other one.
+    """
+    found: list[int] = []
+    place = None
+    branches, order = run_policy.branches(user, "view"), ORDERS[NEWEST]
     while True:
-        page = page_of_runs(user, queryset, size=at_once, cursor=cursor, order=order)
-        yield from page.rows
-        cursor = page.older
-        if not cursor:
-            return
+        size = min(PAGE, most - len(found))
+        page = keyset.cut(queryset, branches, order, size=size, place=place)
+        found += page.ids
+        place = keyset.read(page.next, order)
+        if place is None or len(found) >= most:
+            return found, place is not None
 
 
-def count_runs(user: Person, runs: RunQuerySet, narrowed: RunQuerySet) -> dict[str, str]:
+def sorted_runs(ids: list[int], order: str) -> list[int]:
+    """Sort runs, given newest first, by one of ``ORDERS`` as they are now."""
+    chosen = ORDERS[order]
+    if chosen.name.lstrip("-") == "created":
+        return ids if chosen.descending else ids[::-1]
+    keys: dict[int, Any] = {}
+    for at in range(0, len(ids), PAGE):
+        some = JobRun.objects.filter(pk__in=ids[at : at + PAGE]).order_by()
+        keys |= some.annotate(_at=chosen.column()).values_list("pk", "_at")
+    return sorted(keys, key=lambda pk: (keys[pk], pk), reverse=chosen.descending)
+
+
+def count_runs(
+    user: Person, runs: RunQuerySet, narrowed: RunQuerySet, *, outcome: str = ""
+) -> dict[str, str]:
     """Count what the person may see of ``narrowed``: under "" all, and under each outcome.
 
-    Two queries that look at the newest 10,000 of ``runs`` and no further. Where there are more, a
-    number is what was found among those ("1,106+"), and a number of none is not told.
+    Exact where the person sees 10,000 of ``runs`` or fewer, or where the list that is shown, the
+    one of ``outcome``, is no longer than a page. Else a number is what was found among the newest
+    ones, which are looked at and no others ("1,106+"), and a number of none is not told.
     """
-    looked, share = keyset.first(runs, run_policy.branches(user, "view"), ORDERS[NEWEST], most=MOST)
-    found = narrowed.order_by().filter(pk__in=looked.values("pk"))
-    numbers = found.aggregate(
+    branches = run_policy.branches(user, "view")
+    looked, number = keyset.first(runs, branches, ORDERS[NEWEST], most=MOST)
+    numbers = _tally(narrowed.order_by().filter(pk__in=looked.values("pk")))
+    if number <= MOST:
+        return {name: f"{number:,}" for name, number in numbers.items()}
+    # To draw its page the list has read as far already.
+    shown = narrowed.with_outcome(outcome) if outcome else narrowed
+    page = keyset.cut(shown, branches, ORDERS[NEWEST], size=FEW, place=None)
+    if not page.next:
+        exact = _tally(JobRun.objects.filter(pk__in=page.ids))
+        if not outcome:
+            return {name: f"{number:,}" for name, number in exact.items()}
+        numbers.pop(outcome)
+    else:
+        numbers[outcome] = max(numbers[outcome], FEW)
+    told = {name: f"{min(number, MOST):,}+" for name, number in numbers.items() if number}
+    return told if page.next else told | {outcome: f"{len(page.ids):,}"}
+
+
+def _tally(runs: Any) -> dict[str, int]:
+    numbers = runs.aggregate(
         every=Count("pk"), **{name: Count("pk", filter=of) for name, of in OUTCOMES.items()}
     )
-    numbers[""] = numbers.pop("every")
-    if looked.count() < share:
-        return {name: f"{number:,}" for name, number in numbers.items()}
-    return {name: f"{min(number, MOST):,}+" for name, number in numbers.items() if number}
+    return {"": numbers.pop("every"), **numbers}
 
 
 def count_up_to(queryset: Any, most: int = MOST) -> str:

@@ -111,28 +111,30 @@ def cut(
 def first(
     queryset: QuerySet[Any], branches: Sequence[Q], order: Order, *, most: int
 ) -> tuple[QuerySet[Any], int]:
-    """Give the rows that come first in any of the branches, to be counted, at most about `most`.
+    """Give the rows that come first in any of the branches, and their number: all of them where it
+    is no more than `most`, else some more than that.
 
-    Each branch is read along its own index and no further than its share. The second answer is that
-    share: so many rows or more, and there may be others that were not read.
+    Each branch is read along its own index and no further than its share, which grows while the
+    number leaves it open whether a share was too small. A row is in few of the branches, so that
+    some four times `most` are read, and hardly ever more.
     """
-    descending = order.descending
-    direction = ("-_key", "-pk") if descending else ("_key", "pk")
+    direction = ("-_key", "-pk") if order.descending else ("_key", "pk")
     parts = _parts(branches, order)
     model = queryset.model._default_manager.order_by()
     if not parts:
-        return model.none(), 1
-    share = most // len(parts) + 1
+        return model.none(), 0
     rows = queryset.alias(_key=order.key)
-    # A compound statement takes no LIMIT of its parts on SQLite, but one inside IN is fine.
-    heads = [
-        model.filter(pk__in=rows.filter(part).order_by(*direction).values("pk")[:share])
-        for part in parts
-    ]
-    if len(heads) == 1:
-        return heads[0], share
-    keys = [head.values("pk") for head in heads]
-    return model.filter(pk__in=keys[0].union(*keys[1:])), share
+    heads = [rows.filter(part).order_by(*direction).values("pk") for part in parts]
+    share = min(most, 4 * most // len(parts)) + 1
+    while True:
+        # A compound statement takes no LIMIT of its parts on SQLite, but one inside IN is fine.
+        firsts = [model.filter(pk__in=head[:share]) for head in heads]
+        keys = [one.values("pk") for one in firsts]
+        found = firsts[0] if len(keys) == 1 else model.filter(pk__in=keys[0].union(*keys[1:]))
+        number = found.count()
+        if number < share or number > most:
+            return found, number
+        share = min(most, 4 * share) + 1
 
 
 def read(cursor: str, order: Order) -> Place | None:

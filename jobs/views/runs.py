@@ -12,12 +12,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from jobs import starts, transitions
-from jobs.export import csv_of
+from jobs.export import MOST, RETRY_AFTER_S, Export, Turn
 from jobs.models import JobRun
-from jobs.pages import NEWEST, count_runs, count_up_to, every_run, page_of_runs
+from jobs.pages import NEWEST, count_runs, count_up_to, page_of_runs
 from jobs.permissions import may_retry, run_policy
 from jobs.querysets import RunQuerySet
-from jobs.states import Status
+from jobs.states import OUTCOMES, Status
 from jobs.views import narrowing
 from sites.access import grants_of
 from sites.models import Role
@@ -77,6 +77,7 @@ def history(request: PortalRequest) -> HttpResponse:
             "outcomes": OUTCOME_NAMES,
             "outcome": request.GET.get("outcome", ""),
             "running": count_up_to(running),
+            "export_most": f"{MOST:,}",
         },
         menus=True,
     )
@@ -85,8 +86,9 @@ def history(request: PortalRequest) -> HttpResponse:
 def _counts(request: PortalRequest, runs: RunQuerySet) -> HttpResponse:
     """Draw the numbers of Job History, which the page fetches once it stands: it waits for none."""
     narrowed = narrowing.narrow(request, runs, narrowing.choices_for(request), ignoring=["outcome"])
-    counts = count_runs(request.user, runs, narrowed.runs)
     outcome = request.GET.get("outcome", "")
+    shown = outcome if outcome in OUTCOMES else ""
+    counts = count_runs(request.user, runs, narrowed.runs, outcome=shown)
     return render(
         request,
         "jobs/run_counts.html",
@@ -102,14 +104,19 @@ def _counts(request: PortalRequest, runs: RunQuerySet) -> HttpResponse:
 @require_GET
 def export(request: PortalRequest) -> HttpResponseBase:
     """Send what Job History lists, all pages of it, as a CSV file; the list says what is wrong
-    with filters that are not valid.
+    with filters that are not valid. A second one at once is 429: each is long and heavy.
     """
     runs = JobRun.objects.filter(organization=request.organization)
     narrowed = narrowing.narrow(request, runs, narrowing.choices_for(request))
     if narrowed.errors:
         return redirect(f"{reverse('run-history')}?{request.GET.urlencode()}")
-    found = every_run(request.user, narrowed.runs, order=narrowing.order_of(request.GET))
-    answer = StreamingHttpResponse(csv_of(found), content_type="text/csv; charset=utf-8")
+    turn = Turn(request.user)
+    if not turn.take():
+        busy = render(request, "jobs/export_busy.html", {"nav": "history"}, status=429)
+        busy["Retry-After"] = str(RETRY_AFTER_S)
+        return busy
+    lines = Export(turn, request.user, narrowed.runs, order=narrowing.order_of(request.GET))
+    answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     name = f"job-history-{timezone.now():%Y-%m-%d}.csv"
     answer["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer

@@ -8,12 +8,14 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.core.signals import request_finished
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from agents.models import Function
 from jobs.models import Job, JobRun
-from jobs.pages import every_run, page_of_runs
+from jobs.pages import page_of_runs
+from sites.access import set_role
 from sites.models import Organization, Site, Target, User
 from tests import factories
 from tests.factories import Enrolled
@@ -218,11 +220,46 @@ def test_beyond_the_most_a_number_is_at_least_so_many(
         ended(job, agent, edda)
     factories.run(job, by=edda)
     monkeypatch.setattr("jobs.pages.MOST", 2)
+    monkeypatch.setattr("jobs.pages.FEW", 2)
     found = counts(user)
     assert found["total"] == "2+ runs"
     assert found["success"] == ""  # whether there are none is not known
     monkeypatch.setattr("jobs.pages.MOST", 50)
     assert counts(user)["total"] == "5 runs"
+
+
+@pytest.mark.parametrize("who", ["alice", "edda", "vera"])
+def test_a_number_that_is_whole_has_no_plus(
+    who: str, request: pytest.FixtureRequest, yard: Site, job: Job, agent: Enrolled, edda: User,
+    alice: User, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Exactly the most, whatever the person was granted; and of any history a list of one page."""
+    user = request.getfixturevalue(who)
+    if who != "alice":
+        # More ways to see runs than there are runs to be looked at on each.
+        for number in range(6):
+            set_role(user, "viewer", on=factories.target(yard, f"Crane {number}"))
+    for _ in range(4):
+        ended(job, agent, edda)
+    monkeypatch.setattr("jobs.pages.MOST", 4)
+    monkeypatch.setattr("jobs.pages.FEW", 2)
+    assert counts(user)["total"] == "4 runs"
+    assert counts(user)["failed"] == "4"
+    oldest = JobRun.objects.order_by("created_at").first()
+    assert oldest
+    JobRun.objects.filter(pk=oldest.pk).update(name="Needle")
+    ended(job, agent, edda)
+    found = counts(user)
+    assert (found["total"], found["failed"], found["success"]) == ("4+ runs", "4+", "")
+    # Older than all that is looked at.
+    found = counts(user, "&search=needle")
+    assert (found["total"], found["failed"], found["success"]) == ("1 run", "1", "0")
+    assert counts(user, "&search=nothing")["total"] == "0 runs"
+    waiting = factories.run(job, by=edda)
+    assert counts(user, "&outcome=running")["total"] == "1 run"
+    assert counts(user, "&outcome=success")["total"] == "0 runs"
+    assert counts(user, "&outcome=failed")["total"] == "4+ runs"
+    assert waiting.status == "pending"
 
 
 def exported(user: User, query: str = "") -> list[dict[str, str]]:
@@ -273,20 +310,77 @@ def test_no_cell_of_the_export_is_a_formula(job: Job, agent: Enrolled, edda: Use
     assert row["Duration (s)"] == "-1.0"  # a number stays one
 
 
-def test_the_export_reads_page_after_page(
-    job: Job, agent: Enrolled, alice: User, edda: User
+def test_the_export_holds_the_newest_and_says_so(
+    job: Job, agent: Enrolled, edda: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every run once, however many pages they take; the next page is read when it is needed."""
-    made = [ended(job, agent, edda).pk for _ in range(5)]
-    for user in (alice, edda):
-        runs = every_run(user, JobRun.objects.filter(job=job), at_once=2)
-        with CaptureQueriesContext(connection) as asked:
-            found = [next(runs).pk, next(runs).pk]
-        few = len(asked)
-        with CaptureQueriesContext(connection) as asked:
-            found += [run.pk for run in runs]
-        assert found == made[::-1]
-        assert len(asked) <= 2 * few
+    made = [str(ended(job, agent, edda, 9 - at).public_id) for at in range(3)]
+    page = html(edda, "/jobs/history")
+    assert "The file holds at most the newest 100,000." in page
+    assert [row["Job ID"] for row in exported(edda)] == made[::-1]
+    monkeypatch.setattr("jobs.export.MOST", 3)
+    assert len(exported(edda)) == 3
+    monkeypatch.setattr("jobs.export.MOST", 2)
+    last = "Only the newest 2 runs are in this file: narrow the list for older ones."
+    for query, ids in (
+        ("", [made[2], made[1]]),
+        ("?ordering=created", [made[1], made[2]]),
+        ("?ordering=duration", [made[2], made[1]]),
+        ("?ordering=-duration", [made[1], made[2]]),
+    ):
+        assert [row["Job ID"] for row in exported(edda, query)] == [*ids, last], query
+
+
+@pytest.mark.parametrize("order", ["-created", "created", "started", "-started", "-finished"])
+def test_what_happens_during_an_export_doubles_no_run_and_leaves_none_out(
+    order: str, press: Target, backup: Function, agent: Enrolled, edda: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("jobs.export.AT_ONCE", 2)
+    monkeypatch.setattr("jobs.pages.PAGE", 2)
+    made = factories.job(press, backup, owner=edda, allow_overlap=True)
+    for _ in range(3):
+        ended(made, agent, edda)
+    for _ in range(3):
+        factories.run(made, by=edda)
+    before = {str(run.public_id) for run in JobRun.objects.all()}
+    answer = as_(edda).get(f"/jobs/history/export?ordering={order}")
+    lines = iter(answer)
+    text = b"".join(next(lines) for _ in range(3))
+    for held in agent.api.claim(8):
+        agent.api.move(held, "running")
+        agent.api.finish(held, "failed")
+    factories.run(made, by=edda)
+    text += b"".join(lines)
+    found = csv.DictReader(io.StringIO(text.decode("utf-8-sig"), newline=""))
+    ids = [row["Job ID"] for row in found]
+    assert len(ids) == 6
+    assert set(ids) == before
+
+
+def test_a_person_has_one_export_at_once(
+    job: Job, agent: Enrolled, alice: User, edda: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(job, agent, edda)
+    client, path = as_(edda), "/jobs/history/export"
+    for breaks_off in (False, True):
+        first = client.get(path)
+        lines = iter(first)
+        next(lines)
+        second = client.get(f"{path}?outcome=failed")
+        assert second.status_code == 429
+        assert second.headers["Retry-After"] == "30"
+        page = second.content.decode()
+        assert "Another export of yours is being sent" in page
+        assert 'href="/jobs/history?outcome=failed">Back to Job History' in page
+        assert len(exported(alice)) == 1
+        if breaks_off:
+            with monkeypatch.context() as patch:
+                # What else happens then would close the test's own connection.
+                patch.setattr(request_finished, "send", lambda **_: [])
+                first.close()
+        else:
+            list(lines)
+        assert len(exported(edda)) == 1
 
 
 def test_filters_that_are_not_valid_are_told_by_the_list(job: Job, alice: User) -> None:
