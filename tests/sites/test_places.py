@@ -98,7 +98,7 @@ def test_the_admin_asks_for_the_secrets_of_a_target_that_moves(line: Target, ali
     sent = {"name": "Press", "address": ELSEWHERE, "settings": settings}
     answer = client.post(page, sent)
     assert answer.status_code == 200
-    assert "write “password” out again" in answer.content.decode()
+    assert "out again, or leave it away." in answer.content.decode()
     line.refresh_from_db()
     assert line.settings == STORED
     assert client.post(page, sent | {"address": line.address}).status_code == 302
