@@ -53,8 +53,10 @@ document.addEventListener("click", (event) => {
   const menu = event.target.closest("details.y-menu");
   closeMenus(menu);
 });
-window.addEventListener("scroll", () => {
-  for (const menu of $$(".y-wrap details.y-menu[open]")) menu.open = false;
+window.addEventListener("scroll", (event) => {
+  for (const menu of $$(".y-wrap details.y-menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
 }, true);
 
 document.addEventListener("keydown", (event) => {
@@ -71,6 +73,9 @@ document.addEventListener("keydown", (event) => {
     if (!items.length) return;
     event.preventDefault();
     const step = event.key === "ArrowDown" ? 1 : -1;
+    // Fast fingers come before the toggle event: an item that is not in its place yet would be
+    // scrolled to, and that closes the menu.
+    placeMenu(menu);
     const now = items.indexOf(document.activeElement);
     items[(now < 0 && step < 0 ? -1 : now + step + items.length) % items.length]?.focus();
     return;
