@@ -1,4 +1,4 @@
-"""Decides what `manage.py test` runs: the suite on SQLite, then on PostgreSQL with Redis."""
+"""Decides what `manage.py test` runs: the suite on SQLite, beside it on PostgreSQL with Redis."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from django.core.management.base import BaseCommand
 
@@ -22,7 +23,7 @@ NO_TESTS = 5  # pytest's exit code
 
 
 class Command(BaseCommand):
-    """Run pytest twice; every argument is pytest's."""
+    """Run pytest twice at once; every argument is pytest's."""
 
     help = "Run the tests on SQLite and on a throw-away PostgreSQL and Redis."
 
@@ -36,7 +37,10 @@ class Command(BaseCommand):
 
 
 def run_both(arguments: list[str]) -> int:
-    """Run the suite on both databases, print both summaries, return the first bad exit code."""
+    """Run the suite on both databases at once, show one after the other, and both summaries.
+
+    Returns the first bad exit code.
+    """
     from tests import servers
 
     try:
@@ -44,13 +48,12 @@ def run_both(arguments: list[str]) -> int:
     except servers.Missing as missing:
         print(missing, file=sys.stderr)
         return 1
-    summaries = {}
-    codes = []
+    runs: dict[str, subprocess.Popen[bytes]] = {}
+    summaries, codes = {}, []
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="yardmaster-test-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         for number, (title, mark) in enumerate(RUNS.items()):
-            print(f"\n{title}\n", flush=True)
             environment = {
                 key: value
                 for key, value in os.environ.items()
@@ -65,8 +68,13 @@ def run_both(arguments: list[str]) -> int:
                 environment["CELERY_BROKER_URL"] = os.environ.get(
                     "CELERY_BROKER_URL"
                 ) or stack.enter_context(servers.redis())
-            code, summaries[title] = pytest(with_mark(arguments, mark), environment)
-            codes.append(code)
+            output = stack.enter_context((folder / f"{number}.txt").open("wb"))
+            runs[title] = pytest(with_mark(arguments, mark), environment, output)
+            stack.callback(end, runs[title])
+        for number, (title, process) in enumerate(runs.items()):
+            print(f"\n{title}\n", flush=True)
+            summaries[title] = show(folder / f"{number}.txt", process)
+            codes.append(process.returncode)
     print()
     for title, summary in summaries.items():
         print(f"{title}:\n{summary}")
@@ -83,32 +91,45 @@ def with_mark(arguments: list[str], mark: str) -> list[str]:
     return ["-m", mark, *arguments]
 
 
-def pytest(arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
-    """Run pytest, showing what it says, and return its exit code and its summary line."""
+def pytest(
+    arguments: list[str], environment: dict[str, str], output: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start pytest, which writes what it says to `output`."""
     command = [sys.executable, "-m", "pytest"]
     if not any(word == "-n" or word.startswith(("-n=", "--numprocesses")) for word in arguments):
-        # Twice the cores: much of the suite waits for the processes and browsers that it starts.
-        command += ["-n", str(min(2 * (os.cpu_count() or 2), 8)), "--dist", "worksteal"]
+        # With both runs twice the cores: much of the suite waits for what it starts.
+        command += ["-n", str(min(os.cpu_count() or 2, 4)), "--dist", "worksteal"]
     if sys.stdout.isatty():
         command.append("--color=yes")
         environment = {"COLUMNS": str(shutil.get_terminal_size().columns), **environment}
-    process = subprocess.Popen(
-        child_command([*command, *arguments]), env=environment, stdout=subprocess.PIPE
+    return subprocess.Popen(
+        child_command([*command, *arguments]), env=environment, stdout=output, stderr=output
     )
-    assert process.stdout is not None
+
+
+def show(path: Path, process: subprocess.Popen[bytes]) -> str:
+    """Print what a run says while it says it; return its last line, the summary."""
     tail = b""
+    with path.open("rb") as said:
+        while True:
+            ended = process.poll() is not None
+            if piece := said.read(65536):
+                sys.stdout.buffer.write(piece)
+                sys.stdout.flush()
+                tail = (tail + piece)[-4000:]
+            elif ended:
+                return (tail.decode(errors="replace").strip().splitlines() or [""])[-1]
+            else:
+                time.sleep(0.2)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a run that is still at work: Ctrl-C reached pytest too, SIGTERM reached us alone."""
+    if process.poll() is not None:
+        return
+    process.send_signal(signal.SIGINT)
     try:
-        while piece := os.read(process.stdout.fileno(), 65536):
-            sys.stdout.buffer.write(piece)
-            sys.stdout.flush()
-            tail = (tail + piece)[-4000:]
-        return process.wait(), (tail.decode(errors="replace").strip().splitlines() or [""])[-1]
-    except BaseException:
-        # Ctrl-C reached pytest too; it then ends what it started. SIGTERM reached us alone.
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        raise
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
