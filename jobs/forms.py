@@ -63,6 +63,11 @@ class JobForm(forms.Form):
         required=False,
         initial=True,
     )
+    describe_changes = forms.BooleanField(
+        label="The commit message of a backup says what changed",
+        required=False,
+        help_text="Else it reads “Backup of …” and the time. Secrets in changed lines are hidden.",
+    )
     allow_overlap = forms.BooleanField(
         label="Runs of this job may overlap each other", required=False
     )
@@ -100,7 +105,7 @@ class JobForm(forms.Form):
         self.schema: dict[str, Any] = version.parameters if version else {}
         self.makes_snapshot = bool(version and version.produces == version.Produces.SNAPSHOT)
         if not self.makes_snapshot:
-            del self.fields["auto_commit"]
+            del self.fields["auto_commit"], self.fields["describe_changes"]
         self.secret = secret_parameters(function) or SecretNames()
         if job is not None:
             # Also what holds a secret deep inside.
@@ -193,6 +198,7 @@ class JobForm(forms.Form):
             "queue_timeout": _minutes(job.queue_timeout_s),
             "tags": ", ".join(job.tags),
             "auto_commit": job.auto_commit,
+            "describe_changes": job.describe_changes,
             "allow_overlap": job.allow_overlap,
         }
         for name, value in job.parameters.items():
@@ -281,6 +287,7 @@ class JobForm(forms.Form):
         job.run_timeout_s = round(data["run_timeout"] * 60)
         job.queue_timeout_s = round(data["queue_timeout"] * 60)
         job.auto_commit = data.get("auto_commit", job.auto_commit)
+        job.describe_changes = data.get("describe_changes", job.describe_changes)
         job.allow_overlap = data["allow_overlap"]
         job.parameters = self.parameters()
         return job

@@ -15,7 +15,9 @@ from sites.models import Snapshot, Target
 from sites.problems import Refused
 
 from . import results
+from .describing import described
 from .evidence import at_work
+from .masking import secrets_of
 from .models import JobRun
 
 MANIFEST_LIMIT = 256 * 1024 * 1024
@@ -145,9 +147,19 @@ def seal(agent: Agent, public_id: UUID, *, attempt: int, tree: str) -> Verdict:
         message=message,
         when=when,
     )
-    counts = vault.compare(
+    changes = vault.compare(
         target.public_id, base.commit_id if base else None, sealed.commit_id, count_lines=False
-    ).counts
+    )
+    counts = changes.counts
+    if run.describe_changes:
+        message = described(
+            target,
+            base,
+            sealed.commit_id,
+            changes.files,
+            secrets=secrets_of(run),
+            plain=message,
+        )
     try:
         with transaction.atomic():
             snapshot = Snapshot.objects.create(

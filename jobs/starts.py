@@ -87,6 +87,7 @@ def start_run(
                 tags=job.tags,
                 overlap=job.allow_overlap,
                 auto_commit=job.auto_commit,
+                describe_changes=job.describe_changes,
                 assignment=job.assignment,
                 requested_agent=job.agent,
                 requested_pool=job.pool,

@@ -35,6 +35,8 @@ class JobForm(ScopedForm):
         labels = {
             "run_timeout_s": "Longest run, seconds",
             "queue_timeout_s": "Longest wait, seconds",
+            "auto_commit": "A change that is found becomes the accepted backup at once",
+            "describe_changes": "The commit message says what changed",
         }
         help_texts = {
             "version": "Empty: the newest that an agent has.",
@@ -117,8 +119,9 @@ class JobAdmin(ScopedAdmin):
             ("Who carries it out", {"fields": ("assignment", "agent", "pool")}),
             (
                 "Limits",
-                {"fields": ("run_timeout_s", "queue_timeout_s", "allow_overlap", "auto_commit")},
+                {"fields": ("run_timeout_s", "queue_timeout_s", "allow_overlap")},
             ),
+            ("Backups", {"fields": ("auto_commit", "describe_changes")}),
             ("Marks", {"fields": ("tags", "external_id")}),
         ]
         if obj is not None:

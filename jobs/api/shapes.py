@@ -49,6 +49,9 @@ class JobOut(serializers.Serializer[Job]):
     queue_timeout_s = serializers.IntegerField()
     allow_overlap = serializers.BooleanField()
     auto_commit = serializers.BooleanField()
+    describe_changes = serializers.BooleanField(
+        help_text="The commit message of a backup says what changed."
+    )
     tags = serializers.ListField(child=serializers.CharField())
     external_id = serializers.CharField()
     created_at = serializers.DateTimeField()
@@ -97,6 +100,7 @@ class JobChanges(Choice):
     queue_timeout_s = Whole(min_value=10, max_value=30 * DAY, required=False)
     allow_overlap = Flag(required=False)
     auto_commit = Flag(required=False)
+    describe_changes = Flag(required=False)
     tags = Tags(required=False)
     external_id = Text(max_length=200, allow_blank=True, required=False)
 

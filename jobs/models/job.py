@@ -41,6 +41,8 @@ class Job(models.Model):
     )
     allow_overlap = models.BooleanField(default=False)
     auto_commit = models.BooleanField(default=True)
+    # The commit message of a backup says what changed; else it is a plain subject.
+    describe_changes = models.BooleanField(default=False, db_default=False)
     tags = models.JSONField(default=list, blank=True)
     external_id = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

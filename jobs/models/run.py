@@ -66,6 +66,7 @@ class JobRun(models.Model):
     # A backup: its result is the portal's verdict over a snapshot.
     makes_snapshot = models.BooleanField(default=False)
     auto_commit = models.BooleanField(default=True)
+    describe_changes = models.BooleanField(default=False, db_default=False)
     assignment = models.CharField(max_length=16, choices=Assignment, default=Assignment.AUTOMATIC)
     requested_agent = models.ForeignKey(
         Agent, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
