@@ -20,6 +20,7 @@ _GROUPS: dict[str, dict[str, str]] = {
     "Places": {
         "sites.Site": "location_on",
         "sites.Target": "dns",
+        "sites.Credential": "vpn_key",
         "sites.Snapshot": "photo_library",
     },
     "Agents": {

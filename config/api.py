@@ -9,6 +9,7 @@ from rest_framework.routers import SimpleRouter
 from agents.api.views import AgentViewSet, FunctionViewSet, PoolViewSet
 from jobs.api.jobs import JobViewSet
 from jobs.api.runs import ConnectionJobViewSet, RunViewSet
+from sites.api.credentials import CredentialViewSet
 from sites.api.own import Me, TokenViewSet, Upload
 from sites.api.places import OrganizationViewSet, SiteViewSet, TargetViewSet
 from sites.api.problems import nothing_here
@@ -19,6 +20,7 @@ for prefix, viewset in {
     "organizations": OrganizationViewSet,
     "sites": SiteViewSet,
     "targets": TargetViewSet,
+    "credentials": CredentialViewSet,
     "snapshots": SnapshotViewSet,
     "functions": FunctionViewSet,
     "agents": AgentViewSet,

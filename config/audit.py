@@ -13,6 +13,7 @@ AUDITED: dict[str, tuple[str, ...]] = {
     "sites.Site": (),
     # Settings may hold passwords; the accepted snapshot changes with every backup.
     "sites.Target": ("settings", "accepted_snapshot"),
+    "sites.Credential": ("sealed",),
     "sites.AccessToken": ("token_hash", "last_used_at"),
     # Version, platform and address are what the program says of itself at each start.
     "agents.Agent": ("token_hash", "version", "platform", "address", "enrolled_at"),

@@ -129,6 +129,7 @@ def _plain(agent: Agent, items: list[dict[str, Any]]) -> set[tuple[UUID, int]]:
             "SELECT run.public_id, run.attempt FROM jobs_jobrun AS run"
             f" JOIN sites_target AS target ON target.id = run.target_id WHERE {these.text}"
             " AND run.agent_id = %s AND NOT run.makes_snapshot"
+            " AND run.credential_id IS NULL"
             " AND CAST(run.parameters AS TEXT) = '{}' AND CAST(target.settings AS TEXT) = '{}'",
             (*these.params, agent.pk),
         )

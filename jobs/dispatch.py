@@ -10,7 +10,7 @@ from django.db import IntegrityError, connection, transaction
 
 from agents import catalogue
 from agents.models import Agent
-from sites import sql
+from sites import credentials, sql
 from sites.sql import Sql
 
 from . import moves
@@ -69,11 +69,14 @@ _ANSWER = """
     SELECT run.id, run.public_id, run.attempt, run.status, run.run_timeout_s, run.actual_version,
            run.parameters, tool.name, function.name, target.public_id, target.name, target.kind,
            target.address, target.settings, base.tree_id,
-           EXISTS (SELECT 1 FROM jobs_runinput AS input WHERE input.run_id = run.id)
+           EXISTS (SELECT 1 FROM jobs_runinput AS input WHERE input.run_id = run.id),
+           credential.username, credential.sealed
     FROM jobs_jobrun AS run
     JOIN sites_target AS target ON target.id = run.target_id
     JOIN agents_function AS function ON function.id = run.function_id
     JOIN agents_tool AS tool ON tool.id = function.tool_id
+    LEFT JOIN sites_credential AS credential ON credential.id = run.credential_id
+         AND credential.id = target.credential_id
     LEFT JOIN sites_snapshot AS base ON base.id = target.accepted_snapshot_id
          AND base.purged_at IS NULL AND run.makes_snapshot
     WHERE {these} AND run.claim_id = %s
@@ -94,7 +97,11 @@ _WAITING_POSTGRESQL = """
 
 
 class ClaimedRun(NamedTuple):
-    """A run as its claim shows it: the only place where parameters and inputs go out whole."""
+    """A run as its claim shows it: the only place where parameters, inputs and credentials go out.
+
+    A claim that is asked for again gives the credential only where it still stands on the target:
+    the address that goes with it is the target's of now.
+    """
 
     pk: int
     id: UUID
@@ -112,6 +119,7 @@ class ClaimedRun(NamedTuple):
     target_settings: dict[str, Any]
     base_tree: str | None
     inputs: list[RunInput]
+    credentials: dict[str, Any]
 
 
 def claim(agent: Agent, claim_id: UUID, *, most: int) -> list[ClaimedRun]:
@@ -228,9 +236,14 @@ def _take(ids: list[int], claim: int, agent: Agent) -> list[moves.Moved]:
             "agent": agent.pk,
             "lease_until": Sql(sql.later(str(LEASE_S))),
             "actual_version": Sql(_VERSION, (agent.pk,)),
+            "credential": Sql(_CREDENTIAL),
         },
     )
 
+
+# What stands on the target now, for a run that may use it.
+_CREDENTIAL = """CASE WHEN run.credential_id IS NULL THEN NULL ELSE
+    (SELECT place.credential_id FROM sites_target AS place WHERE place.id = run.target_id) END"""
 
 _VERSION = """COALESCE(NULLIF(run.version, ''),
     (SELECT newest.version FROM agents_functionversion AS newest
@@ -259,6 +272,7 @@ def _answer(claim: int, ids: list[int]) -> list[ClaimedRun]:
                 json.loads(row[13]),
                 row[14],
                 given.get(row[0], []),
+                credentials.handed_out(row[16], row[17]) if row[17] else {},
             )
         )
         for row in rows

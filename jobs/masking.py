@@ -8,8 +8,10 @@ from typing import Any
 
 from agents import catalogue
 from agents.models import Function
+from sites import credentials
 from sites.masking import HIDDEN, looks_secret, without_secrets
 from sites.masking import masked as hidden_in
+from sites.models import Credential
 
 from .models import JobRun
 
@@ -44,8 +46,8 @@ def _secret_in(function: Function | None, parameters: dict[str, Any]) -> Callabl
 def secrets_of(run: JobRun) -> list[str]:
     """List the secret values that the claim handed out, the longest first.
 
-    Those of the parameters, and what has the name of a secret among the target's settings. `run`
-    is as `transitions.held_run` gives it.
+    Those of the parameters, what has the name of a secret among the target's settings, and what its
+    credential holds and has held. `run` is as `transitions.held_run` gives it.
     """
     found: set[str] = set()
     if run.parameters and run.function is not None:
@@ -54,7 +56,11 @@ def secrets_of(run: JobRun) -> list[str]:
     settings = getattr(run, "target_settings", None)
     if settings and settings != "{}":
         found.update(_values(json.loads(settings), looks_secret))
-    return sorted((s for s in found if len(s) >= _SHORTEST_SECRET), key=len, reverse=True)
+    found = {text for text in found if len(text) >= _SHORTEST_SECRET}
+    if run.credential_id is not None:
+        sealed = Credential.objects.values_list("sealed", flat=True).get(pk=run.credential_id)
+        found |= credentials.texts(sealed)
+    return sorted(found, key=len, reverse=True)
 
 
 def _values(data: Any, secret: Callable[[str], bool]) -> Iterable[str]:

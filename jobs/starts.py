@@ -14,7 +14,8 @@ from agents import catalogue
 from agents.models import Agent, AgentPool, Assignment, Function, FunctionVersion
 from agents.permissions import agent_policy, pool_policy
 from sites import sql
-from sites.models import Target, User
+from sites.models import Credential, Target, User
+from sites.permissions import credential_policy, target_policy
 from sites.problems import Refused
 from sites.sql import Sql
 
@@ -84,6 +85,7 @@ def start_run(
                 type=job.function.name,
                 tool=job.function.tool.name,
                 parameters=given,
+                credential=credential_for(job.target, by=by, job=job, parameters=parameters),
                 tags=job.tags,
                 overlap=job.allow_overlap,
                 auto_commit=job.auto_commit,
@@ -135,6 +137,7 @@ def start_function(
                 type=function.name,
                 tool=function.tool.name,
                 parameters=given,
+                credential=credential_for(target, by=by),
                 assignment=assignment,
                 requested_agent=agent,
                 requested_pool=pool,
@@ -183,6 +186,33 @@ def retry(run: JobRun, *, by: User) -> Started:
         retry_of=run,
     )
     return Started(again, created=True)
+
+
+def credential_for(
+    target: Target,
+    *,
+    by: User,
+    job: Job | None = None,
+    parameters: dict[str, Any] | None = None,
+) -> Credential | None:
+    """Give the target's credential where a run there may use it.
+
+    That is one whose parameters were written by who may edit the target or manage the credential:
+    by whoever starts it, or by the owner of its job, which is started as it stands. Whoever may
+    only start jobs could have a secret sent where its parameters say otherwise.
+    """
+    if (credential := target.credential) is None:
+        return None
+    people = [by]
+    if job is not None and parameters in (None, job.parameters):
+        people.append(job.owner)
+    if any(
+        target_policy.allows(person, "edit", target)
+        or credential_policy.allows(person, "manage", credential)
+        for person in people
+    ):
+        return credential
+    return None
 
 
 def check_parameters(version: FunctionVersion, parameters: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from . import access_tokens
+from . import credential_admin as credential_admin  # registers itself
 from .access import Policy, grants_of, superuser
 from .access.admin import Among, Between, ScopedAdmin, ScopedForm, ScopedInline, person
 from .access.granting import GrantingAdmin
@@ -240,6 +241,8 @@ class TargetForm(ScopedForm):
         if data.get("site"):
             self.instance.organization = data["site"].organization
         changes = {name: data[name] for name in ("address", "settings") if name in data}
+        if "credential" in self.changed_data:
+            changes["credential"] = data.get("credential")
         try:
             check_target(
                 self.instance, clear_secrets=bool(data.get("clear_job_secrets")), **changes
@@ -257,6 +260,7 @@ class TargetAdmin(GrantingAdmin):
     form = TargetForm
     may_change = "edit"
     may_add = ("site", "create_target")
+    choices = {"credential": "manage"}
     fixed = ("site", "kind")
     acts = {**GrantingAdmin.acts, "archive": "delete"}
     actions_detail = ("people_and_roles", "archive")
@@ -268,7 +272,9 @@ class TargetAdmin(GrantingAdmin):
         ("archived_at", admin.EmptyFieldListFilter),
     )
     search_fields = ("name", "address")
-    add_fieldsets = ((None, {"fields": ("site", "name", "kind", "address", "settings")}),)
+    add_fieldsets = (
+        (None, {"fields": ("site", "name", "kind", "address", "credential", "settings")}),
+    )
     readonly_fields = ("organization", "public_id", "accepted_snapshot", "created_by", "created_at")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -277,7 +283,7 @@ class TargetAdmin(GrantingAdmin):
             return self.add_fieldsets
         may = self.has_change_permission(request, obj)
         settings = ("settings", "clear_job_secrets") if may else ()
-        about = ("site", "name", "kind", "address", *settings)
+        about = ("site", "name", "kind", "address", "credential", *settings)
         return (
             (None, {"fields": about}),
             ("About", {"fields": (*self.readonly_fields, "archived_at")}),
@@ -379,9 +385,10 @@ class AccessTokenAdmin(ScopedAdmin):
     organization = ""
     acts = {"revoke": "revoke"}
     actions_detail = ("revoke",)
-    list_display = ("name", "created_at", "expires_at", "last_used_at", "revoked_at")
+    list_display = ("name", "scope", "created_at", "expires_at", "last_used_at", "revoked_at")
     readonly_fields = fields = (
         "name",
+        "scope",
         "public_id",
         "created_at",
         "expires_at",

@@ -14,7 +14,7 @@ from django_filters import rest_framework as filters
 from django_filters.fields import IsoDateTimeField
 
 from .access import Policy
-from .models import Organization, Site, Target
+from .models import Credential, Organization, Site, Target
 from .permissions import organization_policy, site_policy
 
 SEARCH_LIMIT = 200
@@ -164,4 +164,16 @@ class TargetFilter(ListFilter):
 
     class Meta:
         model = Target
+        fields: list[str] = []
+
+
+class CredentialFilter(ListFilter):
+    search = by_name()
+    organization = KeyFilter(organization_policy, "organization")
+    site = KeyFilter(site_policy, "site")
+    kind = ChoicesFilter(Credential.Kind.choices)
+    archived = ArchivedFilter()
+
+    class Meta:
+        model = Credential
         fields: list[str] = []

@@ -14,7 +14,18 @@ from .access import (
     by_role,
     superuser,
 )
-from .models import AccessToken, Event, Membership, Organization, Role, Site, Snapshot, Target, User
+from .models import (
+    AccessToken,
+    Credential,
+    Event,
+    Membership,
+    Organization,
+    Role,
+    Site,
+    Snapshot,
+    Target,
+    User,
+)
 
 _own_organization = by_role(organization="pk")
 _administered = by_role(Role.ADMINISTRATOR, organization="pk")
@@ -77,6 +88,25 @@ target_policy = Policy(
         "create_job": [*_granted("operate"), MANAGER, ADMINISTRATOR],
         "manage": [*_granted("manage"), ADMINISTRATOR, superuser],
         "delete": [*_granted("delete"), ADMINISTRATOR, superuser],
+    },
+)
+
+
+def _on_edited_target(grants: Grants) -> Q | None:
+    """The credentials that stand where the person edits: their names, to know what runs use."""
+    targets, sites = grants.objects("target", "operate"), grants.objects("site", "operate")
+    if not targets and not sites:
+        return None
+    edited = Target.objects.filter(Q(pk__in=targets) | Q(site__in=sites))
+    return Q(pk__in=edited.exclude(credential=None).values("credential"))
+
+
+credential_policy = Policy(
+    Credential,
+    {
+        "view": [_on_edited_target, by_grant("manage", "site", "site"), ADMINISTRATOR, superuser],
+        # Also to put it on a target: who may do that may have it sent wherever the target is.
+        "manage": [by_grant("manage", "site", "site"), ADMINISTRATOR, superuser],
     },
 )
 

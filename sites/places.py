@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
+from . import credentials
 from .events import record
 from .masking import NotRestored, masked, moved, restored
 from .models import Site, Target
@@ -48,7 +49,8 @@ def save_target(target: Target, *, clear_secrets: bool = False, **changes: Any) 
     """Store a new target or these changes of one. A target stays at its site.
 
     What the settings say is hidden is put back. Refused 422 where a secret would go to another
-    address: one that is stored in the settings and not given anew, or one that a job or run holds.
+    address: one that is stored in the settings and not given anew, one that a job or run holds, or
+    the target's credential, where the changes do not name one (or None) for the new address.
     With `clear_secrets` those of the jobs are taken away in the same transaction.
 
     Locks the jobs before the target, as who starts a run does; the target's row before anything
@@ -58,13 +60,18 @@ def save_target(target: Target, *, clear_secrets: bool = False, **changes: Any) 
         _check_in_use(target)
         _check_site(target)
         target.settings = _restored(target.settings, {}, "")
-        return _save(target, changes)
+        with transaction.atomic():
+            if target.credential is not None:
+                credentials.usable_at(target, target.credential)
+            return _save(target, changes)
     with transaction.atomic():
         if clear_secrets:
             for holder in _holders:
                 holder.clear(target)
         stored = Target.objects.select_for_update(of=("self",)).select_related("site")
         where = _moved(stored.get(pk=target.pk), changes, cleared=clear_secrets)
+        if changes.get("credential") is not None:
+            credentials.usable_at(target, changes["credential"])
         _save(target, changes)
         if where:
             Target.objects.filter(pk=target.pk).update(moved_at=Now())
@@ -93,6 +100,14 @@ def _moved(stored: Target, changes: dict[str, Any], *, cleared: bool) -> str:
         changes["settings"] = settings
     inside = moved(settings, stored.settings)
     if where or inside:
+        if stored.credential_id is not None and "credential" not in changes:
+            words = (
+                f"Credential “{stored.credential}” was put here for the present address, and goes"
+                " to no other one by itself: take it off along with this change, or name the one"
+                " for the new address, as who may manage credentials can."
+            )
+            field = where or "settings"
+            raise Refused("invalid", words, status=422, errors={field: [words]})
         for holder in _holders:
             if words := holder.words(stored, cleared):
                 field = where or "settings"

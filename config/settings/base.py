@@ -8,6 +8,7 @@
 | `PUBLIC_URL`         | `http://127.0.0.1:8000`   | the address that people and agents use           |
 | `ALLOWED_HOSTS`      | host of `PUBLIC_URL`, loopback | other host names, comma-separated           |
 | `SECRET_KEY`         | a file made at first start | signs sessions                                  |
+| `CREDENTIAL_KEYS`    | a file made at the first secret | encrypt credentials, comma-separated, the newest first; needed where several hosts serve |
 | `TRUSTED_PROXIES`    | 1 in production, else 0   | proxies in front, each of which adds to `X-Forwarded-For`; 0: the header is not read |
 | `VAULT_ROOT`         | `vault/` in the data folder | snapshots; a shared volume when several hosts serve |
 | `SECURE_SSL_REDIRECT` | yes if `PUBLIC_URL` is https | production sends http on to https            |
@@ -41,6 +42,8 @@ def kept_secret(path: Path) -> str:
 
 
 SECRET_KEY = env.str("SECRET_KEY", default="") or kept_secret(DATA_DIR / "secret-key")
+# Else they lie in `credential-keys` in the data folder (sites.encryption).
+CREDENTIAL_KEYS = env.list("CREDENTIAL_KEYS", default=[])
 DEBUG = False
 PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
 ALLOWED_HOSTS = [

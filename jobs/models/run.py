@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.models import Agent, AgentPool, Assignment, Function, Queue
-from sites.models import Organization, Site, Snapshot, Target, User
+from sites.models import Credential, Organization, Site, Snapshot, Target, User
 
 from ..querysets import DURATION, FINISHED, STARTED, RunQuerySet
 from ..states import ACTIVE, EXECUTING, FINAL, Origin, Reason, Result, Status
@@ -89,6 +89,10 @@ class JobRun(models.Model):
     type = models.CharField(max_length=60, blank=True)
     name = models.CharField(max_length=200, blank=True)  # of the job, or the function, when made
     parameters = models.JSONField(default=dict)
+    # Set: the run may use what stands on its target; from the claim on, what it was given.
+    credential = models.ForeignKey(
+        Credential, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     tags = models.JSONField(default=list)
     data = models.JSONField(default=dict)
 

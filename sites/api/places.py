@@ -18,11 +18,16 @@ from ..filters import OrganizationFilter, SiteFilter, TargetFilter
 from ..keyset import Order, both_ways
 from ..masking import HIDDEN, masked
 from ..models import Organization, Site, Target
-from ..permissions import organization_policy, site_policy, target_policy
+from ..permissions import (
+    credential_policy,
+    organization_policy,
+    site_policy,
+    target_policy,
+)
 from ..places import save_site, save_target
 from ..problems import Refused
 from .authentication import person
-from .fields import Document, Flag, Key, Strict, Text
+from .fields import Document, Flag, Key, Named, Strict, Text
 
 BY_NAME = both_ways(Order("name", F("name"), "text"), Order("created", F("created_at"), "time"))
 
@@ -136,6 +141,9 @@ class TargetOut(serializers.Serializer[Target]):
     kind = serializers.ChoiceField(Target.Kind.choices)
     address = serializers.CharField(required=False)
     settings = Document(required=False, help_text=f"Values that look like secrets are {HIDDEN}.")
+    credential = Named(
+        required=False, allow_null=True, help_text="What its runs are given, without the secret."
+    )
     accepted_snapshot = serializers.UUIDField(
         source="accepted_snapshot.public_id", required=False, allow_null=True
     )
@@ -147,7 +155,7 @@ class TargetOut(serializers.Serializer[Target]):
         if "inspect" in self.context["permitted"].get(target.pk, ()):
             shown["settings"] = masked(target.settings)
         else:
-            for name in ("address", "settings", "accepted_snapshot"):
+            for name in ("address", "settings", "credential", "accepted_snapshot"):
                 shown.pop(name, None)
         return shown
 
@@ -157,6 +165,12 @@ class TargetChanges(Strict):
     kind = serializers.ChoiceField(Target.Kind.choices, required=False)
     address = Text(max_length=1000, allow_blank=True, required=False)
     settings = Document(required=False)
+    credential = Key(
+        credential_policy,
+        required=False,
+        allow_null=True,
+        help_text="One that you may manage. A change of the address names it anew, or null.",
+    )
 
 
 class TargetMoves(TargetChanges):
@@ -195,7 +209,9 @@ class TargetViewSet(Listed, Retrieved, ScopedViewSet):
     serializer_class = TargetOut
 
     def rows(self) -> QuerySet[Target]:
-        return Target.objects.select_related("organization", "site", "accepted_snapshot")
+        return Target.objects.select_related(
+            "organization", "site", "accepted_snapshot", "credential"
+        )
 
     def get_queryset(self) -> QuerySet[Target]:
         return _in_use_unless_asked(self, super().get_queryset())
@@ -209,19 +225,27 @@ class TargetViewSet(Listed, Retrieved, ScopedViewSet):
     def create(self, request: Request) -> Response:
         data = self.read(TargetIn)
         site = site_policy.get(request.user, "create_target", pk=data["site"].pk)
-        data |= {"site": site}
+        data |= {"site": site} | _credential_in(request, data)
         target = Target(organization=site.organization, created_by=person(request), **data)
         return Response(self.shown(save_target(target)), status=201)
 
     def partial_update(self, request: Request, id: Any) -> Response:
         target = self.get_object()
         data = self.read(TargetMoves, partial=True)
+        data |= _credential_in(request, data)
         clear = data.pop("clear_job_secrets", False)
         return Response(self.shown(save_target(target, clear_secrets=clear, **data)))
 
     def destroy(self, request: Request, id: Any) -> Response:
         archive_target(self.get_object())
         return Response(status=204)
+
+
+def _credential_in(request: Request, data: dict[str, Any]) -> dict[str, Any]:
+    """Ask whether the person may put the credential that a body names on a target."""
+    if (named := data.get("credential")) is None:
+        return {}
+    return {"credential": credential_policy.get(request.user, "manage", pk=named.pk)}
 
 
 def _in_use_unless_asked(view: ScopedViewSet, rows: QuerySet[Any]) -> QuerySet[Any]:

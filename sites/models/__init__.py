@@ -1,5 +1,6 @@
 """The tables of what exists without any job."""
 
+from .credential import Credential
 from .event import Event
 from .grants import (
     SiteGroupPermission,
@@ -14,6 +15,7 @@ from .token import AccessToken, IdempotencyKey
 
 __all__ = [
     "AccessToken",
+    "Credential",
     "Event",
     "IdempotencyKey",
     "Membership",

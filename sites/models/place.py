@@ -63,6 +63,10 @@ class Target(models.Model):
     kind = models.CharField(max_length=16, choices=Kind, default=Kind.DEVICE)
     address = models.CharField(max_length=1000, blank=True)
     settings = models.JSONField(default=dict, blank=True)
+    # What its runs are given at their claim; it was put here for the present address.
+    credential = models.ForeignKey(
+        "Credential", null=True, blank=True, on_delete=models.PROTECT, related_name="targets"
+    )
     # When the address, or one among the settings, last became another one: a secret that a run was
     # given before goes to no run after it.
     moved_at = models.DateTimeField(null=True, editable=False)

@@ -10,9 +10,14 @@ from .organization import User
 class AccessToken(models.Model):
     """A personal access token: acts as its user, stored as a hash, shown once."""
 
+    class Scope(models.TextChoices):
+        READ = "read", "Read"
+        FULL = "full", "Read and change"
+
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="access_tokens")
     name = models.CharField(max_length=120)
+    scope = models.CharField(max_length=8, choices=Scope, default=Scope.FULL)
     token_hash = models.CharField(max_length=64, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -22,6 +27,11 @@ class AccessToken(models.Model):
     class Meta:
         ordering = ["-created_at"]
         default_permissions = ()
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(scope__in=["read", "full"]), name="access_token_scope"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -11,7 +11,8 @@ import pytest
 
 from agents.models import AgentPool, Function
 from jobs.models import Job, JobRun
-from sites.models import AccessToken, Organization, Site, Target, User
+from sites import credentials, places
+from sites.models import AccessToken, Credential, Organization, Site, Target, User
 from tests import factories
 from tests.backups import back_up, leave_file
 from tests.people import API
@@ -58,6 +59,10 @@ def world(
     pool = AgentPool.objects.create(organization=works, name="Presses")
     pool.agents.add(enrolled.agent)
     link = factories.target(hall, "Cloud link", kind=Target.Kind.CONNECTION)
+
+    login = Credential(organization=works, name="Cloud login", username="yard")
+    credentials.add(login, {"password": "open sesame"}, by=alice)
+    places.save_target(link, credential=login)
 
     factories.run(job, by=edda)
     back_up(enrolled.api, {"plc/main.st": b"x := 1;\n", "readme": b"hello\n"})
@@ -107,6 +112,7 @@ def world(
         "convert": convert.public_id,
         "agent": enrolled.agent.public_id,
         "pool": pool.public_id,
+        "login": login.public_id,
         "snapshot": saved.snapshot.public_id,
         "run": saved.public_id,
         "converted": converted.public_id,

@@ -97,6 +97,34 @@ TABLE = [
     Row("POST", "agents/<uuid:id>/code", "agents/{agent}/code", ADMINISTERED.format(ok=201)),
     Row("GET", "pools", "pools", OWN),
     Row("GET", "pools/<uuid:id>", "pools/{pool}", SEEN_BY_MANAGER),
+    Row("GET", "credentials", "credentials", OWN),
+    Row(
+        "POST",
+        "credentials",
+        "credentials",
+        "401 422 403 403 403 403 201 201",
+        {
+            "organization": "{works}",
+            "name": "Line login",
+            "kind": "password",
+            "secret": {"password": "open sesame"},
+        },
+    ),
+    # It stands on a target that Edda edits.
+    Row("GET", "credentials/<uuid:id>", "credentials/{login}", "401 404 404 404 200 404 200 200"),
+    Row(
+        "PATCH",
+        "credentials/<uuid:id>",
+        "credentials/{login}",
+        "401 404 404 404 403 404 200 200",
+        {"username": "gate", "secret": {"password": "sesame open"}},
+    ),
+    Row(
+        "DELETE",
+        "credentials/<uuid:id>",
+        "credentials/{login}",
+        "401 404 404 404 403 404 409 409",
+    ),
     Row("GET", "jobs", "jobs", OWN),
     Row(
         "POST",

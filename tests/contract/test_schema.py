@@ -27,6 +27,7 @@ THERE = {
     "functions": "backup",
     "agents": "agent",
     "pools": "pool",
+    "credentials": "login",
     "jobs": "job",
     "runs": "run",
     "tokens": "token",

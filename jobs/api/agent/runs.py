@@ -72,7 +72,7 @@ def claimed(run: dispatch.ClaimedRun, claim_id: UUID) -> dict[str, Any]:
             "settings": run.target_settings,
         },
         "parameters": run.parameters,
-        "credentials": {},
+        "credentials": run.credentials,
         "base_tree": run.base_tree,
         "inputs": [
             {
