@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # Program → Debian package.
-PACKAGES = {"postgres": "postgresql", "redis-server": "redis-server", "chromium": "chromium"}
+PACKAGES = {
+    "postgres": "postgresql",
+    "redis-server": "redis-server",
+    "chromium": "chromium",
+    "sshd": "openssh-server",
+}
 SPEED = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
@@ -59,6 +64,9 @@ def program(name: str) -> Path | None:
     if name == "chromium":
         others = map(shutil.which, ("chromium-browser", "google-chrome"))
         return next((Path(other) for other in others if other), None)
+    if name == "sshd":
+        # Not on the path of everybody, and it starts by its absolute path only.
+        return next((path for path in [Path("/usr/sbin/sshd")] if path.exists()), None)
     versions = sorted(
         Path("/usr/lib/postgresql").glob("[0-9]*/bin"), key=lambda path: float(path.parts[-2])
     )

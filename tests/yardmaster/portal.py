@@ -45,6 +45,7 @@ class Run:
     target: str
     parameters: dict[str, Any] = field(default_factory=dict)
     credentials: dict[str, Any] = field(default_factory=dict)
+    tool: str = "folder"
     function: str = "backup"
     run_timeout_s: float | None = 600
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -57,6 +58,8 @@ class Run:
     log: bytes = b""
     tree: str = ""
     manifest: list[Entry] = field(default_factory=list)
+    records: dict[int, dict[str, Any]] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
     sealed: bool = False
     started: int = 0
 
@@ -279,6 +282,12 @@ class Portal:
             raise Problem(409, "already_final")
         if rest == "log":
             return self.take_log(run, body)
+        if rest == "records":
+            new = {r["sequence"]: r for r in body["records"] if r["sequence"] not in run.records}
+            run.records.update(new)
+            return 200, {"stored": len(new)}
+        if rest.startswith("files/"):
+            return self.take_file(run, method, rest, query, body, raw)
         return self.snapshot(run, method, rest, query, body, raw)
 
     def enroll(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -311,7 +320,7 @@ class Portal:
             "status": run.status,
             "lease_s": self.settings["lease_s"],
             "run_timeout_s": run.run_timeout_s,
-            "tool": "folder",
+            "tool": run.tool,
             "function": run.function,
             "version": "1.0",
             "target": {
@@ -369,7 +378,8 @@ class Portal:
                 code = "result_conflict" if run.result else "already_final"
                 raise Problem(409, code)
         else:
-            if body["status"] == "completed" and not run.sealed:
+            snapshot = run.function == "backup"
+            if snapshot and body["status"] == "completed" and not run.sealed:
                 raise Problem(409, "not_sealed")
             run.result = body
             run.move(body["status"])
@@ -383,6 +393,28 @@ class Portal:
             raise Problem(416, "offset_mismatch", length=len(run.log))
         run.log += data
         return 200, {"length": len(run.log)}
+
+    def take_file(
+        self,
+        run: Run,
+        method: str,
+        key: str,
+        query: dict[str, str],
+        body: dict[str, Any],
+        raw: bytes,
+    ) -> tuple[int, dict[str, Any]]:
+        staged = self.staged.get(key, b"")
+        if method == "PUT":
+            if int(query["offset"]) != len(staged):
+                raise Problem(416, "offset_mismatch", length=len(staged))
+            self.staged[key] = staged + raw
+            return 200, {"length": len(staged) + len(raw)}
+        if key not in self.staged:
+            raise Problem(422, "nothing_staged")
+        if (hashlib.sha256(staged).hexdigest(), len(staged)) != (body["sha256"], body["size"]):
+            raise Problem(422, "hash_mismatch")
+        run.files[body["name"]] = staged
+        return 201, {}
 
     def snapshot(
         self,

@@ -11,8 +11,15 @@ from yardmaster.agent.logs import LogStream
 from yardmaster.agent.results import deliver, finish, keep, settle
 from yardmaster.agent.spool import KeptClaim, KeptResult, KeptRun
 from yardmaster.agent.state import Agent
-from yardmaster.agent.work import RunContext, failed, masker_for, work
+from yardmaster.agent.work import (
+    RunContext,
+    failed,
+    masker_for,
+    with_own_credentials,
+    work,
+)
 from yardmaster.client import Answer, PortalError, Refused, RunGone, TryAgain, Unauthorized
+from yardmaster.sdk import Failed
 
 log = logging.getLogger("yardmaster")
 
@@ -148,16 +155,20 @@ def _carry_out(agent: Agent, held: Held) -> None:
     masker = masker_for(agent.tools, held.run)
     stream: LogStream | None = None
     try:
+        held.run = with_own_credentials(agent.folder, held.run)
+        masker = masker_for(agent.tools, held.run)
         # No work begins before this is answered with 2xx.
         held.start(agent.client)
         log.info("Run %s: %s of %s", held.id, held.run["function"], _target_name(held.run))
         agent.write_status()
         limits = agent.settings.limits
         stream = LogStream(agent.client, held.path, masker, limits["log_bytes"])
-        context = RunContext(held, agent.client, stream, agent.folder, limits)
+        context = RunContext(held, agent.client, stream, agent.folder, limits, masker)
         finish(agent, held, work(agent.tools, held, context), masker, stream)
     except WorkStopped as stopped:
         _let_go(agent, held, stopped.reason, stream)
+    except Failed as failure:
+        finish(agent, held, failed(failure.message, failure.error), masker, stream)
     except PortalError as error:
         finish(agent, held, failed(f"The run could not be started: {error}"), masker, stream)
     except Exception as error:

@@ -1,12 +1,14 @@
 """How a one-time code becomes an agent's token on this machine."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from yardmaster.agent import config
 from yardmaster.agent.loop import describe
 from yardmaster.client import Client, PortalError, RunGone, TryAgain
+from yardmaster.tools import installed_tools
 
 
 class EnrolmentError(Exception):
@@ -57,7 +59,8 @@ def enrol(
         config.make_folder(folder)
         with config.lock(folder):
             _see_that_it_is_writable(folder)
-            enrolled = _exchange(client, code, name, slots, insecure_http)
+            about = describe(installed_tools(folder))
+            enrolled = _exchange(client, code, name, slots, insecure_http, about)
             config.write(folder, enrolled)
     except OSError as error:
         raise EnrolmentError(f"{folder} cannot be written: {error.strerror or error}.") from None
@@ -74,13 +77,16 @@ def _see_that_it_is_writable(folder: Path) -> None:
 
 
 def _exchange(
-    client: Client, code: str, name: str, slots: int | None, insecure_http: bool
+    client: Client,
+    code: str,
+    name: str,
+    slots: int | None,
+    insecure_http: bool,
+    about: Mapping[str, object],
 ) -> config.Config:
     try:
         # Sent once: a second try with a code that was used would only hide the first answer.
-        answer = client.send(
-            "POST", "/agent/enroll", json={"code": code, "name": name, **describe()}
-        )
+        answer = client.send("POST", "/agent/enroll", json={"code": code, "name": name, **about})
     except TryAgain as error:
         raise EnrolmentError(f"{error}. Is the address right, and the portal up?") from None
     except RunGone:

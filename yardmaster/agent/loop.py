@@ -3,8 +3,9 @@
 import logging
 import os
 import platform
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -17,8 +18,9 @@ from yardmaster.agent.held import Reason
 from yardmaster.agent.results import finish
 from yardmaster.agent.state import Agent
 from yardmaster.agent.wake import listen_until_ended
-from yardmaster.agent.work import masker_for, stopped_body
+from yardmaster.agent.work import masker_for, stopped_body, work_folder
 from yardmaster.client import Client, PortalError, Unauthorized
+from yardmaster.sdk import Tool
 from yardmaster.tools import installed_tools
 
 log = logging.getLogger("yardmaster")
@@ -27,13 +29,13 @@ log = logging.getLogger("yardmaster")
 REPORTING_S = 2.0
 
 
-def describe() -> dict[str, object]:
+def describe(tools: Mapping[str, Tool]) -> dict[str, object]:
     """Return what enrolment and hello say about this program and machine."""
     machine = f"{platform.system()} {platform.release()} {platform.machine()}"
     return {
         "version": __version__,
         "platform": f"{machine}, Python {platform.python_version()}"[:200],
-        "tools": [tool.advertised() for tool in installed_tools().values()],
+        "tools": [tool.advertised() for tool in tools.values()],
     }
 
 
@@ -43,13 +45,16 @@ def run(folder: Path, *, grace_s: float, insecure_http: bool = False) -> int:
     Raises ConfigError when the folder holds no enrolment, or another process runs it.
     """
     settings = config.read(folder)
+    tools = installed_tools(folder)
     with config.lock(folder):
+        # What runs of an earlier process left when they were killed.
+        shutil.rmtree(work_folder(folder), ignore_errors=True)
         client = Client(
             settings.portal,
             settings.token,
             insecure_http=settings.insecure_http or insecure_http,
         )
-        agent = Agent(folder, settings, client, installed_tools())
+        agent = Agent(folder, settings, client, tools)
         _listen_to_signals(agent)
         agent.write_status()
         agent.spawn("claims", partial(_live, agent))
@@ -72,7 +77,7 @@ def _live(agent: Agent) -> None:
             _say_why_waiting(agent),
             "POST",
             "/agent/hello",
-            json=describe(),
+            json=describe(agent.tools),
         )
     except Unauthorized:
         agent.refuse_token()

@@ -2,23 +2,42 @@
 
 import logging
 import re
+import shutil
+import tempfile
+import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from yardmaster.agent.config import make_folder
+from yardmaster.agent.config import ConfigError, make_folder
+from yardmaster.agent.evidence import Records, send_file
 from yardmaster.agent.held import Held, Reason, WorkStopped
 from yardmaster.agent.logs import LogStream
 from yardmaster.agent.masking import Masker, secrets_of
 from yardmaster.agent.snapshot import send_snapshot
 from yardmaster.client import Client, PortalError
-from yardmaster.sdk import Failed, Function, Outcome, SnapshotAnswer, Source, Target, Tool
+from yardmaster.owner import own_credentials
+from yardmaster.sdk import (
+    CREDENTIALS,
+    Failed,
+    Function,
+    Outcome,
+    RecordStatus,
+    SnapshotAnswer,
+    Source,
+    Target,
+    Tool,
+)
 
 log = logging.getLogger("yardmaster")
 
 LONGEST_LINE = 200
 LONGEST_TEXT = 20_000
+# How soon a tool that waits inside a library hears that its run has to stop.
+WATCH_S = 0.2
 STAGES = ("claimed", "running", "validating", "uploading")
 ENDINGS = {
     Reason.LEASE_LOST: (
@@ -42,6 +61,7 @@ class RunContext:
         stream: LogStream,
         folder: Path,
         limits: Mapping[str, Any],
+        masker: Masker,
     ) -> None:
         target = held.run["target"]
         self.target = Target(
@@ -65,17 +85,20 @@ class RunContext:
         self._held = held
         self._client = client
         self._stream = stream
+        self.records = Records(held, client, masker)
 
-    def log(self, text: str) -> None:
+    def log(self, text: str, end: str = "\n") -> None:
         """Add a line to the run's log."""
-        self._stream.write(f"{text}\n")
+        self.check()
+        self._stream.write(f"{text}{end}")
 
     def warn(self, text: str) -> None:
         """Add a line that somebody should read."""
-        self._stream.write(f"Warning: {text}\n")
+        self.log(f"Warning: {text}")
 
     def progress(self, percent: int) -> None:
         """Say how far the work is."""
+        self.check()
         self._held.advance(percent)
 
     def check(self) -> None:
@@ -85,6 +108,64 @@ class RunContext:
     def remaining(self) -> float | None:
         """Return the seconds left until the time limit."""
         return self._held.remaining()
+
+    @contextmanager
+    def on_stop(self, cancel: Callable[[], object]) -> Iterator[None]:
+        """Call `cancel` if the run has to stop while the block goes on."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.is_set():
+                if self._held.stop_reason() is not None:
+                    log.info("Run %s: its tool is told to stop.", self._held.id)
+                    cancel()
+                    return
+                done.wait(WATCH_S)
+
+        watcher = threading.Thread(target=watch, name="stop", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+
+    def record(
+        self,
+        status: RecordStatus,
+        *,
+        record_id: str = "",
+        name: str = "",
+        result: str = "",
+        error: str = "",
+    ) -> None:
+        """Report one of the things that the run dealt with."""
+        self.check()
+        texts = {"record_id": record_id, "name": name, "result": result, "error": error}
+        self.records.add(status, texts)
+
+    def artifact(
+        self, source: Path | bytes, *, name: str = "", media_type: str = "application/octet-stream"
+    ) -> None:
+        """Keep a file with the run."""
+        send_file(
+            self._held,
+            self._client,
+            source,
+            name=name,
+            media_type=media_type,
+            chunk_bytes=self._chunk_bytes,
+        )
+
+    @contextmanager
+    def temporary_folder(self) -> Iterator[Path]:
+        """Give an empty folder in the agent's own, which the next start empties of what is left."""
+        make_folder(work_folder(self.private_folder))
+        made = tempfile.mkdtemp(dir=work_folder(self.private_folder))
+        try:
+            yield Path(made)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
 
     def snapshot(self, source: Source) -> SnapshotAnswer:
         """Send the source's files and seal the snapshot."""
@@ -110,15 +191,36 @@ def find_function(tools: Mapping[str, Tool], run: Mapping[str, Any]) -> Function
     return found
 
 
+def work_folder(folder: Path) -> Path:
+    """Return where runs have their temporary folders."""
+    return folder / "work"
+
+
+def with_own_credentials(folder: Path, run: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the run with the credentials that its job names in the agent's own file, if it does.
+
+    They stay on this machine: only its own tools get them. Raises Failed when they cannot be had.
+    """
+    name = (run.get("parameters") or {}).get(CREDENTIALS)
+    if not name or not isinstance(name, str):
+        return run
+    try:
+        return {**run, "credentials": own_credentials(folder, name)}
+    except ConfigError as error:
+        raise Failed(str(error)) from None
+
+
 def masker_for(tools: Mapping[str, Tool], run: Mapping[str, Any]) -> Masker:
     """Return what takes this run's secrets out of a text."""
     try:
         schema: Mapping[str, Any] | None = find_function(tools, run).parameters
     except Failed:
         schema = None
+    # Which hosts may be given the agent's own credentials is no secret, and errors name them.
+    credentials = {n: v for n, v in (run.get("credentials") or {}).items() if n != "hosts"}
     return Masker(
         secrets_of(
-            run.get("credentials") or {},
+            credentials,
             run.get("parameters") or {},
             schema,
             run["target"].get("settings") or {},
@@ -133,9 +235,16 @@ def work(tools: Mapping[str, Tool], held: Held, context: RunContext) -> dict[str
     agent's to report.
     """
     try:
-        find_function(tools, held.run)
-        outcome = tools[str(held.run["tool"])].run(str(held.run["function"]), context)
-        return completed(outcome)
+        function = find_function(tools, held.run)
+        try:
+            outcome = function.run(tools[str(held.run["tool"])].instance, context)
+        except Exception:
+            # What a tool raises because it was told to stop is not an error of its own.
+            held.check()
+            context.records.flush()
+            raise
+        context.records.flush()
+        return completed(replace(outcome, counts=outcome.counts or context.records.counts()))
     except WorkStopped as stopped:
         if stopped.reason not in ENDINGS:
             raise

@@ -33,7 +33,7 @@ def backup(portal: Portal, tmp_path: Path) -> Iterator[Backup]:
         held = Held(portal.shown(run), clock.now())
         held.start(client)
         stream = LogStream(client, held.path, Masker([]), 262_144)
-        context = RunContext(held, client, stream, tmp_path / "agent", limits)
+        context = RunContext(held, client, stream, tmp_path / "agent", limits, Masker([]))
         body = work(installed_tools(), held, context)
         stream.close(lambda: False, PATIENCE_S)
         return body, run
