@@ -18,6 +18,11 @@ app.conf.beat_schedule = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "reword messages": {
+        "task": "jobs.tasks.reword",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "tidy": {"task": "jobs.tasks.tidy", "schedule": 900.0, "options": {"expires": 900}},
 }
 # Beat keeps its times in memory: there is nothing in them that the database does not know better.

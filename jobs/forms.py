@@ -11,6 +11,7 @@ from agents.catalogue import newest_version, secret_parameters
 from agents.models import Agent, AgentPool, Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
 from agents.schemas import SecretNames
+from jobs import message_model
 from jobs.fields import LinesField, OneOfField, fits
 from jobs.masking import shown_parameters
 from jobs.models import Job
@@ -68,6 +69,7 @@ class JobForm(forms.Form):
         required=False,
         help_text="Else it reads “Backup of …” and the time. Secrets in changed lines are hidden.",
     )
+    describe_with_model = forms.BooleanField(required=False)
     allow_overlap = forms.BooleanField(
         label="Runs of this job may overlap each other", required=False
     )
@@ -106,6 +108,12 @@ class JobForm(forms.Form):
         self.makes_snapshot = bool(version and version.produces == version.Produces.SNAPSHOT)
         if not self.makes_snapshot:
             del self.fields["auto_commit"], self.fields["describe_changes"]
+        if self.makes_snapshot and message_model.host():
+            described = self.fields["describe_with_model"]
+            described.label = f"… in the words of the language model at {message_model.host()}"
+            described.help_text = "Changed lines, with secrets hidden, are sent there."
+        else:
+            del self.fields["describe_with_model"]
         self.secret = secret_parameters(function) or SecretNames()
         if job is not None:
             # Also what holds a secret deep inside.
@@ -199,6 +207,7 @@ class JobForm(forms.Form):
             "tags": ", ".join(job.tags),
             "auto_commit": job.auto_commit,
             "describe_changes": job.describe_changes,
+            "describe_with_model": job.describe_with_model,
             "allow_overlap": job.allow_overlap,
         }
         for name, value in job.parameters.items():
@@ -288,6 +297,8 @@ class JobForm(forms.Form):
         job.queue_timeout_s = round(data["queue_timeout"] * 60)
         job.auto_commit = data.get("auto_commit", job.auto_commit)
         job.describe_changes = data.get("describe_changes", job.describe_changes)
+        worded = data.get("describe_with_model", job.describe_with_model)
+        job.describe_with_model = job.describe_changes and worded
         job.allow_overlap = data["allow_overlap"]
         job.parameters = self.parameters()
         return job

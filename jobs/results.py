@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -167,6 +168,12 @@ def judge(
         verdict=verdict,
         base_snapshot=base,
         snapshot=snapshot if snapshot is not None else base,
+        message_due=bool(
+            snapshot is not None
+            and base is not None
+            and run.describe_with_model
+            and settings.MESSAGE_MODEL_URL
+        ),
         updated_at=Now(),
     )
     if not kept:

@@ -90,6 +90,7 @@ def start_run(
                 overlap=job.allow_overlap,
                 auto_commit=job.auto_commit,
                 describe_changes=job.describe_changes,
+                describe_with_model=job.describe_with_model,
                 assignment=job.assignment,
                 requested_agent=job.agent,
                 requested_pool=job.pool,

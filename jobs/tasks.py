@@ -2,13 +2,19 @@
 
 from celery import shared_task
 
-from . import sweeps, tidying
+from . import rewording, sweeps, tidying
 
 
 @shared_task
 def sweep() -> int:
     """End or return runs that are lost or late."""
     return sweeps.sweep()
+
+
+@shared_task
+def reword() -> int:
+    """Give commit messages the words of a language model, where their jobs ask for it."""
+    return rewording.reword_due()
 
 
 @shared_task

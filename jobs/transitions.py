@@ -103,7 +103,7 @@ _HELD = """
     SELECT run.id, run.public_id, run.organization_id, run.target_id, run.function_id, run.version,
            run.actual_version, run.parameters, run.status, run.sequence, run.attempt, run.agent_id,
            run.claim_id, run.makes_snapshot, run.auto_commit, run.describe_changes,
-           run.verdict, run.snapshot_id,
+           run.describe_with_model, run.verdict, run.snapshot_id,
            run.base_snapshot_id, run.report_hash, run.log_length, run.started_by_id, run.created_at,
            run.started_at, claim.claim_id AS held_by_claim, target.settings AS target_settings,
            run.credential_id

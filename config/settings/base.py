@@ -11,6 +11,9 @@
 | `CREDENTIAL_KEYS`    | a file made at the first secret | encrypt credentials, comma-separated, the newest first; needed where several hosts serve |
 | `TRUSTED_PROXIES`    | 1 in production, else 0   | proxies in front, each of which adds to `X-Forwarded-For`; 0: the header is not read |
 | `VAULT_ROOT`         | `vault/` in the data folder | snapshots; a shared volume when several hosts serve |
+| `MESSAGE_MODEL_URL`  | none                      | OpenAI-compatible address, such as `https://host/v1`: a language model that words commit messages, for jobs that ask for it |
+| `MESSAGE_MODEL`, `MESSAGE_MODEL_KEY` | none      | the model's name there, and the key that is sent |
+| `MESSAGE_MODEL_TIMEOUT_S` | 10                   | an answer that takes longer is not waited for    |
 | `SECURE_SSL_REDIRECT` | yes if `PUBLIC_URL` is https | production sends http on to https            |
 | `SECURE_HSTS_SECONDS` | a year if `PUBLIC_URL` is https, else 0 | how long browsers insist on https |
 """
@@ -256,6 +259,12 @@ if CELERY_BROKER_URL.startswith("filesystem:"):
         "control_folder": str(_broker / "control"),
         "polling_interval": 0.2,
     }
+
+# --- words of commit messages (jobs/message_model.py) --------------------------------------------
+MESSAGE_MODEL_URL = env.str("MESSAGE_MODEL_URL", default="")
+MESSAGE_MODEL = env.str("MESSAGE_MODEL", default="")
+MESSAGE_MODEL_KEY = env.str("MESSAGE_MODEL_KEY", default="")
+MESSAGE_MODEL_TIMEOUT_S = env.float("MESSAGE_MODEL_TIMEOUT_S", default=10.0)
 
 # --- language, time ------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"

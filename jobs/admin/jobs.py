@@ -37,6 +37,7 @@ class JobForm(ScopedForm):
             "queue_timeout_s": "Longest wait, seconds",
             "auto_commit": "A change that is found becomes the accepted backup at once",
             "describe_changes": "The commit message says what changed",
+            "describe_with_model": "… in the words of the installation's language model",
         }
         help_texts = {
             "version": "Empty: the newest that an agent has.",
@@ -121,7 +122,7 @@ class JobAdmin(ScopedAdmin):
                 "Limits",
                 {"fields": ("run_timeout_s", "queue_timeout_s", "allow_overlap")},
             ),
-            ("Backups", {"fields": ("auto_commit", "describe_changes")}),
+            ("Backups", {"fields": ("auto_commit", "describe_changes", "describe_with_model")}),
             ("Marks", {"fields": ("tags", "external_id")}),
         ]
         if obj is not None:

@@ -52,6 +52,9 @@ class JobOut(serializers.Serializer[Job]):
     describe_changes = serializers.BooleanField(
         help_text="The commit message of a backup says what changed."
     )
+    describe_with_model = serializers.BooleanField(
+        help_text="… in the words of the installation's language model, where it names one."
+    )
     tags = serializers.ListField(child=serializers.CharField())
     external_id = serializers.CharField()
     created_at = serializers.DateTimeField()
@@ -101,6 +104,7 @@ class JobChanges(Choice):
     allow_overlap = Flag(required=False)
     auto_commit = Flag(required=False)
     describe_changes = Flag(required=False)
+    describe_with_model = Flag(required=False)
     tags = Tags(required=False)
     external_id = Text(max_length=200, allow_blank=True, required=False)
 

@@ -43,6 +43,8 @@ class Job(models.Model):
     auto_commit = models.BooleanField(default=True)
     # The commit message of a backup says what changed; else it is a plain subject.
     describe_changes = models.BooleanField(default=False, db_default=False)
+    # … in the words of the language model that the installation names, above the rules' own.
+    describe_with_model = models.BooleanField(default=False, db_default=False)
     tags = models.JSONField(default=list, blank=True)
     external_id = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -88,5 +90,7 @@ class Job(models.Model):
             errors["agent"] = "This agent serves another site."
         if self.pool_id and self.pool and self.pool.organization_id != self.organization_id:
             errors["pool"] = "This pool belongs to another organization."
+        if self.describe_with_model and not self.describe_changes:
+            errors["describe_with_model"] = "A model's words need a message that says what changed."
         if errors:
             raise ValidationError(errors)

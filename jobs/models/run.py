@@ -67,6 +67,9 @@ class JobRun(models.Model):
     makes_snapshot = models.BooleanField(default=False)
     auto_commit = models.BooleanField(default=True)
     describe_changes = models.BooleanField(default=False, db_default=False)
+    describe_with_model = models.BooleanField(default=False, db_default=False)
+    # Sealed, and the language model was not asked yet for its words.
+    message_due = models.BooleanField(default=False, db_default=False)
     assignment = models.CharField(max_length=16, choices=Assignment, default=Assignment.AUTOMATIC)
     requested_agent = models.ForeignKey(
         Agent, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
@@ -157,6 +160,7 @@ class JobRun(models.Model):
             models.Index(
                 fields=["agent"], condition=Q(status__in=statuses(EXECUTING)), name="run_held"
             ),
+            models.Index(fields=["id"], condition=Q(message_due=True), name="run_message_due"),
             # The branches of a list: whole organization, granted site or target, own, of a job.
             models.Index(fields=["organization", "-created_at", "-id"], name="run_of_organization"),
             models.Index(fields=["site", "-created_at", "-id"], name="run_of_site"),
