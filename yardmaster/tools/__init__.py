@@ -35,6 +35,10 @@ def _ours(folder: Path | None) -> Iterator[Tool]:
     from yardmaster.tools.folder import Folder
 
     yield tool_of(Folder)
+    if folder is not None and allowed(folder).commands:
+        from yardmaster.tools.command import CommandTool
+
+        yield tool_of(CommandTool)
 
 
 def _owners(folder: Path) -> Iterator[tuple[str, Tool]]:
