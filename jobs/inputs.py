@@ -6,7 +6,7 @@ One that is older than half a day is given to no run any more, so the two never 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatch
@@ -20,6 +20,7 @@ from agents.models import Function
 from sites import files, uploads
 from sites.models import Organization, User
 from sites.problems import Refused
+from sites.storage import stored_below
 
 from .models import RunInput
 
@@ -95,28 +96,10 @@ def _close(one: Given, number: int, by: User, organization: Organization) -> Run
 def sweep() -> int:
     """Throw away the files, a day old, that no run was given; give their number."""
     before, swept = datetime.now(UTC) - KEPT_FOR, 0
-    for names in _some(_stored(_ROOT)):
+    old = (one.name for one in stored_below(_ROOT) if one.modified < before)
+    while names := list(islice(old, 500)):
         known = RunInput.objects.filter(storage_name__in=names)
         for name in set(names).difference(known.values_list("storage_name", flat=True)):
-            try:
-                if default_storage.get_modified_time(name) < before:
-                    default_storage.delete(name)
-                    swept += 1
-            except FileNotFoundError:
-                continue  # another sweep was first
+            default_storage.delete(name)
+            swept += 1
     return swept
-
-
-def _stored(folder: str) -> Iterator[str]:
-    try:
-        folders, names = default_storage.listdir(folder)
-    except FileNotFoundError:
-        return
-    yield from (f"{folder}/{name}" for name in names)
-    for inner in folders:
-        yield from _stored(f"{folder}/{inner}")
-
-
-def _some(names: Iterator[str]) -> Iterator[list[str]]:
-    while some := list(islice(names, 500)):
-        yield some

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db.models.functions import Now
 
-from sites import files, vault
+from sites import files, storage, vault
 from sites.models import IdempotencyKey, Snapshot, Target
 
 from . import inputs
@@ -19,6 +19,7 @@ def tidy() -> None:
     """Drop what is older than a day: uploads, inputs without a run, quarantines; old keys, refs."""
     before = datetime.now(UTC) - STAGED_FOR
     files.sweep_staging(before=before)
+    storage.sweep_unfinished(before=before)
     inputs.sweep()
     vault.sweep_quarantines(before=before)
     IdempotencyKey.objects.filter(created_at__lt=Now() - KEYS_FOR).delete()

@@ -1,4 +1,5 @@
-"""From which address a request comes, and which of a person's organizations it concerns."""
+"""From which address a request comes, which of a person's organizations it concerns, and what a
+page says when the file storage is away."""
 
 from __future__ import annotations
 
@@ -6,11 +7,13 @@ import ipaddress
 from collections.abc import Callable
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.template.loader import render_to_string
 from django.utils.functional import SimpleLazyObject
 
 from .models import Organization
 from .permissions import organization_policy
+from .storage import StorageUnavailable
 
 
 def client_address(
@@ -68,3 +71,20 @@ def chosen(request: HttpRequest) -> Organization | None:
     wanted = request.session.get("organization")
     found = seen.filter(pk=wanted).first() if wanted else None
     return found or seen.first()
+
+
+def storage_unavailable(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Answer a page that needs the file storage while that does not answer: try again soon."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        return get_response(request)
+
+    def process_exception(request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, StorageUnavailable):
+            return None
+        return HttpResponse(render_to_string("503.html"), status=503, headers={"Retry-After": "5"})
+
+    middleware.process_exception = process_exception  # type: ignore[attr-defined]
+    return middleware

@@ -11,6 +11,7 @@
 | `CREDENTIAL_KEYS`    | a file made at the first secret | encrypt credentials, comma-separated, the newest first; needed where several hosts serve |
 | `TRUSTED_PROXIES`    | 1 in production, else 0   | proxies in front, each of which adds to `X-Forwarded-For`; 0: the header is not read |
 | `VAULT_ROOT`         | `vault/` in the data folder | snapshots; a shared volume when several hosts serve |
+| `STORAGE_URL`        | `files/` in the data folder | `s3://key:secret@host:port/bucket/prefix?region=…`: files of runs, inputs, large content; without key and host AWS with the environment's credentials. `endpoint=` a whole address instead of the host, `tls=no` plain http, `timeout=` seconds for an answer (15), `downloads=portal` sends files through the portal where people cannot reach the storage |
 | `MESSAGE_MODEL_URL`  | none                      | OpenAI-compatible address, such as `https://host/v1`: a language model that words commit messages, for jobs that ask for it |
 | `MESSAGE_MODEL`, `MESSAGE_MODEL_KEY` | none      | the model's name there, and the key that is sent |
 | `MESSAGE_MODEL_TIMEOUT_S` | 10                   | an answer that takes longer is not waited for    |
@@ -25,6 +26,8 @@ from urllib.parse import urlsplit
 
 import environ
 import structlog
+
+from config.storage_url import storage_at
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 env = environ.Env()
@@ -106,6 +109,7 @@ MIDDLEWARE = [
     "django_structlog.middlewares.RequestMiddleware",
     "auditlog.middleware.AuditlogMiddleware",
     "sites.middleware.current_organization",
+    "sites.middleware.storage_unavailable",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -237,7 +241,7 @@ MEDIA_ROOT = DATA_DIR / "files"
 VAULT_ROOT = Path(env.str("VAULT_ROOT", default=str(DATA_DIR / "vault")))
 STAGING_ROOT = DATA_DIR / "staging"
 STORAGES = {
-    "default": {"BACKEND": "sites.storage.DurableFileSystemStorage"},
+    "default": storage_at(env.str("STORAGE_URL", default="")),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024 + 65536

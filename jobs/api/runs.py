@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import F, QuerySet, prefetch_related_objects
-from django.http import FileResponse, Http404
+from django.http import Http404
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiParameter,
@@ -23,7 +24,7 @@ from rest_framework.serializers import BaseSerializer
 from sites.access.api import Retrieved, ScopedViewSet
 from sites.api.authentication import person
 from sites.api.diffs import DiffOut, DiffQuery, diff_of
-from sites.api.downloads import download_stored
+from sites.api.downloads import DOWNLOAD, download_stored
 from sites.api.fields import query_of
 from sites.api.idempotent import HEADER, answer_once
 from sites.api.pages import CursorPages, order_of, place_of, refuse_unknown, size_of
@@ -53,7 +54,6 @@ from .shapes import (
     TransitionOut,
 )
 
-_BINARY = {(200, "application/octet-stream"): OpenApiTypes.BINARY}
 # What starting a saved job answers while it has an active run.
 AT_WORK = OpenApiResponse(RunDetailOut, "The run that is at work already; nothing was started.")
 _BY_ID = {"id": Order("id", F("pk"), "number")}
@@ -207,11 +207,11 @@ class RunViewSet(Retrieved, ScopedViewSet):
     @extend_schema(
         summary="Download an input; for the run's starter alone",
         parameters=[_OF_FILE],
-        responses=_BINARY,
+        responses=DOWNLOAD,
     )
     @action(detail=True, url_path="inputs/<uuid:file>/content")
-    def input_content(self, request: Request, id: Any, file: UUID) -> FileResponse:
-        return _download(self.get_object().inputs, file)
+    def input_content(self, request: Request, id: Any, file: UUID) -> HttpResponseBase:
+        return _download(request, self.get_object().inputs, file)
 
     @extend_schema(
         summary="List the files that a run left", filters=False, responses=RunFileOut(many=True)
@@ -220,10 +220,10 @@ class RunViewSet(Retrieved, ScopedViewSet):
     def files(self, request: Request, id: Any) -> Response:
         return self.page_of(self.get_object().files.all(), RunFileOut)
 
-    @extend_schema(summary="Download a run's file", parameters=[_OF_FILE], responses=_BINARY)
+    @extend_schema(summary="Download a run's file", parameters=[_OF_FILE], responses=DOWNLOAD)
     @action(detail=True, url_path="files/<uuid:file>/content")
-    def file_content(self, request: Request, id: Any, file: UUID) -> FileResponse:
-        return _download(self.get_object().files, file)
+    def file_content(self, request: Request, id: Any, file: UUID) -> HttpResponseBase:
+        return _download(request, self.get_object().files, file)
 
     @extend_schema(
         summary="List the items that a run processed",
@@ -277,11 +277,11 @@ def _answer_page(
     return view.get_paginated_response(serializer(page.rows, many=True, context=context).data)
 
 
-def _download(rows: Any, public_id: UUID) -> FileResponse:
+def _download(request: Request, rows: Any, public_id: UUID) -> HttpResponseBase:
     found = rows.filter(public_id=public_id).first()
     if found is None:
         raise Http404
-    return download_stored(found.storage_name, name=found.name)
+    return download_stored(request._request, found.storage_name, name=found.name)
 
 
 class ConnectionJobViewSet(ScopedViewSet):

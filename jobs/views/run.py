@@ -4,10 +4,10 @@ import re
 from typing import Any
 from uuid import UUID
 
-from django.core.files.storage import default_storage
 from django.db.models import Count, Exists, OuterRef, Subquery
 from django.db.models.functions import Coalesce
-from django.http import FileResponse, Http404, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
@@ -20,6 +20,7 @@ from jobs.models import Job, JobRun, LateReport, RunFile, RunInput, RunLog, RunR
 from jobs.permissions import job_policy, may_retry, run_policy
 from jobs.states import FINAL, Origin, Reason, Result, Status
 from jobs.views.changes import changes_of
+from sites.api.downloads import download_stored
 from sites.models import Event
 from sites.pages import PortalRequest, within_organization
 
@@ -253,17 +254,10 @@ def run_log(request: PortalRequest, public_id: UUID) -> StreamingHttpResponse:
 
 @within_organization
 @require_GET
-def run_file(request: PortalRequest, public_id: UUID, file_id: UUID) -> FileResponse:
+def run_file(request: PortalRequest, public_id: UUID, file_id: UUID) -> HttpResponseBase:
     """Send a file of the run, always as a download: what an agent made is never shown as a page."""
     run = _run(request, public_id)
     file = run.files.filter(public_id=file_id).first()
     if file is None:
         raise Http404("There is no such file.")
-    answer = FileResponse(
-        default_storage.open(file.storage_name),
-        as_attachment=True,
-        filename=file.name,
-        content_type="application/octet-stream",
-    )
-    answer["Content-Security-Policy"] = "sandbox; default-src 'none'"
-    return answer
+    return download_stored(request, file.storage_name, name=file.name)

@@ -15,6 +15,7 @@ from rest_framework.views import set_rollback
 
 from .. import files, vault
 from ..problems import Refused, problem
+from ..storage import StorageUnavailable
 
 CODES = {
     400: "malformed",
@@ -95,6 +96,8 @@ def answer_for(error: Exception) -> tuple[dict[str, Any], dict[str, str]] | None
             return problem(
                 error.status_code, CODES.get(error.status_code, "error"), str(error.detail)
             ), headers
+        case StorageUnavailable():
+            return problem(503, CODES[503], str(error)), {"Retry-After": "5"}
         case OperationalError():
             return (
                 problem(503, CODES[503], "The database does not answer at the moment. Try again."),

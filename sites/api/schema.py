@@ -34,7 +34,7 @@ MEANING = {
     "409": "In the wrong state",
     "413": "Too large",
     "415": "Of the wrong type",
-    "416": "Another offset than the stored length",
+    "416": "Another offset than the stored length, or a range behind the end",
     "422": "Understood, but not valid",
     "429": "Too many; see Retry-After",
     "500": "The portal failed",
@@ -76,6 +76,8 @@ class ProblemSchema(AutoSchema):
             # A snapshot that was purged is there and cannot be read.
             found.append("409")
         if {p["name"] for p in operation.get("parameters", [])} & {"offset"} or "log" in self.path:
+            found.append("416")
+        if "206" in operation["responses"]:
             found.append("416")
         if not getattr(self.view, "for_agents", False):
             found.append("406")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import F, QuerySet
-from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import serializers
@@ -20,7 +20,7 @@ from ..models import Snapshot
 from ..permissions import snapshot_policy, target_policy
 from ..vault import Entry
 from .diffs import CountsOut, DiffOut, DiffQuery, check_kept, diff_of
-from .downloads import download
+from .downloads import DOWNLOAD, download, download_stored
 from .fields import Key, Path, Strict, query_of
 
 # So many entries of a folder in one answer; `after` asks for the next ones.
@@ -140,15 +140,18 @@ class SnapshotViewSet(Retrieved, ScopedViewSet):
     @extend_schema(
         summary="Download a file",
         parameters=[FileQuery],
-        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
+        responses=DOWNLOAD,
     )
     @action(detail=True)
-    def content(self, request: Request, id: Any) -> StreamingHttpResponse:
+    def content(self, request: Request, id: Any) -> HttpResponseBase:
         snapshot = self._kept()
         path = query_of(request, FileQuery)["path"]
         target_id = snapshot.target.public_id
         entry = vault.entry(target_id, snapshot.commit_id, path)
-        pieces = vault.stream(target_id, entry, organization_id=snapshot.organization.public_id)
+        organization_id = snapshot.organization.public_id
+        if stored := vault.stored_name(entry, organization_id=organization_id):
+            return download_stored(request._request, stored, name=entry.name)
+        pieces = vault.stream(target_id, entry, organization_id=organization_id)
         return download(pieces, name=entry.name, size=entry.size)
 
     @extend_schema(

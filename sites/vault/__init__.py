@@ -88,6 +88,7 @@ __all__ = [
     "preview",
     "refs",
     "seal",
+    "stored_name",
     "stream",
     "sweep_content",
     "sweep_quarantines",
@@ -255,6 +256,11 @@ def preview(target_id: UUID, file: Entry) -> Preview:
 def stream(target_id: UUID, file: Entry, *, organization_id: UUID) -> Iterator[bytes]:
     """Give a file's bytes in pieces, for a download; the organization is the target's."""
     return reading.stream(_repository(target_id), default_storage, organization_id, file)
+
+
+def stored_name(file: Entry, *, organization_id: UUID) -> str | None:
+    """Name a large file's content in file storage; None for what lies in git itself."""
+    return content.storage_name(organization_id, file.sha256) if file.sha256 else None
 
 
 def compare(

@@ -18,6 +18,7 @@ import pygit2
 from django.core.files.storage import Storage
 from pygit2.enums import ObjectType
 
+from sites.storage import stored_below
 from sites.vault.store import REFS, locked, open_repository, repository_path, tree_of
 
 # Up to this size a file is a git blob; above it is large content.
@@ -103,9 +104,9 @@ def sweep(
             _collect(repository_path(root, target_id), walked)
         kept = set().union(*walked.values())
         deleted = 0
-        for name in list(_stored(storage, f"content/{organization_id}")):
-            if name.rsplit("/", 1)[1] not in kept and storage.get_modified_time(name) < before:
-                storage.delete(name)
+        for one in stored_below(f"content/{organization_id}"):
+            if one.name.rsplit("/", 1)[1] not in kept and one.modified < before:
+                storage.delete(one.name)
                 deleted += 1
     return deleted
 
@@ -140,15 +141,3 @@ def pointers(repository: pygit2.Repository, tree: pygit2.Tree) -> Iterator[Point
                 pointer = read_pointer(repository.odb, entry.id, size)
                 if pointer:
                     yield pointer
-
-
-def _stored(storage: Storage, folder: str) -> Iterator[str]:
-    """List the names of everything stored below a folder."""
-    try:
-        folders, files = storage.listdir(folder)
-    except FileNotFoundError:
-        return
-    for name in files:
-        yield f"{folder}/{name}"
-    for name in folders:
-        yield from _stored(storage, f"{folder}/{name}")

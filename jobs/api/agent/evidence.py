@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.core.files.storage import default_storage
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
 from agents.api.door import AgentDoor, agent_of, body_of, offset_of, raw_body, respond
+from sites.api.downloads import DOWNLOAD, download_stored
 
 from ... import evidence
 from ...models import RunInput
@@ -99,14 +99,10 @@ class File(AgentDoor):
 class Input(AgentDoor):
     """Read an input of a run that the agent holds."""
 
-    @extend_schema(
-        operation_id="agent_input", tags=TAGS, responses={(200, BYTES): OpenApiTypes.BINARY}
-    )
+    @extend_schema(operation_id="agent_input", tags=TAGS, responses=DOWNLOAD)
     def get(self, request: HttpRequest, run: UUID, attempt: int, input: UUID) -> HttpResponseBase:
         held = evidence.executing(agent_of(request), run, attempt)
         found = RunInput.objects.filter(run=held, public_id=input).first()
         if found is None:
             raise Http404
-        return FileResponse(
-            default_storage.open(found.storage_name), content_type=BYTES, as_attachment=True
-        )
+        return download_stored(request, found.storage_name, name=found.name, through_portal=True)
