@@ -14,14 +14,20 @@ from .problems import Refused
 MOST = 100
 
 
-def issue(user: User, *, name: str, expires_at: datetime | None = None) -> tuple[AccessToken, str]:
+def issue(
+    user: User,
+    *,
+    name: str,
+    scope: str = AccessToken.Scope.FULL,
+    expires_at: datetime | None = None,
+) -> tuple[AccessToken, str]:
     """Make a token that acts as the person: the row, and the token itself, shown once."""
     if expires_at is not None and expires_at <= timezone.now():
         words = "This time is over already."
         raise Refused("invalid", words, status=422, errors={"expires_at": [words]})
     if AccessToken.objects.filter(user=user, revoked_at=None).count() >= MOST:
         raise Refused("too_many_tokens", f"You have {MOST} access tokens; revoke one first.")
-    row = AccessToken(user=user, name=name, expires_at=expires_at)
+    row = AccessToken(user=user, name=name, scope=scope, expires_at=expires_at)
     token, row.token_hash = tokens.make("user", row.public_id)
     row.save()
     return row, token

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from django import forms
 from django.utils import timezone
 
+from .models import AccessToken
+
 LASTING = (("30", "30 days"), ("90", "90 days"), ("365", "One year"), ("never", "Until revoked"))
 
 
@@ -19,6 +21,12 @@ class TokenForm(forms.Form):
         widget=forms.TextInput(
             attrs={"class": "form-control", "placeholder": "nightly export", "autocomplete": "off"}
         ),
+    )
+    scope = forms.ChoiceField(
+        label="It may",
+        choices=AccessToken.Scope.choices,
+        initial=AccessToken.Scope.READ,
+        widget=forms.Select(attrs={"class": "form-select"}),
     )
     lasts = forms.ChoiceField(
         label="Valid for",

@@ -116,7 +116,10 @@ def profile(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             made, token = access_tokens.issue(
-                user, name=form.cleaned_data["name"], expires_at=form.expires_at()
+                user,
+                name=form.cleaned_data["name"],
+                scope=form.cleaned_data["scope"],
+                expires_at=form.expires_at(),
             )
         except Refused as refusal:
             form.add_error(None, refusal.detail)

@@ -23,7 +23,7 @@ from django.http import Http404, HttpRequest, parse_cookie
 from django.http.request import split_domain_port, validate_host
 
 from agents.authentication import agent_of_token, bearer
-from sites.api.authentication import user_of_token
+from sites.api.authentication import valid_token
 from sites.api.problems import answer_for
 from sites.models import User
 from sites.problems import Refused, problem
@@ -222,7 +222,12 @@ def asked(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def subscriber(authorization: str, cookies: str, organization: list[str]) -> Subscriber:
     """Find who asks, and what they may hear of."""
-    user: Any = user_of_token(bearer(authorization)) if authorization else user_of_cookies(cookies)
+    user: Any
+    if authorization:
+        row = valid_token(bearer(authorization))
+        user = row.user if row else None
+    else:
+        user = user_of_cookies(cookies)
     if user is None or not user.is_authenticated:
         raise Refused(
             "not_authenticated",

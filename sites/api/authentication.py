@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 
 from .. import tokens
@@ -22,8 +23,8 @@ def person(request: Request) -> User:
     return request.user
 
 
-def user_of_token(token: str) -> User | None:
-    """Find the person whose valid access token this is; note its use once a minute."""
+def valid_token(token: str) -> AccessToken | None:
+    """Find the row of a valid access token, with its person; note its use once a minute."""
     public_id = tokens.public_id_in("user", token)
     if public_id is None:
         return None
@@ -38,22 +39,27 @@ def user_of_token(token: str) -> User | None:
     AccessToken.objects.filter(pk=found.pk).filter(
         Q(last_used_at=None) | Q(last_used_at__lt=Now() - _USE_NOTED_EVERY)
     ).update(last_used_at=Now())
-    return found.user
+    return found
 
 
 class TokenAuthentication(BaseAuthentication):
-    """`Authorization: Bearer ym_user_…`; an agent's token is refused here."""
+    """`Authorization: Bearer ym_user_…`; an agent's token is refused here.
+
+    403 where a token that may only read is to change something, whatever its person may.
+    """
 
     def authenticate(self, request: Request) -> tuple[User, None] | None:
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        user = user_of_token(token.strip())
-        if user is None:
+        found = valid_token(token.strip())
+        if found is None:
             raise AuthenticationFailed(
                 "This access token is not valid, has expired or was revoked."
             )
-        return user, None
+        if found.scope == AccessToken.Scope.READ and request.method not in SAFE_METHODS:
+            raise PermissionDenied("This access token may only read: use one that may change too.")
+        return found.user, None
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

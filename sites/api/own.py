@@ -59,6 +59,7 @@ class Me(APIView):
 class TokenOut(serializers.Serializer[AccessToken]):
     id = serializers.UUIDField(source="public_id")
     name = serializers.CharField()
+    scope = serializers.ChoiceField(AccessToken.Scope.choices)
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)
     last_used_at = serializers.DateTimeField(allow_null=True)
@@ -83,6 +84,11 @@ class Moment(serializers.DateTimeField):
 
 class TokenIn(Strict):
     name = Text(max_length=120)
+    scope = serializers.ChoiceField(
+        AccessToken.Scope.choices,
+        default=AccessToken.Scope.FULL,
+        help_text="`read` answers 403 to whatever would change something.",
+    )
     expires_at = Moment(required=False, allow_null=True)
 
 

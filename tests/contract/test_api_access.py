@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
+from sites import access_tokens
 from tests.contract.conftest import World
 from tests.people import API
 from tests.routes import ANY, routes
@@ -235,6 +236,26 @@ def test_an_agents_token_opens_nothing(world, agent):
     api = API(token=agent.api.token)
     guarded = [row for row in TABLE if row.expected.startswith("401")]
     assert {ask(world, api, row) for row in guarded} == {401}
+
+
+def test_a_token_that_may_only_read_changes_nothing(world):
+    """Whatever its person may: Alice administers the organization."""
+    alice = world.cast["alice"]
+    _, token = access_tokens.issue(alice, name="report", scope="read")
+    api, answered = API(token=token), {}
+    guarded = [row for row in TABLE if row.expected.startswith("401")]
+    for row in guarded:
+        answered.setdefault(row.method, set()).add(ask(world, api, row))
+    assert {method: codes for method, codes in answered.items() if method != "GET"} == {
+        "POST": {403},
+        "PUT": {403},
+        "PATCH": {403},
+        "DELETE": {403},
+    }
+    assert "may only read" in api.post("sites", {"name": "Annex"}).json()["detail"]
+    for row in guarded:
+        if row.method == "GET" and row.expected != NO_TOKEN:
+            assert ask(world, api, row) == ask(world, API(alice), row), row.address
 
 
 def test_what_may_not_be_seen_is_told_like_what_is_not_there(world):

@@ -38,7 +38,7 @@ def carrying(token: str) -> int:
 
 def test_a_token_is_shown_once_and_never_again(mia: User) -> None:
     client = as_(mia)
-    answer = client.post("/profile", {"name": "nightly export", "lasts": "30"})
+    answer = client.post("/profile", {"name": "nightly export", "scope": "full", "lasts": "30"})
     shown = re.search(r"<code>(\S+)</code>", answer.content.decode())
     assert shown
     assert "no-store" in answer.headers["Cache-Control"]
@@ -80,7 +80,7 @@ def test_tokens_of_others_are_not_there_even_for_administrators(
 
 def test_a_token_without_an_end_is_said_to_end_when_revoked(mia: User) -> None:
     client = as_(mia)
-    client.post("/profile", {"name": "press", "lasts": "never"})
+    client.post("/profile", {"name": "press", "scope": "read", "lasts": "never"})
     assert AccessToken.objects.get().expires_at is None
     assert "when revoked" in html(client)
 
@@ -88,10 +88,12 @@ def test_a_token_without_an_end_is_said_to_end_when_revoked(mia: User) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"name": "", "lasts": "30"},
-        {"name": "x" * 121, "lasts": "30"},
-        {"name": "a\0b", "lasts": "30"},
-        {"name": "x", "lasts": "100000"},
+        {"name": "", "scope": "full", "lasts": "30"},
+        {"name": "x" * 121, "scope": "full", "lasts": "30"},
+        {"name": "a\0b", "scope": "full", "lasts": "30"},
+        {"name": "x", "scope": "full", "lasts": "100000"},
+        {"name": "x", "scope": "everything", "lasts": "30"},
+        {"name": "x", "lasts": "30"},
         {},
     ],
 )
@@ -107,7 +109,7 @@ def test_more_tokens_than_one_person_may_have_are_refused(
 ) -> None:
     monkeypatch.setattr(access_tokens, "MOST", 1)
     access_tokens.issue(mia, name="first")
-    answer = as_(mia).post("/profile", {"name": "second", "lasts": "30"})
+    answer = as_(mia).post("/profile", {"name": "second", "scope": "full", "lasts": "30"})
     assert answer.status_code == 422
     assert "revoke one first" in answer.content.decode()
     assert AccessToken.objects.count() == 1
