@@ -284,6 +284,7 @@ def mangled(body: Any) -> Any:
             yield [changed, *body[1:]]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("row", WITH_JSON, ids=[f"{row[0]} {row[1]}" for row in WITH_JSON])
 def test_wrong_values_are_refused_and_leave_nothing(world, row):
     """I9: what is answered 4xx has no effect; what is answered 2xx was right after all."""
