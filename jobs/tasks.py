@@ -2,13 +2,17 @@
 
 from celery import shared_task
 
+from sites import ticks
+
 from . import rewording, sweeps, tidying
 
 
 @shared_task
 def sweep() -> int:
     """End or return runs that are lost or late."""
-    return sweeps.sweep()
+    moved = sweeps.sweep()
+    ticks.record("sweep")
+    return moved
 
 
 @shared_task
@@ -21,3 +25,4 @@ def reword() -> int:
 def tidy() -> None:
     """Drop what uploads and requests left behind."""
     tidying.tidy()
+    ticks.record("tidy")

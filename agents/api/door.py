@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+import structlog
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
 from django.http.request import RawPostDataException
@@ -128,6 +129,7 @@ def agent_of(request: HttpRequest) -> Agent:
     agent = authentication.agent_of_token(token) if token else None
     if agent is None:
         raise Unauthenticated("This needs the token of an agent in use.")
+    structlog.contextvars.bind_contextvars(agent_id=str(agent.public_id))
     return agent
 
 

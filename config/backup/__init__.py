@@ -42,7 +42,7 @@ Item = TypeVar("Item")
 
 # In the data folder, but made anew by themselves, or another program's: the agent of this machine
 # has its own state, and two portals must not find the same one.
-LEFT_OUT = {"agent", "broker", "staging", "static", "static.json"}
+LEFT_OUT = {"agent", "broker", "metrics", "staging", "static", "static.json"}
 SAY_EVERY_S = 5
 
 

@@ -13,20 +13,24 @@
 | `VAULT_ROOT`         | `vault/` in the data folder | snapshots; a shared volume when several hosts serve |
 | `STORAGE_URL`        | `files/` in the data folder | `s3://key:secret@host:port/bucket/prefix?region=…`: files of runs, inputs, large content; without key and host AWS with the environment's credentials. `endpoint=` a whole address instead of the host, `tls=no` plain http, `timeout=` seconds for an answer (15), `downloads=portal` sends files through the portal where people cannot reach the storage |
 | `MESSAGE_MODEL_URL`  | none                      | OpenAI-compatible address, such as `https://host/v1`: a language model that words commit messages, for jobs that ask for it |
-| `MESSAGE_MODEL`, `MESSAGE_MODEL_KEY` | none      | the model's name there, and the key that is sent |
+| `MESSAGE_MODEL`      | none                      | the model's name there                           |
+| `MESSAGE_MODEL_KEY`  | none                      | the key that is sent to it                       |
 | `MESSAGE_MODEL_TIMEOUT_S` | 10                   | an answer that takes longer is not waited for    |
 | `SECURE_SSL_REDIRECT` | yes if `PUBLIC_URL` is https | production sends http on to https            |
+| `LOG_FORMAT`         | `json` in production, else `plain` | lines for programs, with each request, or for people |
+| `METRICS_TOKEN`      | none: this machine alone  | who sends it as a bearer token may read `/metrics` |
 | `SECURE_HSTS_SECONDS` | a year if `PUBLIC_URL` is https, else 0 | how long browsers insist on https |
 """
 
 import os
+import platform
 import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
-import structlog
 
+from config import logs
 from config.storage_url import storage_at
 
 BASE_DIR = Path(__file__).resolve().parents[2]
@@ -94,6 +98,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "sites.middleware.client_address",
+    "config.middleware.told_apart",
     # Before all others, so that agents pay for no session, CSRF check or audit (measured in bench/).
     "config.middleware.agents_first",
     "django.middleware.security.SecurityMiddleware",
@@ -297,41 +302,14 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # --- logs ----------------------------------------------------------------------------------------
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "plain": {
-            "()": structlog.stdlib.ProcessorFormatter,
-            "processor": structlog.dev.ConsoleRenderer(
-                # The pretty ones print local variables, secrets among them.
-                colors=False,
-                exception_formatter=structlog.dev.plain_traceback,
-            ),
-            "foreign_pre_chain": [
-                structlog.contextvars.merge_contextvars,
-                structlog.stdlib.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-            ],
-        }
-    },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {"django_structlog": {"level": "WARNING"}},
-}
-structlog.configure(
-    processors=[
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.filter_by_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-    ],
-    logger_factory=structlog.stdlib.LoggerFactory(),
-    cache_logger_on_first_use=True,
-)
+LOGGING = logs.configured(env.str("LOG_FORMAT", default="plain"))
+# Ours, which config.middleware has put in the place of whatever the client sent.
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
+
+# --- metrics -------------------------------------------------------------------------------------
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+# Process numbers are those of one machine, and the data folder may be shared by several.
+METRICS_DIR = DATA_DIR / "metrics" / platform.node()
 
 UNFOLD = {
     "SITE_TITLE": "Yardmaster",

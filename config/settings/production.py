@@ -1,7 +1,11 @@
 """What the Procfile's processes use: behind a proxy that ends TLS."""
 
+from config import logs
+
 from .base import *  # noqa: F403
 from .base import PUBLIC_URL, env
+
+LOGGING = logs.configured(env.str("LOG_FORMAT", default="json"))
 
 _https = PUBLIC_URL.startswith("https://")
 # Without it every client has the proxy's address, and one that guesses locks all others out.

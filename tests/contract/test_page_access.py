@@ -20,6 +20,10 @@ PEOPLE = ("nobody", "oscar", "mia", "vera", "edda", "manuel", "alice", "root")
 TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/"): (302, 200, 200, 200, 200, 200, 200, 200),
     ("GET", "/favicon.ico"): (302,) * 8,
+    # Probes, and metrics for who asks from this machine: no person is asked for.
+    ("GET", "/healthz"): (200,) * 8,
+    ("GET", "/readyz"): (200,) * 8,
+    ("GET", "/metrics"): (200,) * 8,
     ("GET", "/profile"): (302, 200, 200, 200, 200, 200, 200, 200),
     ("GET", "/sites"): (302, 200, 200, 200, 200, 200, 200, 200),
     ("GET", "/jobs"): (302, 200, 200, 200, 200, 200, 200, 200),
@@ -41,6 +45,7 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/agents/add"): (302, 200, 403, 403, 403, 403, 200, 200),
     ("GET", "/agents/{agent}"): (302, 404, 404, 200, 200, 200, 200, 200),
     ("POST", "/agents/{agent}/code"): (302, 404, 404, 403, 403, 403, 302, 302),
+    ("POST", "/agents/{agent}/rotate"): (302, 404, 404, 403, 403, 403, 302, 302),
     ("POST", "/agents/{agent}/drain"): (302, 404, 404, 403, 403, 403, 302, 302),
     ("GET", "/agents/{agent}/retire"): (302, 404, 404, 403, 403, 403, 200, 200),
     ("POST", "/organization"): (302, 404, 302, 302, 302, 302, 302, 302),

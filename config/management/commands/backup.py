@@ -36,5 +36,6 @@ class Command(BaseCommand):
             raise CommandError(f"No backup was made. {error}") from error
         self.stdout.write(f"Backed up into {path}, {path.stat().st_size:,} bytes.")
         self.stdout.write("It holds keys and passwords: keep it where only you can read it.")
-        if os.environ.get("SECRET_KEY"):
-            self.stdout.write("SECRET_KEY of the environment is not in it: keep that too.")
+        for name in ("SECRET_KEY", "CREDENTIAL_KEYS"):
+            if os.environ.get(name):
+                self.stdout.write(f"{name} of the environment is not in it: keep that too.")

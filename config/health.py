@@ -1,0 +1,113 @@
+"""Decides what a probe is told: whether this process lives, and whether it can serve.
+
+Anyone may ask, so the answers name what fails and say nothing more; the log has the reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from django.conf import settings
+from django.core.files.storage import FileSystemStorage, default_storage
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+
+from sites import ticks
+from sites.problems import problem
+
+log = logging.getLogger(__name__)
+
+
+@require_safe
+def alive(request: HttpRequest) -> HttpResponse:
+    """Say that this process answers, whatever the database does."""
+    return _uncached(JsonResponse({"status": "alive"}))
+
+
+@require_safe
+def ready(request: HttpRequest) -> HttpResponse:
+    """Say whether this process can serve; 503 names what it lacks.
+
+    What repeats and is late is named too, but makes no process unready: pages and agents are
+    served without a worker, and taking all web processes away would not bring it back.
+    """
+    failing = [name for name, check in CHECKS.items() if not _passes(name, check)]
+    if failing:
+        body = problem(503, "not_ready", f"Failing: {', '.join(failing)}.", failing=failing)
+        answer = JsonResponse(body, status=503, content_type="application/problem+json")
+        answer["Retry-After"] = "5"
+        return _uncached(answer)
+    return _uncached(JsonResponse({"status": "ready", "late": ticks.late(ticks.ages())}))
+
+
+def database_answers() -> bool:
+    """Ask the database for nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return cursor.fetchone() == (1,)
+
+
+def migrations_are_applied() -> bool:
+    """Compare what is applied with what this version has; the latter is read once."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT app, name FROM django_migrations")
+        return wanted_migrations() <= set(cursor.fetchall())
+
+
+@cache
+def wanted_migrations() -> frozenset[tuple[str, str]]:
+    """Give every migration that this version needs."""
+    return frozenset(MigrationLoader(None).graph.nodes)
+
+
+def storage_is_writable() -> bool:
+    """Write a file and lose it again, in each local folder that must take some."""
+    for folder in local_folders():
+        with tempfile.TemporaryFile(dir=_nearest(folder)) as file:
+            file.write(b"1")
+            file.flush()
+    return True
+
+
+def local_folders() -> list[Path]:
+    """Give the folders that the portal writes to: data, vault, and files when they are local."""
+    folders = [Path(settings.DATA_DIR), Path(settings.VAULT_ROOT), Path(settings.STAGING_ROOT)]
+    if isinstance(default_storage, FileSystemStorage):
+        folders.append(Path(default_storage.location))
+    return folders
+
+
+CHECKS: dict[str, Callable[[], bool]] = {
+    "database": database_answers,
+    "migrations": migrations_are_applied,
+    "storage": storage_is_writable,
+}
+
+
+def _passes(name: str, check: Callable[[], bool]) -> bool:
+    try:
+        return check()
+    except Exception:
+        # A probe is answered whatever went wrong: that it went wrong is the answer.
+        log.warning("Not ready: the check of %s failed.", name, exc_info=True)
+        connection.close_if_unusable_or_obsolete()
+        return False
+
+
+def _nearest(folder: Path) -> Path:
+    """Give the folder, or the first one above that is there: the others are made when needed."""
+    while not os.path.isdir(folder):
+        folder = folder.parent
+    return folder
+
+
+def _uncached(answer: HttpResponse) -> HttpResponse:
+    answer["Cache-Control"] = "no-store"
+    return answer

@@ -1,0 +1,100 @@
+"""Decides how log lines look, what they carry of the request they belong to, and what they hide."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from django.core.exceptions import ImproperlyConfigured
+
+# Whoever reads the logs is not to act as an agent or a person, so these never stand in them: our
+# tokens, whatever comes as a header's credentials, enrolment codes in an address, fields of a query
+# that are named as secrets are, and passwords inside an address.
+_SECRETS = (
+    (re.compile(r"\bym_[a-z]+_[0-9a-zA-Z_-]{8,}"), "ym_…"),
+    (re.compile(r"\b(Bearer|Basic)\s+[^\s\"',;]+", re.IGNORECASE), r"\1 …"),
+    (re.compile(r"/a/[^\s/?\"']+"), "/a/…"),
+    (
+        re.compile(
+            r"([?&;](?:[a-z_-]*(?:token|secret|password|signature|credential|code|key))=)"
+            r"[^&\s\"']+",
+            re.IGNORECASE,
+        ),
+        r"\1…",
+    ),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@"), r"\1…@"),
+)
+# Made per request; a value given by a proxy must look like one, for it goes into every line.
+REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
+
+
+def hidden(text: str) -> str:
+    """Give a text without the secrets in it."""
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def hide_secrets(
+    logger: Any, method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Hide secrets in every text of a line, tracebacks included: a step of structlog's."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = hidden(value)
+        elif not isinstance(value, int | float | None) and not key.startswith("_"):
+            event[key] = hidden(str(value))
+    return event
+
+
+def configured(form: str) -> dict[str, Any]:
+    """Set structlog up and give Django's LOGGING: `plain` for people, `json` for programs."""
+    if form not in ("plain", "json"):
+        raise ImproperlyConfigured(f"LOG_FORMAT is plain or json, not {form}.")
+    about: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *about,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    if form == "json":
+        last: Any = structlog.processors.JSONRenderer(ensure_ascii=False)
+    else:
+        # The pretty tracebacks print local variables, secrets among them.
+        last = structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        )
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "lines": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "processors": [
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    structlog.processors.format_exc_info,
+                    hide_secrets,
+                    last,
+                ],
+                "foreign_pre_chain": about,
+            }
+        },
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "lines"}},
+        "root": {"handlers": ["console"], "level": "INFO"},
+        "loggers": {
+            "django_structlog": {"level": "WARNING"},
+            # A line per request is for programs; a person at a terminal reads what went wrong.
+            "yardmaster.access": {"level": "INFO" if form == "json" else "WARNING"},
+        },
+    }

@@ -1,0 +1,107 @@
+"""What a log line says of its request, and what it never says."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import logging.config
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from django.core.exceptions import ImproperlyConfigured
+from django.test import Client
+
+from config import logs
+from tests import factories
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    """What production's log holds, from root and access logger."""
+    made = logs.configured("json")
+    formatter = logging.config.DictConfigurator(made).configure_formatter(
+        made["formatters"]["lines"]
+    )
+    handler = logging.StreamHandler(out := io.StringIO())
+    handler.setFormatter(formatter)
+    root, access = logging.getLogger(), logging.getLogger("yardmaster.access")
+    before = root.level, access.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    access.setLevel(logging.INFO)
+    yield out
+    root.removeHandler(handler)
+    root.setLevel(before[0])
+    access.setLevel(before[1])
+
+
+def lines(written: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in written.getvalue().splitlines()]
+
+
+def requests(written: io.StringIO) -> list[dict[str, object]]:
+    return [line for line in lines(written) if line["event"] == "request"]
+
+
+@pytest.mark.django_db
+def test_an_agents_request_is_logged_with_its_run_and_agent(written, agent, job, edda):
+    run = factories.run(job, by=edda)
+    (held,) = agent.api.claim()
+    answer = agent.api.move(held, "running")
+    said = requests(written)[-1]
+    assert said["run_id"] == str(run.public_id)
+    assert said["agent_id"] == str(agent.agent.public_id)
+    assert said["request_id"] == answer["X-Request-ID"]
+    assert (said["method"], said["status"]) == ("PATCH", 200)
+    assert said["route"] == "/api/v1/agent/runs/<uuid:run>"
+    Client().get("/healthz")
+    Client().get("/accounts/login/")
+    page = requests(written)[-1]
+    assert page["route"] == "/accounts/login/"
+    assert not {"run_id", "agent_id"} & set(page)
+    assert len(requests(written)) == 3
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("proxies", "sent", "taken"),
+    [(1, "proxy-7.a_b", True), (0, "proxy-7.a_b", False), (1, "a\nb", False), (1, "x" * 65, False)],
+)
+def test_a_request_id_is_that_of_a_trusted_proxy_or_made(settings, proxies, sent, taken):
+    settings.TRUSTED_PROXIES = proxies
+    for address in ("/healthz", "/accounts/login/", "/api/v1/runs", "/nothing/here"):
+        given = Client().get(address, headers={"X-Request-ID": sent})["X-Request-ID"]
+        assert (given == sent) == taken
+        assert logs.REQUEST_ID.fullmatch(given)
+
+
+@pytest.mark.django_db
+def test_no_secret_of_a_request_reaches_the_log(written, agent, alice):
+    token = factories.access_token(alice)
+    client = Client(raise_request_exception=False)
+    client.get("/a/ABCD-EFGH-IJKL")
+    client.get(f"/nothing?token={token}", headers={"Authorization": f"Bearer {token}"})
+    client.post("/accounts/login/", {"login": "alice", "password": "wr0ng-passw0rd"})
+    agent.api.get("nothing/here")
+    try:
+        raise ValueError(f"https://alice:hunter22@host/ {token} Bearer abc.def {agent.api.token}")
+    except ValueError:
+        logging.getLogger("some.library").exception("It failed with %s", {"token": token})
+        structlog.get_logger("ours").warning("said", headers={"Authorization": "Basic QWxhZGRpbg"})
+    text = written.getvalue()
+    assert len(lines(written)) >= 6
+    for secret in (
+        *("ABCD-EFGH-IJKL", "wr0ng-passw0rd", "hunter22", "abc.def", "QWxhZGRpbg"),
+        *(token, token[-20:], agent.api.token, agent.api.token[-20:]),
+    ):
+        assert secret not in text
+    assert "ValueError" in text
+
+
+def test_an_unknown_form_is_refused():
+    with pytest.raises(ImproperlyConfigured, match="plain or json"):
+        logs.configured("xml")
