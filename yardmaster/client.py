@@ -185,8 +185,8 @@ class Client:
         self.portal = check_address(portal, insecure_http=insecure_http)
         self.contact = Contact()
         headers = {"User-Agent": f"yardmaster-agent/{__version__}", "Accept": "application/json"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
+        # The token to send, and one to try where that is refused while it is being changed.
+        self._tokens = (token, "")
         self._http = httpx.Client(
             headers=headers,
             timeout=httpx.Timeout(30.0, connect=10.0),
@@ -201,6 +201,16 @@ class Client:
         """Close all connections."""
         self._http.close()
 
+    def use_tokens(self, token: str, otherwise: str = "") -> None:
+        """Send this token from now on; `otherwise` is tried where it is refused."""
+        self._tokens = (token, otherwise)
+
+    def has_said_all(self, refusal: httpx.Response) -> bool:
+        """Return whether a 401 is about the one token that there is now."""
+        token, otherwise = self._tokens
+        said = refusal.request.headers.get("Authorization", "")
+        return not otherwise and said == _bearer(token).get("Authorization", "")
+
     def send(
         self,
         method: str,
@@ -211,23 +221,35 @@ class Client:
         content_type: str = "application/octet-stream",
         params: Mapping[str, str | int] | None = None,
         timeout: float = 30.0,
+        token: str = "",
     ) -> Answer:
         """Send one request below /api/v1 once, and return its 2xx answer.
 
-        Raises the PortalError that `what_to_do` names for any other answer, TryAgain for none.
+        Raises the PortalError that `what_to_do` names for any other answer, TryAgain for none. A
+        request whose token was changed on the way is sent again; with `token` that alone is sent.
         """
         headers = {} if content is None else {"Content-Type": content_type}
         sent_at = clock.now()
-        try:
-            response = self._http.request(
+
+        def ask(said: str) -> httpx.Response:
+            return self._http.request(
                 method,
                 f"{self.portal}/api/v1{path}",
                 json=json,
                 content=content,
                 params=params,
-                headers=headers,
+                headers=headers | _bearer(said),
                 timeout=httpx.Timeout(timeout, connect=10.0),
             )
+
+        try:
+            first, otherwise = (token, "") if token else self._tokens
+            response = ask(first)
+            if response.status_code == 401 and not token:
+                # What is refused has done nothing: it can be sent again.
+                again = otherwise or self._tokens[0]
+                if again != first:
+                    response = ask(again)
         except httpx.RequestError as error:
             message = f"No answer from {self.portal}: {error or type(error).__name__}"
             self.contact.failed(message)
@@ -265,7 +287,7 @@ class Client:
         return self._http.stream(
             "GET",
             f"{self.portal}{path}",
-            headers={"Accept": "text/event-stream"},
+            headers={"Accept": "text/event-stream"} | _bearer(self._tokens[0]),
             timeout=httpx.Timeout(60.0, connect=10.0),
         )
 
@@ -299,6 +321,10 @@ class Client:
             body=fields,
             retry_after=_retry_after(response.headers),
         )
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _pause_after(state: RetryCallState) -> float:

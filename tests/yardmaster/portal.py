@@ -96,12 +96,14 @@ class Portal:
         self.rules: list[Rule] = []
         self.codes = {"CODE"}
         self.accepted = {TOKEN}
+        self.current, self.next = TOKEN, ""
         self.settings: dict[str, Any] = {
             "heartbeat_s": 0.2,
             "lease_s": 60,
             "poll_s": 0.2,
             "slots": 2,
             "drain": False,
+            "rotate": False,
             "limits": {"chunk_bytes": 1_000_000, "object_bytes": 8_388_608, "log_bytes": 262_144},
         }
         self.live = False
@@ -260,6 +262,13 @@ class Portal:
         token = (http.headers.get("Authorization") or "").removeprefix("Bearer ")
         if token not in self.accepted:
             raise Problem(401, "not_authenticated")
+        if token != self.current and token == self.next:
+            self.accepted = {token}
+            self.current, self.next, self.settings["rotate"] = token, "", False
+        if path == "/agent/token":
+            self.next = f"{TOKEN}-{len(self.asked('POST /agent/token'))}"
+            self.accepted = {self.current, self.next}
+            return 201, {"token": self.next}
         if path == "/agent/hello":
             return 200, {"agent": "a", "name": "line 1", "queues": [], **self.settings}
         if path == "/agent/claims":
@@ -368,7 +377,7 @@ class Portal:
             lease = self.settings["lease_s"] if code == "ok" else 0
             status = run.status if run else ""
             lines.append({**line, "code": code, "status": status, "lease_s": lease})
-        names = ("heartbeat_s", "lease_s", "drain")
+        names = ("heartbeat_s", "lease_s", "drain", "rotate")
         return 200, {"runs": lines, **{name: self.settings[name] for name in names}}
 
     def report(self, run: Run, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:

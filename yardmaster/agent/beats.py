@@ -3,6 +3,7 @@
 import logging
 import random
 
+from yardmaster.agent import rotation
 from yardmaster.agent.held import Reason
 from yardmaster.agent.state import Agent
 from yardmaster.client import Answer, PortalError, TryAgain, Unauthorized, pause
@@ -38,6 +39,8 @@ def beat_until_ended(agent: Agent) -> None:
                 log.info("The portal answers again.")
             failures = 0
             _apply(agent, answer)
+            if answer.body.get("rotate"):
+                rotation.rotate(agent)
             wait = agent.settings.heartbeat_s * random.uniform(0.9, 1.1)
         agent.write_status()
         agent.sleep(wait)

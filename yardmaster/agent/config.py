@@ -25,6 +25,8 @@ class Config:
     site: str | None = None
     slots: int | None = None
     insecure_http: bool = False
+    # Given by the portal in place of `token`, and not known to work yet.
+    next_token: str = ""
 
 
 def default_folder() -> Path:

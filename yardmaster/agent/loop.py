@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from yardmaster import __version__
-from yardmaster.agent import config
+from yardmaster.agent import config, rotation
 from yardmaster.agent.beats import beat_until_ended
 from yardmaster.agent.claims import claim_until_stopped, resume
 from yardmaster.agent.held import Reason
@@ -71,6 +71,7 @@ def run(folder: Path, *, grace_s: float, insecure_http: bool = False) -> int:
 
 def _live(agent: Agent) -> None:
     """Greet the portal, then keep beating, listening and claiming."""
+    rotation.settle(agent)
     try:
         answer = agent.client.send_until(
             agent.stopping.is_set,

@@ -25,8 +25,11 @@ def listen_until_ended(agent: Agent) -> None:
                 if response.status_code == 200:
                     _hear(agent, response.iter_lines())
                 elif what_to_do(response.status_code) is Doing.STOP_WORK:
-                    agent.refuse_token()
-                    return
+                    if agent.client.has_said_all(response):
+                        agent.refuse_token()
+                        return
+                    # The token was changed meanwhile.
+                    wait = 0.0
                 elif what_to_do(response.status_code) is not Doing.TRY_AGAIN:
                     wait += LOOK_AGAIN_S
         except (httpx.RequestError, httpx.StreamError) as error:

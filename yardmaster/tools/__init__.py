@@ -33,8 +33,10 @@ def installed_tools(folder: Path | None = None) -> dict[str, Tool]:
 
 def _ours(folder: Path | None) -> Iterator[Tool]:
     from yardmaster.tools.folder import Folder
+    from yardmaster.tools.http import Http
 
     yield tool_of(Folder)
+    yield tool_of(Http)
     if folder is not None and allowed(folder).commands:
         from yardmaster.tools.command import CommandTool
 

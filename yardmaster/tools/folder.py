@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from yardmaster.sdk import Context, Failed, Outcome, SnapshotAnswer, SourceChanged, function, tool
+from yardmaster.sdk import Context, Failed, Outcome, SourceChanged, function, tool
 from yardmaster.tools.patterns import BadPattern
 from yardmaster.tools.scan import Rules, Scan, scan_folder
 from yardmaster.tools.statcache import StatCache
+from yardmaster.tools.summary import number, outcome_of, size_in_words, tell
 
 # How often the folder is read again when a file changes between being read and being sent.
 READINGS = 3
-LISTED = 50
 MEGABYTE = 1_000_000
 PARAMETERS: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -72,7 +72,7 @@ class Folder:
             except SourceChanged as changed:
                 context.log(f"{changed} Reading the folder again.")
             else:
-                return _outcome(scan, answer)
+                return outcome_of(scan, answer)
         raise Failed(
             f"Files in {root} kept changing while they were sent.",
             f"The folder was read {READINGS} times, and each time a file was different when it was"
@@ -139,50 +139,10 @@ def _read(context: Context, root: Path, rules: Rules, cache: StatCache) -> Scan:
         cache.save(known, scan.known)
     except (sqlite3.Error, OSError) as error:
         context.warn(f"The agent's own cache cannot be written, so backups are slower: {error}")
-    for line in scan.left_out:
-        context.warn(f"left out {line}")
-    if scan.problems:
-        listed = scan.problems[:LISTED]
-        if len(scan.problems) > LISTED:
-            listed.append(f"… and {len(scan.problems) - LISTED} more")
-        count = _number(len(scan.problems), "file or folder", "files or folders")
-        raise Failed(
-            f"{count} in {root} cannot be backed up: {scan.problems[0]}", "\n".join(listed)
-        )
+    tell(context, scan, str(root))
     context.log(
-        f"{root}: {_number(len(scan.entries), 'file')}, {size_in_words(scan.bytes)};"
+        f"{root}: {number(len(scan.entries), 'file')}, {size_in_words(scan.bytes)};"
         f" {scan.files_read} read, the rest unchanged since the last time."
     )
     context.progress(15)
     return scan
-
-
-def _outcome(scan: Scan, answer: SnapshotAnswer) -> Outcome:
-    parts = [
-        f"{answer.counts[name]} {name}"
-        for name in ("added", "modified", "removed", "renamed")
-        if answer.counts.get(name)
-    ]
-    changes = ", ".join(parts) or "nothing changed"
-    message = f"{_number(len(scan.entries), 'file')}, {size_in_words(scan.bytes)}: {changes}"
-    if scan.left_out:
-        message += f"; {len(scan.left_out)} left out, see the log"
-    kept, skipped = len(scan.entries), len(scan.left_out)
-    counts = {"total": kept + skipped, "successful": kept, "failed": 0, "skipped": skipped}
-    return Outcome(message, counts)
-
-
-def _number(count: int, one: str, many: str = "") -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
-def size_in_words(size: int) -> str:
-    """Return a number of bytes as people say it, in powers of 1000."""
-    if size < 1000:
-        return _number(size, "byte")
-    units = ["kB", "MB", "GB", "TB"]
-    value = size / 1000
-    while value >= 999.95 and len(units) > 1:
-        value /= 1000
-        del units[0]
-    return f"{value:.1f} {units[0]}"

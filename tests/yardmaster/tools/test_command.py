@@ -157,8 +157,7 @@ def test_a_portal_that_asks_for_more_is_refused_by_the_agent(
         )
     ]
     start_agent()
-    for each in runs:
-        portal.wait(lambda each=each: each.result)
+    portal.wait(lambda: all(each.result for each in runs))
     assert [each.result["status"] for each in runs] == ["failed", "failed", "completed"]
     assert "does not allow a command “touch”" in runs[0].result["message"]
     assert not trace.exists()

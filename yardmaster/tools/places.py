@@ -1,0 +1,36 @@
+"""Who may be given a run's credentials, and what a person wrote for a place."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from yardmaster.sdk import Context, Failed
+
+NAMES = frozenset({"username", "password", "private_key", "passphrase", "token", "headers"})
+
+
+def credentials_for(context: Context, host: str) -> Mapping[str, Any]:
+    """Return the run's credentials for a host, or raise Failed when it may not have them.
+
+    Those of the agent's own file go to the hosts that they name and to no others: who may edit a
+    job could have them sent elsewhere otherwise.
+    """
+    credentials = context.credentials
+    hosts = credentials.get("hosts")
+    if hosts is not None and host.lower() not in hosts:
+        raise Failed(
+            f"The agent's own credentials are not for {host}.",
+            "They name the hosts that they are for: hosts = ["
+            + ", ".join(f'"{one}"' for one in [*hosts, host])
+            + "] under that name in the agent's credentials.toml would add this one.",
+        )
+    return credentials
+
+
+def text_of(credentials: Mapping[str, Any], name: str) -> str:
+    """Return a text of the credentials, empty without it; raises Failed for anything else."""
+    value = credentials.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise Failed(f"“{name}” in the credentials has to be a text.")
+    return value
