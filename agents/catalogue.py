@@ -213,23 +213,89 @@ def _taking(queue: Queue, able: AgentQuerySet) -> AgentQuerySet:
     return able
 
 
-def why_nobody_takes(queue_id: int) -> str:
+def why_nobody_takes(queue: Queue) -> str:
     """Say what keeps every agent from the runs of a queue; empty where one may take them.
 
-    A silent, draining or busy agent may: it comes back. Pools are restricted and functions go while
-    runs wait already.
+    A silent, draining or busy agent may: it comes back, and `who_is_away` tells of it. Pools are
+    restricted and functions go while runs wait already. The queue need not be stored.
     """
-    queue = Queue.objects.select_related("function__tool", "agent", "pool").get(pk=queue_id)
     able = _able(queue)
     if _taking(queue, able).exists():
         return ""
     what = f"{queue.function} {queue.version}".rstrip()
-    if queue.agent is not None:
-        retired = queue.agent.retired_at is not None
-        return f"{queue.agent} {'is retired' if retired else f'does not have {what} now'}."
+    if (agent := queue.agent) is not None:
+        if agent.retired_at is not None:
+            return f"{agent} is retired."
+        if agent.site_id not in (None, queue.site_id):
+            return f"{agent} serves another site."
+        return f"{agent} does not have {what} now."
     whose = f"of the pool {queue.pool}" if queue.pool else "of the site"
     if not able.exists():
         return f"No agent {whose} has {what} now."
     return f"Each agent {whose} that has {what} is in a restricted pool now, which takes " + (
         "no runs of an open one." if queue.pool else "no automatic runs."
     )
+
+
+# What people read of an agent that is there to take runs, but does not take any now.
+AWAY = {
+    "setting_up": "was never seen yet",
+    "disconnected": "is disconnected",
+    "draining": "is draining and takes no new runs",
+}
+
+
+def who_is_away(queue: Queue) -> str:
+    """Say that none of those who may take the runs of a queue does so now; empty where one does."""
+    taking = _taking(queue, _able(queue)).with_state()
+    states = set(taking.values_list("state", flat=True))
+    if not states or states - AWAY.keys():
+        return ""
+    words = " or ".join(AWAY[state] for state in AWAY if state in states)
+    if queue.agent is not None:
+        return f"{queue.agent} {words}."
+    whose = f"of the pool {queue.pool}" if queue.pool else "of the site"
+    return f"Each agent {whose} that has {queue.function} {words}."
+
+
+def doubts(queue: Queue) -> list[str]:
+    """Say why runs of a queue would wait, before one is made and while it waits; empty if none."""
+    said = why_nobody_takes(queue) or who_is_away(queue)
+    return [said] if said else []
+
+
+def queue_of_id(queue_id: int) -> Queue:
+    """Fetch a queue with all that is said of it."""
+    return Queue.objects.select_related("function__tool", "agent", "pool").get(pk=queue_id)
+
+
+def queue_like(
+    site: Site,
+    function: Function,
+    *,
+    version: str = "",
+    assignment: str = Assignment.AUTOMATIC,
+    agent: Agent | None = None,
+    pool: AgentPool | None = None,
+) -> Queue:
+    """Describe the queue of a run that is not made yet, without storing one."""
+    return Queue(
+        organization_id=site.organization_id,
+        site=site,
+        function=function,
+        version=version,
+        assignment=assignment,
+        agent=agent,
+        pool=pool,
+    )
+
+
+def active_takers(organization_id: int, function: Function, version: str = "") -> AgentQuerySet:
+    """Give the agents of an organization that have a function and take runs of it now."""
+    versions = FunctionVersion.objects.filter(function=function)
+    if version:
+        versions = versions.filter(version=version)
+    # By id: joined, an agent with two versions would come twice.
+    able = Agent.objects.filter(functions__in=versions).values("pk")
+    agents = Agent.objects.in_use().filter(organization=organization_id, pk__in=able)
+    return agents.with_state().filter(state="active")

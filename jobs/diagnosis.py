@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q, QuerySet
 
-from agents.catalogue import why_nobody_takes
+from agents.catalogue import queue_of_id, why_nobody_takes
 from sites.templatetags.portal import duration, many
 
 from .models import JobRun
@@ -173,7 +173,7 @@ def _of_waiting(
 ) -> list[Cause]:
     whom = run.requested_agent or run.requested_pool
     others = _at_the_same_time(run, among)
-    why = why_nobody_takes(run.queue_id) if run.queue_id is not None else ""
+    why = why_nobody_takes(queue_of_id(run.queue_id)) if run.queue_id is not None else ""
     if silent:
         said = f"{whom} was silent when the longest wait ended."
     elif whom:

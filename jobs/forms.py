@@ -11,7 +11,7 @@ from agents.catalogue import newest_version, secret_parameters
 from agents.models import Agent, AgentPool, Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
 from agents.schemas import SecretNames
-from jobs import message_model
+from jobs import doubts, message_model
 from jobs.fields import LinesField, OneOfField, fits
 from jobs.masking import shown_parameters
 from jobs.models import Job
@@ -135,7 +135,9 @@ class JobForm(forms.Form):
         )
         if job is not None:
             agents = agents.filter(Q(site=None) | Q(site=job.site_id))
-        self.agents = {str(agent.public_id): agent for agent in agents.select_related("site")}
+        able = doubts.choices(organization.pk, self.function, job.version if job else "")
+        seen = agents.with_state().select_related("site")
+        self.agents = {str(agent.public_id): agent for agent in seen}
         self.pools = {str(pool.public_id): pool for pool in pools}
         if job is not None and job.agent:
             self.agents.setdefault(str(job.agent.public_id), job.agent)
@@ -143,14 +145,24 @@ class JobForm(forms.Form):
             self.pools.setdefault(str(job.pool.public_id), job.pool)
         field = self.fields["who"]
         assert isinstance(field, forms.ChoiceField)
+        self._warn_of_sites(able, job)
         field.choices = [
             ("automatic", "Automatic"),
-            *(
-                (f"agent:{key}", f"{agent.name}, {agent.site.name if agent.site else 'all sites'}")
-                for key, agent in self.agents.items()
-            ),
-            *((f"pool:{key}", f"Pool {pool.name}") for key, pool in self.pools.items()),
+            *((f"agent:{key}", able.with_agent(agent)) for key, agent in self.agents.items()),
+            *((f"pool:{key}", able.with_pool(pool)) for key, pool in self.pools.items()),
         ]
+
+    def _warn_of_sites(self, able: doubts.Choices, job: Job | None) -> None:
+        """Say where an automatic run would find nobody now, before it is chosen."""
+        if job is not None:
+            places = [(job.site_id, job.site.name)]
+        else:
+            target: Any = self.fields["target"]
+            places = [
+                tuple(row)
+                for row in target.queryset.order_by().values_list("site", "site__name").distinct()
+            ]
+        self.fields["who"].help_text += able.of_sites(places)
 
     def _add_parameters(self) -> list[str]:
         required = set(self.schema.get("required", []))

@@ -231,6 +231,8 @@ SPECTACULAR_SETTINGS = {
         "RunReason": "jobs.states.Reason",
         "RunResult": "jobs.states.Result",
         "RecordStatus": "jobs.models.RunRecord.Status",
+        "TargetKind": "sites.models.Target.Kind",
+        "CredentialKind": "sites.models.Credential.Kind",
         # What an agent may report.
         "BegunStatus": ["running", "validating", "uploading"],
         "EndStatus": ["completed", "failed"],

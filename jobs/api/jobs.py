@@ -25,13 +25,13 @@ from ..inputs import keep
 from ..models import Job, RunInput
 from ..permissions import job_policy
 from .runs import AT_WORK, told
-from .shapes import JobChanges, JobIn, JobOut, RunDetailOut, StartIn
+from .shapes import JobChanges, JobDetailOut, JobIn, JobOut, RunDetailOut, StartIn
 
 
 @extend_schema_view(
     list=extend_schema(summary="List saved jobs"),
     retrieve=extend_schema(summary="Read a saved job"),
-    create=extend_schema(summary="Save a new job", request=JobIn, responses={201: JobOut}),
+    create=extend_schema(summary="Save a new job", request=JobIn, responses={201: JobDetailOut}),
     partial_update=extend_schema(summary="Change a saved job", request=JobChanges),
     destroy=extend_schema(summary="Archive a saved job", responses={204: None}),
 )
@@ -51,6 +51,9 @@ class JobViewSet(Listed, Retrieved, ScopedViewSet):
     orders = both_ways(Order("name", F("name"), "text"), Order("created", F("created_at"), "time"))
     filterset_class = JobFilter
     serializer_class: type[BaseSerializer[Any]] = JobOut
+
+    def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        return JobOut if self.action == "list" else JobDetailOut
 
     def rows(self) -> QuerySet[Job]:
         return Job.objects.select_related(

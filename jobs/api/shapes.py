@@ -13,12 +13,14 @@ from sites.api.fields import Document, Flag, Key, Named, Person, Strict, Tags, T
 from sites.masking import HIDDEN
 from sites.permissions import target_policy
 
+from .. import doubts
 from ..inputs import MOST, Given
 from ..masking import shown_parameters
 from ..models import Job, JobRun, LateReport, RunFile, RunInput, RunRecord, StatusTransition
 from ..models.job import DAY
 from ..states import Origin, Reason, Result, Status, chip
 
+_WARNINGS = "Why a run waits or would wait: who was chosen cannot serve it, or not now."
 _MASKED = f"Values that the function's schema marks as secret are {HIDDEN}."
 
 
@@ -64,6 +66,18 @@ class JobOut(serializers.Serializer[Job]):
     @extend_schema_field(Document)
     def get_parameters(self, job: Job) -> Any:
         return shown_parameters(job.function, job.parameters)
+
+
+class JobDetailOut(JobOut):
+    """One job, with what is to be said of a run of it before it is made."""
+
+    warnings = serializers.SerializerMethodField(help_text=_WARNINGS)
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_warnings(self, job: Job) -> list[str]:
+        if job.archived_at is not None:
+            return []
+        return doubts.of_job(job, by=self.context["request"].user)
 
 
 class Choice(Strict):
@@ -227,6 +241,11 @@ class RunDetailOut(RunOut):
     """One run; `inputs` is there for its starter alone."""
 
     inputs = RunInputOut(many=True, required=False)
+    warnings = serializers.SerializerMethodField(help_text=_WARNINGS)
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_warnings(self, run: JobRun) -> list[str]:
+        return doubts.of_run(run)
 
     def to_representation(self, run: JobRun) -> dict[str, Any]:
         if run.started_by_id != self.context["request"].user.pk:

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from agents.models import Function, FunctionVersion
-from jobs import definitions, starts
+from jobs import definitions, doubts, starts
 from jobs.forms import JobForm, functions_for
 from jobs.masking import shown_parameters
 from jobs.models import Job, JobRun
@@ -132,6 +132,9 @@ def job_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
             else permitted,
             "parameters": sorted(shown_parameters(job.function, job.parameters).items()),
             "zone": job.site.time_zone,
+            "doubts": doubts.of_job(job, by=request.user)
+            if "start" in permitted[job.pk] and not (job.archived_at or job.target.archived_at)
+            else [],
         },
     )
 

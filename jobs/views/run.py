@@ -11,7 +11,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from agents.catalogue import why_nobody_takes
+from agents import catalogue
 from agents.models import Agent
 from agents.permissions import agent_policy
 from jobs.diagnosis import likely_causes, raised
@@ -176,13 +176,15 @@ def meaning(run: JobRun) -> str:
 
 
 def _waiting(run: JobRun) -> str:
-    if run.queue_id is not None and (why := why_nobody_takes(run.queue_id)):
+    queue = catalogue.queue_of_id(run.queue_id) if run.queue_id is not None else None
+    if queue is not None and (why := catalogue.why_nobody_takes(queue)):
         return f"No agent can take it. {why}"
+    away = f" {catalogue.who_is_away(queue)}" if queue is not None else ""
     if run.requested_agent:
-        return f"Waits for {run.requested_agent}."
+        return f"Waits for {run.requested_agent}.{away}".rstrip()
     if run.requested_pool:
-        return f"Waits for an agent of the pool {run.requested_pool}."
-    return "Waits for an agent that can do it and has a free slot."
+        return f"Waits for an agent of the pool {run.requested_pool}.{away}".rstrip()
+    return f"Waits for an agent that can do it and has a free slot.{away}".rstrip()
 
 
 def _timed_out(run: JobRun) -> str:

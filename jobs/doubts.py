@@ -1,0 +1,103 @@
+"""What is said of a choice of agent before a run is made, and while it waits: one set of words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from agents import catalogue
+from agents.models import Agent, AgentPool, Function
+from sites.models import User
+
+from .models import Job, JobRun
+from .starts import credential_for
+from .states import Status
+
+# So many sites are named.
+_NAMED = 3
+
+
+def of_job(job: Job, *, by: User) -> list[str]:
+    """Say why a run that this person starts of a job now would wait, or lack its credentials."""
+    queue = catalogue.queue_like(
+        job.site,
+        job.function,
+        version=job.version,
+        assignment=job.assignment,
+        agent=job.agent,
+        pool=job.pool,
+    )
+    said = catalogue.doubts(queue)
+    if job.target.credential_id is not None and credential_for(job.target, by=by, job=job) is None:
+        said.append(_without_credentials(job.target.name))
+    return said
+
+
+def of_run(run: JobRun) -> list[str]:
+    """Say why a pending run waits, or will lack its target's credentials; nothing of any other."""
+    if run.status != Status.PENDING:
+        return []
+    said = catalogue.doubts(catalogue.queue_of_id(run.queue_id)) if run.queue_id else []
+    if run.target is not None and run.target.credential_id and not run.credential_id:
+        said.append(_without_credentials(run.target.name))
+    return said
+
+
+def _without_credentials(target: str) -> str:
+    return (
+        f"It gets no credentials: those of {target} are for parameters that its editors have"
+        " written."
+    )
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Which agents, pools and sites could be served now, for a form that offers them."""
+
+    function: Function
+    active: frozenset[int]
+    pools: frozenset[int]
+    # None among them: an agent of all sites.
+    sites: frozenset[int | None]
+
+    def with_agent(self, agent: Agent) -> str:
+        """Name an agent, which comes with its state, with what keeps it from the work."""
+        name = f"{agent.name}, {agent.site.name if agent.site else 'all sites'}"
+        if agent.pk in self.active:
+            return name
+        away = catalogue.AWAY.get(getattr(agent, "state", ""))
+        return f"{name} ({away or f'does not have {self.function} now'})"
+
+    def with_pool(self, pool: AgentPool) -> str:
+        """Name a pool, and say where none of its agents would take the work now."""
+        lacks = "" if pool.pk in self.pools else f" (no active agent takes {self.function} for it)"
+        return f"Pool {pool.name}{lacks}"
+
+    def of_sites(self, sites: Iterable[tuple[int, str]]) -> str:
+        """Name the sites at which no agent would take an automatic run now; empty if none."""
+        names = sorted({name for pk, name in sites if pk not in self.sites})
+        if not names or None in self.sites:
+            return ""
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return (
+            f" Now no active agent takes automatic runs of {self.function} at"
+            f" {', '.join(names[:_NAMED])}{more}."
+        )
+
+
+def choices(organization_id: int, function: Function, version: str = "") -> Choices:
+    """Look once at who would take runs of a function now: two queries."""
+    active = list(
+        catalogue.active_takers(organization_id, function, version).prefetch_related("pools")
+    )
+    pools: set[int] = set()
+    sites: set[int | None] = set()
+    for agent in active:
+        inside = list(agent.pools.all())
+        reserved = any(pool.restricted for pool in inside)
+        pools.update(pool.pk for pool in inside if pool.restricted or not reserved)
+        if not reserved:
+            sites.add(agent.site_id)
+    return Choices(
+        function, frozenset(agent.pk for agent in active), frozenset(pools), frozenset(sites)
+    )
