@@ -56,8 +56,8 @@ class AgentAdmin(ScopedAdmin):
     may_add = ("organization", "manage")
     choices = {"site": "manage"}
     fixed = ("organization", "site")
-    acts = dict.fromkeys(("new_code", "drain", "take_again", "retire"), "manage")
-    actions_detail = ("new_code", "drain", "take_again", "retire")
+    acts = dict.fromkeys(("new_code", "rotate", "drain", "take_again", "retire"), "manage")
+    actions_detail = ("new_code", "rotate", "drain", "take_again", "retire")
     list_display = ("name", "shown_state", "site", "organization", "slots", "version", "seen_at")
     list_select_related = ("site", "organization")
     list_filter = (("site", Among), ("organization", Among))
@@ -135,7 +135,11 @@ class AgentAdmin(ScopedAdmin):
         return TemplateResponse(request, "admin/enrolment.html", context)
 
     def offers(self, name: str, obj: Any) -> bool:
-        wanted = {"drain": not obj.draining, "take_again": obj.draining}
+        wanted = {
+            "drain": not obj.draining,
+            "take_again": obj.draining,
+            "rotate": bool(obj.token_hash) and not obj.rotating,
+        }
         return obj.retired_at is None and wanted.get(name, True)
 
     @action(description="New enrolment code", icon="key")
@@ -155,6 +159,27 @@ class AgentAdmin(ScopedAdmin):
                 agent,
                 enrolment.new_code(agent, by=person(request)),
             ),
+        )
+
+    @action(description="Change token", icon="autorenew")
+    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Have the agent change its token by itself."""
+
+        def do(agent: Agent) -> str:
+            enrolment.rotate(agent)
+            return f"Agent {agent} changes its token at its next sign of life."
+
+        return self.ask(
+            request,
+            object_id,
+            "rotate",
+            title="Change token",
+            question=lambda agent: (
+                f"Have agent {agent} change its token? It goes on working meanwhile; the token of "
+                "now ends when the new one was used. Against a stolen token, make a new enrolment "
+                "code or retire the agent: those end it at once."
+            ),
+            do=do,
         )
 
     @action(description="Drain", icon="hourglass_bottom")

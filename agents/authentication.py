@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sites import sql, tokens
 
+from . import enrolment
 from .models import Agent
 
 # Written by hand: every request of every agent begins with it.
@@ -15,8 +16,12 @@ def agent_of_token(token: str) -> Agent | None:
     public_id = tokens.public_id_in("agent", token)
     if public_id is None:
         return None
-    found = Agent.objects.raw(_IN_USE, [sql.as_param(public_id)])
-    return next((agent for agent in found if tokens.matches(token, agent.token_hash)), None)
+    for agent in Agent.objects.raw(_IN_USE, [sql.as_param(public_id)]):
+        if tokens.matches(token, agent.token_hash):
+            return agent
+        if tokens.matches(token, agent.next_token_hash):
+            return agent if enrolment.promote_token(agent) else None
+    return None
 
 
 def bearer(header: str) -> str:

@@ -97,6 +97,7 @@ def enroll(
         if agent.retired_at is not None:
             raise Refused("enrolment_refused", _REFUSED, status=403)
         token, agent.token_hash = tokens.make("agent", agent.public_id)
+        agent.next_token_hash, agent.rotating = "", False
         agent.name = name.strip() or agent.name
         agent.version, agent.platform, agent.address = version, platform, address
         agent.enrolled_at = Now()
@@ -159,6 +160,44 @@ def drain(agent: Agent, *, on: bool) -> None:
         presence.announce("agent.changed", agent)
 
 
+def rotate(agent: Agent) -> None:
+    """Ask an agent to change its token; its program does so at its next heartbeat.
+
+    The token of now works until the agent has used another one.
+    """
+    with transaction.atomic():
+        if not Agent.objects.filter(pk=agent.pk, retired_at=None).update(rotating=True):
+            raise Refused("retired", f"Agent “{agent}” is retired: its token has ended.")
+        agent.rotating = True
+        presence.announce("agent.changed", agent)
+
+
+def next_token(agent: Agent) -> str:
+    """Give an agent the token that takes the place of its own at its first use.
+
+    Asked for again, as after a lost answer, another one is given, and the one before it is void.
+    """
+    token, hashed = tokens.make("agent", agent.public_id)
+    Agent.objects.filter(pk=agent.pk, retired_at=None).update(next_token_hash=hashed)
+    return token
+
+
+def promote_token(agent: Agent) -> bool:
+    """End an agent's token, since it came with the next one; False where that is void by now.
+
+    Of two requests that bring it at once, the second finds it in its place.
+    """
+    new = agent.next_token_hash
+    with transaction.atomic():
+        if Agent.objects.filter(pk=agent.pk, next_token_hash=new, retired_at=None).update(
+            token_hash=new, next_token_hash="", rotating=False
+        ):
+            agent.token_hash, agent.next_token_hash, agent.rotating = new, "", False
+            presence.announce("agent.changed", agent)
+            return True
+    return Agent.objects.filter(pk=agent.pk, token_hash=new, retired_at=None).exists()
+
+
 def when_retired(act: Callable[[Agent, User], None]) -> None:
     """Let an app to the right act in the transaction that retires an agent."""
     if act not in _when_retired:
@@ -169,7 +208,7 @@ def retire(agent: Agent, *, by: User) -> None:
     """End an agent: its token from the next request on, its codes, and the runs that it holds."""
     with transaction.atomic():
         if not Agent.objects.filter(pk=agent.pk, retired_at=None).update(
-            retired_at=Now(), token_hash=""
+            retired_at=Now(), token_hash="", next_token_hash="", rotating=False
         ):
             raise Refused("retired", f"Agent “{agent}” is retired already.")
         agent.codes.filter(used_at=None).delete()

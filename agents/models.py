@@ -23,6 +23,12 @@ class Agent(models.Model):
     slots = models.PositiveSmallIntegerField(default=2)
     draining = models.BooleanField(default=False)
     token_hash = models.CharField(max_length=64, blank=True, editable=False)
+    # The token that takes its place at its first use; until then both work.
+    next_token_hash = models.CharField(
+        max_length=64, blank=True, default="", db_default="", editable=False
+    )
+    # The agent is asked to change its token, and has not used another one since.
+    rotating = models.BooleanField(default=False, db_default=False, editable=False)
     version = models.CharField(max_length=60, blank=True, editable=False)
     platform = models.CharField(max_length=200, blank=True, editable=False)
     address = models.GenericIPAddressField(null=True, blank=True, editable=False)

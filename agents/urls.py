@@ -9,6 +9,7 @@ urlpatterns = [
     path("agents/add", views.agent_add, name="agent-add"),
     path("agents/<uuid:public_id>", views.agent_detail, name="agent-detail"),
     path("agents/<uuid:public_id>/code", views.agent_code, name="agent-code"),
+    path("agents/<uuid:public_id>/rotate", views.agent_rotate, name="agent-rotate"),
     path("agents/<uuid:public_id>/drain", views.agent_drain, name="agent-drain"),
     path("agents/<uuid:public_id>/retire", views.agent_retire, name="agent-retire"),
 ]

@@ -162,6 +162,16 @@ def agent_code(request: PortalRequest, public_id: UUID) -> HttpResponse:
 
 @within_organization
 @require_POST
+def agent_rotate(request: PortalRequest, public_id: UUID) -> HttpResponse:
+    """Have an agent change its token, which it does by itself and without a gap."""
+    agent = agent_policy.get(request.user, "manage", _agents(request), public_id=public_id)
+    enrolment.rotate(agent)
+    messages.info(request, f"{agent} changes its token at its next sign of life.")
+    return back(request, "agent-list")
+
+
+@within_organization
+@require_POST
 def agent_drain(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Let an agent finish what it has and take nothing new, or take runs again."""
     agent = agent_policy.get(request.user, "manage", _agents(request), public_id=public_id)

@@ -16,7 +16,14 @@ AUDITED: dict[str, tuple[str, ...]] = {
     "sites.Credential": ("sealed",),
     "sites.AccessToken": ("token_hash", "last_used_at"),
     # Version, platform and address are what the program says of itself at each start.
-    "agents.Agent": ("token_hash", "version", "platform", "address", "enrolled_at"),
+    "agents.Agent": (
+        "token_hash",
+        "next_token_hash",
+        "version",
+        "platform",
+        "address",
+        "enrolled_at",
+    ),
     "agents.AgentPool": (),
     # Parameters may hold what their schema marks as secret.
     "jobs.Job": ("parameters", "updated_at"),

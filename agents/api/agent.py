@@ -10,7 +10,7 @@ from sites.problems import Refused
 
 from .. import enrolment, throttling
 from .door import AgentDoor, agent_of, body_of, respond
-from .serializers import EnrollIn, EnrollOut, HelloIn, SettingsOut
+from .serializers import EnrollIn, EnrollOut, HelloIn, SettingsOut, TokenOut
 
 HEARTBEAT_S = 15
 LEASE_S = 60
@@ -94,7 +94,21 @@ class Hello(AgentDoor):
                 "poll_s": POLL_S,
                 "slots": agent.slots,
                 "drain": agent.draining,
+                "rotate": agent.rotating,
                 "queues": queues,
                 "limits": LIMITS,
             }
         )
+
+
+class Token(AgentDoor):
+    """Change the agent's token: the new one ends the old one at its first use."""
+
+    @extend_schema(
+        operation_id="agent_token",
+        tags=["agent protocol"],
+        request=None,
+        responses={201: TokenOut},
+    )
+    def post(self, request: HttpRequest) -> HttpResponse:
+        return respond({"token": enrolment.next_token(agent_of(request))}, 201)

@@ -51,6 +51,10 @@ class EnrollOut(serializers.Serializer[Any]):
     site = serializers.CharField(allow_null=True)
 
 
+class TokenOut(serializers.Serializer[Any]):
+    token = serializers.CharField(help_text="Shown here only.")
+
+
 class LimitsOut(serializers.Serializer[Any]):
     chunk_bytes = serializers.IntegerField()
     object_bytes = serializers.IntegerField()
@@ -66,5 +70,6 @@ class SettingsOut(serializers.Serializer[Any]):
     poll_s = serializers.IntegerField()
     slots = serializers.IntegerField()
     drain = serializers.BooleanField()
+    rotate = serializers.BooleanField(help_text="The agent is to change its token.")
     queues = serializers.ListField(child=serializers.IntegerField())
     limits = LimitsOut()

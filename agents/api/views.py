@@ -35,6 +35,7 @@ class AgentOut(serializers.Serializer[Agent]):
     state = serializers.ChoiceField(STATES)
     slots = serializers.IntegerField()
     draining = serializers.BooleanField()
+    rotating = serializers.BooleanField(help_text="Asked to change its token, and has not yet.")
     version = serializers.CharField()
     platform = serializers.CharField()
     seen_at = serializers.DateTimeField(allow_null=True)
@@ -96,6 +97,7 @@ class AgentViewSet(Listed, Retrieved, ScopedViewSet):
         "partial_update": "manage",
         "destroy": "manage",
         "code": "manage",
+        "rotate": "manage",
     }
     orders = BY_NAME
     filterset_class = AgentFilter
@@ -138,6 +140,13 @@ class AgentViewSet(Listed, Retrieved, ScopedViewSet):
     def code(self, request: Request, id: Any) -> Response:
         code = enrolment.new_code(self.get_object(), by=person(request))
         return _unkept(Response(enrolment_of(code), status=201))
+
+    @extend_schema(summary="Have an agent change its token", request=None, responses=AgentOut)
+    @action(detail=True, methods=["post"])
+    def rotate(self, request: Request, id: Any) -> Response:
+        agent = self.get_object()
+        enrolment.rotate(agent)
+        return Response(self._told(agent))
 
     def _told(self, agent: Agent) -> dict[str, Any]:
         told: dict[str, Any] = self.shown(self.rows().get(pk=agent.pk))

@@ -137,6 +137,18 @@ def test_retiring_ends_the_token_and_what_the_agent_holds(agent, job, alice, edd
     assert answer["WWW-Authenticate"] == "Bearer"
 
 
+def test_revoking_ends_what_is_claimed_and_leaves_what_waits(agent, job, alice, edda, press):
+    factories.run(job, by=edda)
+    waiting = factories.target(press.site, "Press line 2")
+    other = factories.job(waiting, job.function, owner=edda)
+    held = agent.api.claim()[0]
+    factories.run(other, by=edda)
+    enrolment.retire(agent.agent, by=alice)
+    ended = JobRun.objects.get(public_id=held["id"])
+    assert (ended.status, ended.reason) == ("failed", "credential_revoked")
+    assert JobRun.objects.get(job=other).status == "pending"
+
+
 @pytest.mark.parametrize(
     "token",
     ["", "nonsense", "ym_agent_", "ym_user_{id}_{rest}", "of another agent, with this id", "ä"],

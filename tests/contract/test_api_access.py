@@ -96,6 +96,7 @@ TABLE = [
     Row("PATCH", "agents/<uuid:id>", "agents/{agent}", ADMINISTERED.format(ok=200), {"slots": 3}),
     Row("DELETE", "agents/<uuid:id>", "agents/{agent}", ADMINISTERED.format(ok=204)),
     Row("POST", "agents/<uuid:id>/code", "agents/{agent}/code", ADMINISTERED.format(ok=201)),
+    Row("POST", "agents/<uuid:id>/rotate", "agents/{agent}/rotate", ADMINISTERED.format(ok=200)),
     Row("GET", "pools", "pools", OWN),
     Row("GET", "pools/<uuid:id>", "pools/{pool}", SEEN_BY_MANAGER),
     Row("GET", "credentials", "credentials", OWN),

@@ -173,6 +173,7 @@ class Heartbeat(AgentDoor):
                 "heartbeat_s": HEARTBEAT_S,
                 "lease_s": LEASE_S,
                 "drain": agent.draining,
+                "rotate": agent.rotating,
             }
         )
 

@@ -119,6 +119,7 @@ class HeartbeatOut(serializers.Serializer[Any]):
     heartbeat_s = serializers.IntegerField()
     lease_s = serializers.IntegerField()
     drain = serializers.BooleanField()
+    rotate = serializers.BooleanField(help_text="The agent is to change its token.")
 
 
 class CountsIn(serializers.Serializer[Any]):
