@@ -10,7 +10,7 @@ from sites.problems import Refused
 
 from .. import enrolment, throttling
 from .door import AgentDoor, agent_of, body_of, respond
-from .serializers import EnrollIn, EnrollOut, HelloIn, SettingsOut, TokenOut
+from .serializers import AgentTokenOut, EnrollIn, EnrollOut, HelloIn, SettingsOut
 
 HEARTBEAT_S = 15
 LEASE_S = 60
@@ -108,7 +108,7 @@ class Token(AgentDoor):
         operation_id="agent_token",
         tags=["agent protocol"],
         request=None,
-        responses={201: TokenOut},
+        responses={201: AgentTokenOut},
     )
     def post(self, request: HttpRequest) -> HttpResponse:
         return respond({"token": enrolment.next_token(agent_of(request))}, 201)

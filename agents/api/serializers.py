@@ -51,7 +51,7 @@ class EnrollOut(serializers.Serializer[Any]):
     site = serializers.CharField(allow_null=True)
 
 
-class TokenOut(serializers.Serializer[Any]):
+class AgentTokenOut(serializers.Serializer[Any]):
     token = serializers.CharField(help_text="Shown here only.")
 
 
