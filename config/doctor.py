@@ -1,0 +1,255 @@
+"""Decides what a healthy installation is: what is looked at, in which order, and what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import sys
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from django.conf import settings
+from django.core import mail
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import connection
+
+from agents.models import Agent
+from config import health
+from config.celery import app
+from config.logs import hidden
+from sites import ticks
+
+ANSWER_WITHIN_S = 5
+CLOCKS_APART_S = 2.0
+# Free of a disk: below the first more is wanted soon, below the second uploads fail soon.
+DISK_LOW, DISK_FULL = 5 * 2**30, 2**29
+FROM_PYTHON = (3, 11)
+# What makes a commit outlive a power cut: the value that each must have, and what else is as good.
+_POSTGRESQL = {
+    "synchronous_commit": {"on", "remote_write", "remote_apply"},
+    "fsync": {"on"},
+    "full_page_writes": {"on"},
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, `ok`, `warn` or `fail`, what was found, and what to do."""
+
+    name: str
+    state: str
+    found: str
+    todo: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything; a check that breaks is a finding too, without the secrets in its words.
+
+    Reads, and writes one small file to the file storage and takes it away again.
+    """
+    for name, check in CHECKS.items():
+        try:
+            state, found, todo = check()
+        except Exception as error:
+            # Whatever is wrong with this installation is what is asked for.
+            said = " ".join(str(error).split()) or type(error).__name__
+            state, found, todo = "fail", hidden(said), TODO[name]
+        yield Finding(name, state, found, todo if state != "ok" else "")
+
+
+Outcome = tuple[str, str, str]
+
+
+def python() -> Outcome:
+    version = ".".join(map(str, sys.version_info[:3]))
+    state = "ok" if sys.version_info >= FROM_PYTHON else "fail"
+    return state, f"Python {version}", "Install Python 3.11 or newer and start with that."
+
+
+def database() -> Outcome:
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SHOW server_version")
+            name = f"PostgreSQL {cursor.fetchone()[0]}"
+            values = {}
+            for setting in _POSTGRESQL:
+                cursor.execute(f"SHOW {setting}")
+                values[setting] = cursor.fetchone()[0]
+            wrong = [
+                f"{one} is {values[one]}" for one in values if values[one] not in _POSTGRESQL[one]
+            ]
+        else:
+            cursor.execute("SELECT sqlite_version()")
+            name = f"SQLite {cursor.fetchone()[0]}"
+            cursor.execute("PRAGMA journal_mode")
+            wrong = [f"journal_mode is {mode}" for (mode,) in cursor.fetchall() if mode != "wal"]
+            cursor.execute("PRAGMA synchronous")
+            wrong += [f"synchronous is {level}" for (level,) in cursor.fetchall() if level < 2]
+    if wrong:
+        todo = "Set it to on: a power cut may lose what agents were told is stored."
+        return "warn", f"{name}, {', '.join(wrong)}", todo
+    return "ok", f"{name}, commits outlive a power cut", ""
+
+
+def migrations() -> Outcome:
+    if health.migrations_are_applied():
+        return "ok", "all are applied", ""
+    return "fail", "some are not applied", TODO["migrations"]
+
+
+def data_folder() -> Outcome:
+    folder = Path(settings.DATA_DIR)
+    wrong = [
+        path
+        for path in (folder, *(one for one in sorted(folder.iterdir()) if _is_key(one)))
+        if stat.S_IMODE(path.stat().st_mode) & 0o077
+    ]
+    if wrong:
+        names = " ".join(map(str, wrong))
+        return "fail", f"others may read {names}", f"Take that from them: chmod go= {names}"
+    if not os.access(folder, os.W_OK):
+        return "fail", f"{folder} cannot be written", TODO["data folder"]
+    return "ok", f"{folder}, readable by its owner alone", ""
+
+
+def _is_key(path: Path) -> bool:
+    return path.is_file() and path.name in ("secret-key", "credential-keys", "admin-password")
+
+
+def storage() -> Outcome:
+    health.storage_is_writable()
+    content = uuid4().hex.encode()
+    name = default_storage.save(f"doctor/{uuid4()}", ContentFile(content))
+    try:
+        with default_storage.open(name) as stored:
+            same = stored.read() == content
+    finally:
+        default_storage.delete(name)
+    if not same:
+        return "fail", "a file came back other than it was written", TODO["storage"]
+    return "ok", "a file was written, read and removed", ""
+
+
+def broker() -> Outcome:
+    with app.connection_for_write() as broker:
+        broker.ensure_connection(
+            max_retries=1, interval_start=0, timeout=ANSWER_WITHIN_S, errback=lambda *_: None
+        )
+        return "ok", f"{broker.transport_cls} answers", ""
+
+
+def worker_and_beat() -> Outcome:
+    ages = ticks.ages()
+    late = ticks.late(ages)
+    if late:
+        said = ", ".join(f"{one} {_age(ages.get(one))}" for one in late)
+        # The rarest has not come up yet in the first minutes of an installation.
+        state = "warn" if late == ["tidy"] else "fail"
+        return state, f"late: {said}", TODO["worker and beat"]
+    return "ok", f"the last sweep was {_age(ages['sweep'])}", ""
+
+
+def _age(seconds: float | None) -> str:
+    return "was never seen" if seconds is None else f"{seconds:.0f} s ago"
+
+
+def clock() -> Outcome:
+    with connection.cursor() as cursor:
+        begun = time.time()
+        if connection.vendor != "postgresql":
+            return "ok", "the database is on this machine", ""
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+        theirs = cursor.fetchone()[0]
+        apart = abs(theirs - (begun + time.time()) / 2)
+    if apart > CLOCKS_APART_S:
+        return "warn", f"{apart:.1f} s from the database's", TODO["clock"]
+    return "ok", f"{apart:.1f} s from the database's, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC", ""
+
+
+def disk_space() -> Outcome:
+    free = {}
+    for folder in health.local_folders():
+        while not folder.is_dir():
+            folder = folder.parent
+        free[folder.stat().st_dev] = (shutil.disk_usage(folder).free, folder)
+    least, folder = min(free.values())
+    state = "fail" if least < DISK_FULL else "warn" if least < DISK_LOW else "ok"
+    return state, f"{least / 2**30:.1f} GiB free at {folder}", TODO["disk space"]
+
+
+def public_address() -> Outcome:
+    url = f"{settings.PUBLIC_URL}/healthz"
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(url, timeout=ANSWER_WITHIN_S) as answer:
+        alive = json.loads(answer.read(1000)) == {"status": "alive"}
+    if not alive:
+        return "fail", f"something else answers at {url}", TODO["public address"]
+    return "ok", f"{settings.PUBLIC_URL} answers", ""
+
+
+def mailing() -> Outcome:
+    if not settings.EMAIL_BACKEND.endswith("smtp.EmailBackend"):
+        return "ok", f"goes to {settings.EMAIL_BACKEND.rpartition('.')[0]}", ""
+    if settings.EMAIL_HOST == "localhost" and settings.EMAIL_PORT == 25:
+        return "ok", "is not set up; the portal does without", ""
+    server = mail.get_connection(timeout=ANSWER_WITHIN_S)
+    server.open()
+    server.close()
+    return "ok", f"{settings.EMAIL_HOST} takes it", ""
+
+
+def agents() -> Outcome:
+    seen = [(one.state, one.name) for one in Agent.objects.in_use().with_state()]
+    states = Counter(state for state, _ in seen)
+    said = ", ".join(
+        f"{number} {state.replace('_', ' ')}" for state, number in sorted(states.items())
+    )
+    if not seen:
+        return "warn", "there is none", "Add one on the portal's page Agents: one line to paste."
+    away = [name for state, name in seen if state == "disconnected"]
+    if away:
+        more = " …" if len(away) > 3 else ""
+        todo = f"Look at the machines of {', '.join(away[:3])}{more}: yardmaster agent status"
+        return "warn", said, todo
+    return "ok", said, ""
+
+
+CHECKS: dict[str, Callable[[], Outcome]] = {
+    "Python": python,
+    "database": database,
+    "migrations": migrations,
+    "data folder": data_folder,
+    "storage": storage,
+    "broker": broker,
+    "worker and beat": worker_and_beat,
+    "clock": clock,
+    "disk space": disk_space,
+    "public address": public_address,
+    "mail": mailing,
+    "agents": agents,
+}
+# What to do where a check breaks or has nothing better to say.
+TODO: dict[str, Any] = {
+    "Python": "Install Python 3.11 or newer.",
+    "database": "See that the server of DATABASE_URL runs and lets this machine in.",
+    "migrations": "Run: python3 manage.py migrate",
+    "data folder": "Make YARDMASTER_DATA a folder that the portal's user owns.",
+    "storage": "See that the folders (or the bucket of STORAGE_URL) can be written, and have room.",
+    "broker": "See that the server of CELERY_BROKER_URL runs and lets this machine in.",
+    "worker and beat": "See that the worker and beat processes run, and read what they log.",
+    "clock": "Let both machines take their time from the network (chrony, systemd-timesyncd).",
+    "disk space": "Make room, or move YARDMASTER_DATA or VAULT_ROOT to a larger disk.",
+    "public address": "See that PUBLIC_URL is right and that the proxy leads to the web process.",
+    "mail": "See that the mail server's address and password are right.",
+    "agents": "Look at the agents' machines.",
+}

@@ -1,0 +1,102 @@
+"""What `manage.py doctor` finds, and what it says to do."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from pytest_django.live_server_helper import LiveServer
+
+from agents.models import AgentPresence
+from agents.tasks import mark_lost
+from jobs.tasks import sweep, tidy
+
+
+def told() -> tuple[int, dict[str, dict[str, str]]]:
+    """The exit code and the findings by name."""
+    out, code = io.StringIO(), 0
+    try:
+        call_command("doctor", "--json", stdout=out)
+    except SystemExit as ended:
+        code = int(ended.code)
+    said = json.loads(out.getvalue())
+    assert said["ok"] == (code == 0)
+    return code, {one["name"]: one for one in said["findings"]}
+
+
+@pytest.fixture
+def sound(db: None, settings: Any, tmp_path: Path, agent: Any) -> Any:
+    """An installation in which all is well but that nobody serves it."""
+    tmp_path.chmod(0o700)
+    settings.DATA_DIR = tmp_path
+    settings.MEDIA_ROOT = tmp_path / "files"
+    settings.VAULT_ROOT = tmp_path / "vault"
+    (tmp_path / "secret-key").touch(mode=0o600)
+    agent.api.post("heartbeat", {"runs": []})
+    for task in (sweep, mark_lost, tidy):
+        task()
+    return settings
+
+
+@pytest.mark.django_db(transaction=True)
+def test_all_is_well_where_the_portal_is_served(sound, live_server: LiveServer):
+    sound.PUBLIC_URL = live_server.url
+    code, found = told()
+    assert {name: one["found"] for name, one in found.items() if one["state"] == "fail"} == {}
+    assert code == 0
+    assert [name for name, one in found.items() if one["todo"] and one["state"] == "ok"] == []
+    assert found["agents"]["found"] == "1 active"
+    assert ("SQLite" if connection.vendor == "sqlite" else "PostgreSQL") in found["database"][
+        "found"
+    ]
+    call_command("doctor", stdout=(out := io.StringIO()))
+    assert len(out.getvalue().splitlines()) >= len(found)
+
+
+@pytest.mark.once
+def test_each_fault_is_named_with_what_to_do(sound, tmp_path, agent, monkeypatch):
+    """The disk alone is said to be full; all else is really so."""
+    (tmp_path / "secret-key").chmod(0o644)
+    sound.VAULT_ROOT = Path("/proc/vault")
+    sound.PUBLIC_URL = "http://127.0.0.1:1"
+    sound.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    sound.EMAIL_HOST, sound.EMAIL_PORT = "127.0.0.1", 1
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'jobs'")
+        cursor.execute("DELETE FROM portal_cache")
+    AgentPresence.objects.update(seen_at="2026-01-01T00:00:00Z")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1))
+    code, found = told()
+    assert code == 1
+    bad = {name: one["state"] for name, one in found.items() if one["state"] != "ok"}
+    assert bad == {
+        "migrations": "fail",
+        "data folder": "fail",
+        "storage": "fail",
+        "worker and beat": "fail",
+        "disk space": "fail",
+        "public address": "fail",
+        "mail": "fail",
+        "agents": "warn",
+    }
+    assert all(found[name]["todo"] for name in bad)
+    assert found["data folder"]["todo"].endswith("secret-key")
+    assert "hall-agent" in found["agents"]["todo"]
+
+
+@pytest.mark.once
+def test_a_password_in_an_address_is_not_told(sound, monkeypatch):
+    def refuse(*args: Any, **more: Any) -> None:
+        raise OSError("cannot reach amqp://yard:hunter22@broker:5672//")
+
+    monkeypatch.setattr("kombu.Connection.ensure_connection", refuse)
+    _, found = told()
+    assert found["broker"]["state"] == "fail"
+    assert found["broker"]["found"] == "cannot reach amqp://yard:…@broker:5672//"
