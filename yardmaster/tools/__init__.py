@@ -37,6 +37,10 @@ def _ours(folder: Path | None) -> Iterator[Tool]:
 
     yield tool_of(Folder)
     yield tool_of(Http)
+    if importlib.util.find_spec("paramiko") is not None:
+        from yardmaster.tools.sftp import Sftp
+
+        yield tool_of(Sftp)
     if folder is not None and allowed(folder).commands:
         from yardmaster.tools.command import CommandTool
 
