@@ -3,6 +3,7 @@
 import os
 
 from celery import Celery
+from celery.schedules import crontab
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.dev")
 
@@ -24,6 +25,7 @@ app.conf.beat_schedule = {
         "options": {"expires": 10},
     },
     "tidy": {"task": "jobs.tasks.tidy", "schedule": 900.0, "options": {"expires": 900}},
+    "tidy storage": {"task": "jobs.tasks.tidy_storage", "schedule": crontab(hour="3", minute="20")},
 }
 # Beat keeps its times in memory: there is nothing in them that the database does not know better.
 app.conf.beat_scheduler = "celery.beat:Scheduler"

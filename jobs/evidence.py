@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
+from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from agents.models import Agent
-from sites import files
+from sites import files, quota
 from sites.files import Readable
 from sites.problems import Refused
+from sites.storage import stored_below
 
 from . import transitions
 from .masking import masked, secrets_of
@@ -22,6 +27,7 @@ from .states import BEGUN, EXECUTING, FINAL
 
 CHUNK_LIMIT = 8 * 1024 * 1024
 FILE_LIMIT = 20 * 1024**3
+_OF_RUN = re.compile(r"runs/[^/]+/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/[^/]+")
 
 
 def executing(agent: Agent, public_id: UUID, attempt: int) -> JobRun:
@@ -131,10 +137,22 @@ def log_of(run: JobRun, *, offset: int = 0, most: int = 1024 * 1024) -> tuple[st
 
 
 def stage_file(
-    agent: Agent, public_id: UUID, *, attempt: int, file_id: UUID, offset: int, stream: Readable
+    agent: Agent,
+    public_id: UUID,
+    *,
+    attempt: int,
+    file_id: UUID,
+    offset: int,
+    stream: Readable,
+    announced: int = 0,
 ) -> int:
-    """Take a chunk of a file; gives how much of it is staged."""
+    """Take a chunk of a file; gives how much of it is staged.
+
+    `announced` is the length that the request says it has: over the organization's limit, nothing
+    of it is read.
+    """
     run = at_work(agent, public_id, attempt)
+    quota.require_room(run.organization_id, offset + announced)
     return files.append(
         _folder(run), file_id, offset, stream, limit=CHUNK_LIMIT, max_size=FILE_LIMIT
     )
@@ -166,6 +184,7 @@ def close_file(
     run = at_work(agent, public_id, attempt)
     known = RunFile.objects.filter(run=run, public_id=file_id).first()
     if known is None:
+        quota.require_room(run.organization_id, size)
         stored = files.close(
             _folder(run),
             file_id,
@@ -175,6 +194,7 @@ def close_file(
         )
         try:
             with transaction.atomic():
+                quota.count_in(run.organization_id, stored, size)
                 made = RunFile.objects.create(
                     run=run,
                     public_id=file_id,
@@ -194,6 +214,29 @@ def close_file(
 
 def _folder(run: JobRun) -> str:
     return f"run-{run.public_id}"
+
+
+def sweep(*, before: datetime) -> int:
+    """Throw away stored files that belong to no run, or to one that ended before without them.
+
+    A run that is at work may still be told the close of an upload whose answer was lost.
+    """
+    swept = 0
+    old = (one.name for one in stored_below("runs") if one.modified < before)
+    while names := list(islice(old, 500)):
+        runs = {name: found[1] for name in names if (found := _OF_RUN.fullmatch(name))}
+        open_still = JobRun.objects.filter(public_id__in=set(runs.values())).exclude(
+            finished_at__lt=before
+        )
+        kept = {str(public_id) for public_id in open_still.values_list("public_id", flat=True)}
+        rows = RunFile.objects.filter(run__public_id__in=set(runs.values()))
+        known = set(rows.values_list("storage_name", flat=True))
+        lost = [name for name, run in runs.items() if run not in kept and name not in known]
+        quota.count_out(lost)
+        for name in lost:
+            default_storage.delete(name)
+        swept += len(lost)
+    return swept
 
 
 def add_records(

@@ -17,7 +17,7 @@ from django.core.files.storage import default_storage
 
 from agents import catalogue
 from agents.models import Function
-from sites import files, uploads
+from sites import files, quota, uploads
 from sites.models import Organization, User
 from sites.problems import Refused
 from sites.storage import stored_below
@@ -73,6 +73,7 @@ def keep(
 def _close(one: Given, number: int, by: User, organization: Organization) -> RunInput:
     # The hash is in the name: the same upload id with other bytes never replaces these.
     name = f"{_ROOT}/{organization.public_id}/{by.public_id}/{one.upload}-{one.sha256}"
+    quota.require_room(organization.pk, one.size, name=name)
     try:
         stored = files.close(
             uploads.folder_of(by), one.upload, name=name, size=one.size, sha256=one.sha256
@@ -84,6 +85,7 @@ def _close(one: Given, number: int, by: User, organization: Organization) -> Run
         words = "This file was sent too long ago: send it again."
         errors = {f"inputs.{number}.upload": [words]}
         raise Refused("nothing_staged", words, status=422, errors=errors)
+    quota.count_in(organization.pk, stored, one.size)
     return RunInput(
         name=one.name,
         media_type=one.media_type,
@@ -99,7 +101,9 @@ def sweep() -> int:
     old = (one.name for one in stored_below(_ROOT) if one.modified < before)
     while names := list(islice(old, 500)):
         known = RunInput.objects.filter(storage_name__in=names)
-        for name in set(names).difference(known.values_list("storage_name", flat=True)):
+        lost = set(names).difference(known.values_list("storage_name", flat=True))
+        quota.count_out(lost)
+        for name in lost:
             default_storage.delete(name)
-            swept += 1
+        swept += len(lost)
     return swept

@@ -9,7 +9,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from django.db import IntegrityError, transaction
 
 from agents.models import Agent
-from sites import vault
+from sites import quota, vault
 from sites.files import Readable, TooLarge
 from sites.models import Snapshot, Target
 from sites.problems import Refused
@@ -96,10 +96,23 @@ def take_objects(agent: Agent, public_id: UUID, *, attempt: int, stream: Readabl
 
 
 def stage_content(
-    agent: Agent, public_id: UUID, *, attempt: int, sha256: str, offset: int, stream: Readable
+    agent: Agent,
+    public_id: UUID,
+    *,
+    attempt: int,
+    sha256: str,
+    offset: int,
+    stream: Readable,
+    announced: int = 0,
 ) -> int:
-    """Take a chunk of a large file; gives how much of it is staged."""
+    """Take a chunk of a large file; gives how much of it is staged.
+
+    `announced` is the length that the request says it has: over the organization's limit, nothing
+    of it is read.
+    """
     run, target = _backup(agent, public_id, attempt)
+    name = vault.content_name(target.organization.public_id, sha256)
+    quota.require_room(target.organization_id, offset + announced, name=name)
     return vault.append_content(
         target.public_id,
         _key(run),
@@ -114,12 +127,16 @@ def stage_content(
 def close_content(agent: Agent, public_id: UUID, *, attempt: int, sha256: str, size: int) -> bool:
     """Check and keep an uploaded large file; False when it was there already."""
     run, target = _backup(agent, public_id, attempt)
+    organization = target.organization
+    name = vault.content_name(organization.public_id, sha256)
+    quota.require_room(organization.pk, size, name=name)
     return vault.close_content(
         target.public_id,
         _key(run),
         sha256,
         size=size,
-        organization_id=target.organization.public_id,
+        organization_id=organization.public_id,
+        stored=lambda name: quota.count_in(organization.pk, name, size),
     )
 
 

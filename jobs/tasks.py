@@ -26,3 +26,9 @@ def tidy() -> None:
     """Drop what uploads and requests left behind."""
     tidying.tidy()
     ticks.record("tidy")
+
+
+@shared_task
+def tidy_storage() -> None:
+    """Delete stored files of nobody, and count those of each organization."""
+    tidying.tidy_storage()

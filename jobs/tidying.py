@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 from django.db.models.functions import Now
 
-from sites import files, storage, vault
-from sites.models import IdempotencyKey, Snapshot, Target
+from sites import files, quota, storage, vault
+from sites.models import IdempotencyKey, Organization, Snapshot, Target
 
-from . import inputs
+from . import evidence, inputs
+from .models import RunFile, RunInput
 
 STAGED_FOR = timedelta(hours=24)
 KEYS_FOR = timedelta(hours=48)
+# The upload for a snapshot may take days: its content is pointed at when it is sealed.
+CONTENT_FOR = timedelta(days=7)
 
 
 def tidy() -> None:
@@ -28,3 +32,20 @@ def tidy() -> None:
             "public_id", flat=True
         )
         vault.sweep_refs(public_id, set(known), before=before)
+
+
+def tidy_storage() -> None:
+    """Delete what lies in file storage for nobody, then count anew what each organization keeps."""
+    before = datetime.now(UTC) - STAGED_FOR
+    evidence.sweep(before=before)
+    for organization in Organization.objects.all():
+        targets = Target.objects.filter(organization=organization)
+        vault.sweep_content(
+            organization.public_id,
+            targets.values_list("public_id", flat=True),
+            before=datetime.now(UTC) - CONTENT_FOR,
+            going=quota.count_out,
+        )
+    rows = (model.objects.values_list("storage_name", "size") for model in (RunFile, RunInput))
+    contents = ((one.name, one.size) for one in storage.stored_below("content"))
+    quota.recount(chain(*(found.iterator() for found in rows), contents))

@@ -10,13 +10,14 @@ from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.models import Group
 from django.db import models
 from django.http import HttpRequest, HttpResponseBase
+from django.template.defaultfilters import filesizeformat
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
-from . import access_tokens
+from . import access_tokens, quota
 from . import credential_admin as credential_admin  # registers itself
 from .access import Policy, grants_of, superuser
 from .access.admin import Among, Between, ScopedAdmin, ScopedForm, ScopedInline, person
@@ -72,9 +73,19 @@ class OrganizationAdmin(SuperuserAdds):
     may_change = "manage"
     list_display = ("name", "created_at")
     search_fields = ("name",)
-    fields = ("name", "public_id", "created_at")
-    readonly_fields = ("public_id", "created_at")
+    fields = ("name", "storage", "storage_limit_mb", "public_id", "created_at")
+    readonly_fields = ("storage", "public_id", "created_at")
     inlines = (MembersInline,)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        shown = tuple(super().get_readonly_fields(request, obj))
+        # What a disk holds is shared out by who runs the portal.
+        return shown if grants_of(request.user).superuser else (*shown, "storage_limit_mb")
+
+    @display(description="File storage")
+    def storage(self, organization: Organization) -> str:
+        used, limit = quota.used_by(organization), quota.limit_of(organization)
+        return f"{filesizeformat(used)} of {filesizeformat(limit) if limit else 'no limit'}"
 
 
 @admin.register(Membership)

@@ -12,6 +12,7 @@
 | `TRUSTED_PROXIES`    | 1 in production, else 0   | proxies in front, each of which adds to `X-Forwarded-For`; 0: the header is not read |
 | `VAULT_ROOT`         | `vault/` in the data folder | snapshots; a shared volume when several hosts serve |
 | `STORAGE_URL`        | `files/` in the data folder | `s3://key:secret@host:port/bucket/prefix?region=…`: files of runs, inputs, large content; without key and host AWS with the environment's credentials. `endpoint=` a whole address instead of the host, `tls=no` plain http, `timeout=` seconds for an answer (15), `downloads=portal` sends files through the portal where people cannot reach the storage |
+| `STORAGE_LIMIT_MB`   | 0: none                   | what an organization without a limit of its own may keep in file storage |
 | `MESSAGE_MODEL_URL`  | none                      | OpenAI-compatible address, such as `https://host/v1`: a language model that words commit messages, for jobs that ask for it |
 | `MESSAGE_MODEL`      | none                      | the model's name there                           |
 | `MESSAGE_MODEL_KEY`  | none                      | the key that is sent to it                       |
@@ -247,6 +248,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_ROOT = DATA_DIR / "files"
 VAULT_ROOT = Path(env.str("VAULT_ROOT", default=str(DATA_DIR / "vault")))
 STAGING_ROOT = DATA_DIR / "staging"
+STORAGE_LIMIT_MB = env.int("STORAGE_LIMIT_MB", default=0)
 STORAGES = {
     "default": storage_at(env.str("STORAGE_URL", default="")),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

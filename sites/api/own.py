@@ -15,13 +15,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from .. import access_tokens, files
+from .. import access_tokens, files, quota
 from ..access.api import Listed, Retrieved, ScopedViewSet
 from ..filters import ListFilter
 from ..keyset import Order, both_ways
 from ..models import AccessToken, Membership, Role, User
 from ..permissions import token_policy
-from ..uploads import CHUNK_LIMIT, FILE_LIMIT, folder_of
+from ..uploads import folder_of, stage
 from .authentication import PortalSessionAuthentication, person, refuse_tokens
 from .fields import Strict, Text, Whole, query_of
 
@@ -30,6 +30,14 @@ class MembershipOut(serializers.Serializer[Membership]):
     id = serializers.UUIDField(source="organization.public_id")
     name = serializers.CharField(source="organization.name")
     role = serializers.ChoiceField(Role.choices)
+    storage_used = serializers.SerializerMethodField(help_text="Bytes in file storage.")
+    storage_limit = serializers.SerializerMethodField(help_text="In bytes; null for none.")
+
+    def get_storage_used(self, membership: Membership) -> int:
+        return quota.used_by(membership.organization)
+
+    def get_storage_limit(self, membership: Membership) -> int | None:
+        return quota.limit_of(membership.organization)
 
 
 class MeOut(serializers.Serializer[Any]):
@@ -51,7 +59,9 @@ class Me(APIView):
     @extend_schema(summary="Say who you are", operation_id="me_retrieve", responses=MeOut)
     def get(self, request: Request) -> Response:
         user = person(request)
-        memberships = Membership.objects.filter(user=user).select_related("organization")
+        memberships = Membership.objects.filter(user=user).select_related(
+            "organization__storage_use"
+        )
         context = {"memberships": memberships.order_by("organization__name")}
         return Response(MeOut(user, context=context).data)
 
@@ -174,15 +184,19 @@ class Upload(APIView):
     )
     def put(self, request: Request, id: UUID) -> Response:
         offset = query_of(request, OffsetQuery)["offset"]
-        length = files.append(
-            folder_of(person(request)),
+        length = stage(
+            person(request),
             id,
-            offset,
-            _Body(request),
-            limit=CHUNK_LIMIT,
-            max_size=FILE_LIMIT,
+            offset=offset,
+            stream=_Body(request),
+            announced=_announced(request),
         )
         return Response({"length": length})
+
+
+def _announced(request: Request) -> int:
+    text = str(request.META.get("CONTENT_LENGTH") or "")
+    return int(text[:18]) if text.isascii() and text.isdigit() else 0
 
 
 class _Body:

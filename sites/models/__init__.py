@@ -11,6 +11,7 @@ from .grants import (
 from .organization import Membership, Organization, Role, User
 from .place import Site, Target
 from .snapshot import Snapshot
+from .storage import StorageUse, StoredFile
 from .token import AccessToken, IdempotencyKey
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "SiteGroupPermission",
     "SiteUserPermission",
     "Snapshot",
+    "StorageUse",
+    "StoredFile",
     "Target",
     "TargetGroupPermission",
     "TargetUserPermission",

@@ -20,6 +20,13 @@ class Organization(models.Model):
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(max_length=120, unique=True)
+    storage_limit_mb = models.PositiveIntegerField(
+        "storage limit",
+        null=True,
+        blank=True,
+        help_text="In megabytes: files of runs, inputs and large files of snapshots. "
+        "Empty is the installation's limit, 0 none.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -14,7 +14,7 @@ Nothing here knows of requests, users or rows. Who may see a snapshot is asked b
 says which snapshots exist and which are accepted.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -78,6 +78,7 @@ __all__ = [
     "begin",
     "close_content",
     "compare",
+    "content_name",
     "delete_snapshots",
     "drop_quarantine",
     "drop_vault",
@@ -167,31 +168,35 @@ def append_content(
 
 
 def close_content(
-    target_id: UUID, key: str, sha256: str, *, size: int, organization_id: UUID
+    target_id: UUID,
+    key: str,
+    sha256: str,
+    *,
+    size: int,
+    organization_id: UUID,
+    stored: Callable[[str], None] = lambda name: None,
 ) -> bool:
     """Store a staged large file for the organization; False when this was done before.
 
-    Raises `files.HashMismatch`, `files.NothingStaged`.
+    `stored` is told its name in storage while no sweep can take it away; after what it raises the
+    bytes have to be sent again. Raises `files.HashMismatch`, `files.NothingStaged`.
     """
     here = _quarantine(target_id, key)
     staged = f"content/{target_id}.{key}"
     quarantine.begin(here)
     # One after the other: who comes second finds the mark of the first.
     with store.locked(here.path / "content.lock"):
-        stored = content.is_stored(default_storage, organization_id, Pointer(sha256, size))
-        if here.mark(sha256).exists() and stored:
+        there = content.is_stored(default_storage, organization_id, Pointer(sha256, size))
+        if here.mark(sha256).exists() and there:
             files.discard(staged, sha256)
             return False
         if not files.length(staged, sha256):
             # The storage may have it from another target: knowing its hash is not having it.
             raise files.NothingStaged("Nothing of this content has arrived.")
-        files.close(
-            staged,
-            sha256,
-            name=content.storage_name(organization_id, sha256),
-            size=size,
-            sha256=sha256,
-        )
+        with store.locked(content.content_lock(_root(), organization_id), shared=True):
+            name = content.storage_name(organization_id, sha256)
+            files.close(staged, sha256, name=name, size=size, sha256=sha256)
+            stored(name)
         here.mark(sha256).touch()
     return True
 
@@ -260,7 +265,12 @@ def stream(target_id: UUID, file: Entry, *, organization_id: UUID) -> Iterator[b
 
 def stored_name(file: Entry, *, organization_id: UUID) -> str | None:
     """Name a large file's content in file storage; None for what lies in git itself."""
-    return content.storage_name(organization_id, file.sha256) if file.sha256 else None
+    return content_name(organization_id, file.sha256) if file.sha256 else None
+
+
+def content_name(organization_id: UUID, sha256: str) -> str:
+    """Name the organization's copy of large content in file storage."""
+    return content.storage_name(organization_id, sha256)
 
 
 def compare(
@@ -303,9 +313,20 @@ def sweep_quarantines(*, before: datetime) -> int:
     return quarantine.sweep(_root(), before=before)
 
 
-def sweep_content(organization_id: UUID, target_ids: Collection[UUID], *, before: datetime) -> int:
-    """Delete large content that no snapshot of the organization's targets points at any more."""
-    return content.sweep(_root(), default_storage, organization_id, list(target_ids), before=before)
+def sweep_content(
+    organization_id: UUID,
+    target_ids: Collection[UUID],
+    *,
+    before: datetime,
+    going: Callable[[list[str]], None] = lambda names: None,
+) -> int:
+    """Delete large content that no snapshot of the organization's targets points at any more.
+
+    `going` is told the names in storage before they go, while nobody can store them again.
+    """
+    return content.sweep(
+        _root(), default_storage, organization_id, list(target_ids), before=before, going=going
+    )
 
 
 def drop_vault(target_id: UUID) -> None:

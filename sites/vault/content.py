@@ -8,7 +8,7 @@ pointer in the vault is always one that the portal wrote.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -90,12 +90,15 @@ def sweep(
     target_ids: list[UUID],
     *,
     before: datetime,
+    going: Callable[[list[str]], None],
 ) -> int:
     """Delete the organization's content that no snapshot points at and that is older than `before`.
 
     `target_ids` must be every target of the organization that has or had snapshots. The long walk
     is made without the lock; under it only the snapshots sealed meanwhile are walked.
     """
+    if next(stored_below(f"content/{organization_id}"), None) is None:
+        return 0
     walked: dict[pygit2.Oid, set[str]] = {}
     for target_id in target_ids:
         _collect(repository_path(root, target_id), walked)
@@ -103,12 +106,16 @@ def sweep(
         for target_id in target_ids:
             _collect(repository_path(root, target_id), walked)
         kept = set().union(*walked.values())
-        deleted = 0
-        for one in stored_below(f"content/{organization_id}"):
-            if one.name.rsplit("/", 1)[1] not in kept and one.modified < before:
-                storage.delete(one.name)
-                deleted += 1
-    return deleted
+        lost = [
+            one.name
+            for one in stored_below(f"content/{organization_id}")
+            if one.name.rsplit("/", 1)[1] not in kept and one.modified < before
+        ]
+        for start in range(0, len(lost), 500):
+            going(lost[start : start + 500])
+        for name in lost:
+            storage.delete(name)
+    return len(lost)
 
 
 def _collect(path: Path, walked: dict[pygit2.Oid, set[str]]) -> None:

@@ -41,6 +41,8 @@ PAGELESS = {
     "sites.TargetGroupPermission": "on the page People and roles",
     "agents.PoolUserPermission": "on the page People and roles",
     "agents.PoolGroupPermission": "on the page People and roles",
+    "sites.StorageUse": "on the organization's page",
+    "sites.StoredFile": "counts; the files are on their runs' pages",
     "sites.IdempotencyKey": "holds answers that were given to one person",
     "agents.AgentPresence": "on the agent's page",
     "agents.EnrolmentCode": "on the agent's page",

@@ -9,7 +9,15 @@ from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
-from agents.api.door import AgentDoor, agent_of, body_of, offset_of, raw_body, respond
+from agents.api.door import (
+    AgentDoor,
+    agent_of,
+    body_of,
+    declared_length,
+    offset_of,
+    raw_body,
+    respond,
+)
 from sites.api.downloads import DOWNLOAD, download_stored
 
 from ... import evidence
@@ -72,6 +80,7 @@ class File(AgentDoor):
             file_id=file,
             offset=offset_of(request),
             stream=raw_body(request, BYTES),
+            announced=declared_length(request),
         )
         return respond({"length": length})
 

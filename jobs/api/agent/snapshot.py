@@ -8,7 +8,15 @@ from django.http import HttpRequest, HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 
-from agents.api.door import AgentDoor, agent_of, body_of, offset_of, raw_body, respond
+from agents.api.door import (
+    AgentDoor,
+    agent_of,
+    body_of,
+    declared_length,
+    offset_of,
+    raw_body,
+    respond,
+)
 
 from ... import snapshots
 from .evidence import BYTES, OFFSET, TAGS
@@ -95,6 +103,7 @@ class Content(AgentDoor):
             sha256=sha256,
             offset=offset_of(request),
             stream=raw_body(request, BYTES),
+            announced=declared_length(request),
         )
         return respond({"length": length})
 
