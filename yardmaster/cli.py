@@ -135,6 +135,39 @@ def status(
         _show(found)
 
 
+@agent_app.command()
+def install(
+    folder: Dir = None,
+    for_user: Annotated[
+        bool, typer.Option("--user", help="A service of this user instead of the system's.")
+    ] = False,
+    name: Annotated[str, typer.Option(help="The service's name")] = "yardmaster-agent",
+    insecure_http: InsecureHttp = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the unit, and write nothing.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Write over a unit that says something else.")
+    ] = False,
+) -> None:
+    """Write a systemd unit that keeps the enrolled agent running, and print it."""
+    from yardmaster.agent import service
+
+    try:
+        unit = service.unit_for(
+            folder or config.default_folder(),
+            for_user=for_user,
+            name=name,
+            insecure_http=insecure_http,
+        )
+        if not dry_run:
+            service.write(unit, replace=replace)
+    except (service.InstallError, config.ConfigError, OSError, KeyError) as error:
+        raise _end(str(error)) from None
+    typer.echo(f"{'This would be' if dry_run else 'Wrote'} {unit.path}:\n\n{unit.text}")
+    typer.echo("Start it with:\n" + "\n".join(f"  {command}" for command in unit.commands))
+
+
 def _show(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
