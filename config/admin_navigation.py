@@ -13,6 +13,7 @@ _GROUPS: dict[str, dict[str, str]] = {
     "Work": {
         "jobs.JobRun": "play_circle",
         "jobs.Job": "assignment",
+        "jobs.Proposal": "rule",
         "jobs.StatusTransition": "timeline",
         "jobs.Claim": "front_hand",
         "jobs.LateReport": "running_with_errors",

@@ -8,6 +8,7 @@ from rest_framework.routers import SimpleRouter
 
 from agents.api.views import AgentViewSet, FunctionViewSet, PoolViewSet
 from jobs.api.jobs import JobViewSet
+from jobs.api.proposals import ProposalViewSet
 from jobs.api.runs import ConnectionJobViewSet, RunViewSet
 from sites.api.credentials import CredentialViewSet
 from sites.api.own import Me, TokenViewSet, Upload
@@ -27,6 +28,7 @@ for prefix, viewset in {
     "pools": PoolViewSet,
     "jobs": JobViewSet,
     "runs": RunViewSet,
+    "proposals": ProposalViewSet,
     "tokens": TokenViewSet,
 }.items():
     router.register(prefix, viewset, basename=f"api-{prefix}")

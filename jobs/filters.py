@@ -21,7 +21,7 @@ from sites.filters import (
 )
 from sites.permissions import organization_policy, site_policy, target_policy
 
-from .models import Job, JobRun
+from .models import Job, JobRun, Proposal
 from .permissions import job_policy
 from .querysets import RunQuerySet
 from .states import OUTCOMES, Origin, Result, Status
@@ -95,6 +95,19 @@ class RunFilter(ListFilter):
     def until(self, queryset: RunQuerySet, name: str, value: Any) -> RunQuerySet:
         at = as_stored(value)
         return queryset.filter(Q(started_at__lt=at) | Q(started_at=None, created_at__lt=at))
+
+
+class ProposalFilter(ListFilter):
+    """Narrows proposed changes; without `state` the open ones are listed."""
+
+    state = ChoicesFilter(Proposal.State.choices)
+    organization = KeyFilter(organization_policy, "organization")
+    site = KeyFilter(site_policy, "site")
+    target = KeyFilter(target_policy, "target")
+
+    class Meta:
+        model = Proposal
+        fields: list[str] = []
 
 
 class JobFilter(ListFilter):

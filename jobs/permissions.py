@@ -5,7 +5,7 @@ from sites.access.policy import Person
 from sites.models import Role
 from sites.permissions import target_policy
 
-from .models import Job, JobRun
+from .models import Job, JobRun, Proposal
 
 
 def _granted(verb: str) -> list[Rule]:
@@ -25,7 +25,15 @@ run_policy = Policy(
         "cancel": [_OWN],
         # Of an ad hoc run; a run of a saved job is retried by whoever may start the job.
         "retry": [_OWN],
+        # Accept or reject the change that it proposes.
+        "decide": [*_granted("operate"), ADMINISTRATOR],
     },
+)
+
+# As the runs that propose them.
+proposal_policy = Policy(
+    Proposal,
+    {name: list(run_policy.table[name]) for name in ("view", "decide")},
 )
 
 job_policy = Policy(

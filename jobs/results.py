@@ -17,7 +17,7 @@ from agents.models import Agent
 from sites.models import Snapshot, Target
 from sites.problems import Refused
 
-from . import moves, transitions
+from . import moves, proposals, transitions
 from .masking import masked, secrets_of
 from .models import JobRun, LateReport
 from .states import BEGUN, FINAL, MOVES, Reason, Result, Status
@@ -99,8 +99,11 @@ def _end(run: JobRun, to: Status, agent: Agent, digest: str, report: dict[str, A
         columns=columns,
     ):
         return False
-    if to == Status.COMPLETED and run.makes_snapshot and run.auto_commit:
-        _accept(run)
+    if to == Status.COMPLETED and run.makes_snapshot:
+        if run.auto_commit:
+            _accept(run)
+        elif run.verdict == Result.MODIFIED:
+            proposals.propose(run)
     return True
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import home, manage, run, runs
+from .views import home, manage, proposals, run, runs
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -15,8 +15,11 @@ urlpatterns = [
     path("jobs/manage/<uuid:public_id>/edit", manage.job_edit, name="job-edit"),
     path("jobs/manage/<uuid:public_id>/run", manage.backup_now, name="job-run"),
     path("jobs/manage/<uuid:public_id>/archive", manage.job_archive, name="job-archive"),
+    path("jobs/proposals", proposals.proposal_list, name="proposal-list"),
     path("jobs/<uuid:public_id>", run.run_detail, name="run-detail"),
     path("jobs/<uuid:public_id>/cancel", runs.cancel, name="run-cancel"),
+    path("jobs/<uuid:public_id>/accept", proposals.accept, name="run-accept"),
+    path("jobs/<uuid:public_id>/reject", proposals.reject, name="run-reject"),
     path("jobs/<uuid:public_id>/retry", runs.retry, name="run-retry"),
     path("jobs/<uuid:public_id>/log", run.run_log, name="run-log"),
     path("jobs/<uuid:public_id>/files/<uuid:file_id>", run.run_file, name="run-file"),

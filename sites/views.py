@@ -63,6 +63,9 @@ def _frame(request: HttpRequest) -> dict[str, Any]:
         "organization": organization,
         "role": Role(role).label if role else "Superuser",
         "others": list(others[:50]),
+        # Accept or reject what backups found, at one place at least.
+        "may_decide": role == Role.ADMINISTRATOR
+        or any(grants.objects(kind, "operate") for kind in ("site", "target")),
         "may_admin": grants.superuser or bool(grants.organizations(Role.ADMINISTRATOR)),
     }
 

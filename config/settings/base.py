@@ -234,6 +234,8 @@ SPECTACULAR_SETTINGS = {
         "RecordStatus": "jobs.models.RunRecord.Status",
         "TargetKind": "sites.models.Target.Kind",
         "CredentialKind": "sites.models.Credential.Kind",
+        "ProposalState": "jobs.models.Proposal.State",
+        "AgentState": "agents.filters.STATES",
         # What an agent may report.
         "BegunStatus": ["running", "validating", "uploading"],
         "EndStatus": ["completed", "failed"],

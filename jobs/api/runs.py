@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -33,15 +34,16 @@ from sites.models import Target
 from sites.permissions import target_policy
 from sites.problems import Refused
 
-from .. import starts, transitions
+from .. import proposals, starts, transitions
 from ..evidence import log_of
 from ..filters import RunFilter
 from ..inputs import keep
-from ..models import JobRun, RunInput
+from ..models import JobRun, Proposal, RunInput
 from ..pages import ORDERS, page_of_runs
 from ..permissions import run_policy
 from .shapes import (
     ConnectionJobOut,
+    DecisionIn,
     LateReportOut,
     LogOut,
     LogQuery,
@@ -54,6 +56,8 @@ from .shapes import (
     TransitionOut,
 )
 
+# What the answer about one run shows besides a row of the list.
+DETAILS = ("retry_of", "proposal__decided_by", "proposal__superseded_by__run")
 # What starting a saved job answers while it has an active run.
 AT_WORK = OpenApiResponse(RunDetailOut, "The run that is at work already; nothing was started.")
 _BY_ID = {"id": Order("id", F("pk"), "number")}
@@ -63,7 +67,7 @@ _OF_FILE = OpenApiParameter("file", OpenApiTypes.UUID, OpenApiParameter.PATH)
 
 def told(run: JobRun, request: Request) -> dict[str, Any]:
     """Tell one run as its own address does, to the person who asks."""
-    fresh = JobRun.objects.for_rows().select_related("retry_of").get(pk=run.pk)
+    fresh = JobRun.objects.for_rows().select_related(*DETAILS).get(pk=run.pk)
     shown: Any = RunDetailOut(fresh, context={"request": request})
     return dict(shown.data)
 
@@ -81,6 +85,8 @@ class RunViewSet(Retrieved, ScopedViewSet):
         # asked of the target
         "create": "view",
         "cancel": "cancel",
+        "accept": "decide",
+        "reject": "decide",
         # of a saved job by whoever may start it, of an ad hoc run by its starter: the rule asks
         "retry": "view",
         "transitions": "view",
@@ -105,7 +111,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
     serializer_class: type[BaseSerializer[Any]] = RunOut
 
     def rows(self) -> QuerySet[JobRun]:
-        runs: QuerySet[JobRun] = JobRun.objects.for_rows().select_related("retry_of")
+        runs: QuerySet[JobRun] = JobRun.objects.for_rows().select_related(*DETAILS)
         return runs
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
@@ -159,6 +165,32 @@ class RunViewSet(Retrieved, ScopedViewSet):
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, id: Any) -> Response:
         run = transitions.cancel(self.get_object(), by=person(request))
+        return Response(told(run, request))
+
+    @extend_schema(
+        summary="Accept the change that a run proposes",
+        description="Its snapshot becomes the accepted one. 409 where another backup was accepted"
+        " since, or someone has decided already.",
+        request=DecisionIn,
+        responses=RunDetailOut,
+    )
+    @action(detail=True, methods=["post"])
+    def accept(self, request: Request, id: Any) -> Response:
+        return self._decide(request, proposals.accept)
+
+    @extend_schema(
+        summary="Reject the change that a run proposes",
+        description="The accepted snapshot stays; the decision is kept.",
+        request=DecisionIn,
+        responses=RunDetailOut,
+    )
+    @action(detail=True, methods=["post"])
+    def reject(self, request: Request, id: Any) -> Response:
+        return self._decide(request, proposals.reject)
+
+    def _decide(self, request: Request, rule: Callable[..., Proposal]) -> Response:
+        run = self.get_object()
+        rule(run, by=person(request), comment=self.read(DecisionIn)["comment"])
         return Response(told(run, request))
 
     @extend_schema(

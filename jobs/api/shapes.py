@@ -16,8 +16,18 @@ from sites.permissions import target_policy
 from .. import doubts
 from ..inputs import MOST, Given
 from ..masking import shown_parameters
-from ..models import Job, JobRun, LateReport, RunFile, RunInput, RunRecord, StatusTransition
+from ..models import (
+    Job,
+    JobRun,
+    LateReport,
+    Proposal,
+    RunFile,
+    RunInput,
+    RunRecord,
+    StatusTransition,
+)
 from ..models.job import DAY
+from ..proposals import COMMENT
 from ..states import Origin, Reason, Result, Status, chip
 
 _WARNINGS = "Why a run waits or would wait: who was chosen cannot serve it, or not now."
@@ -237,10 +247,48 @@ class RunOut(serializers.Serializer[JobRun]):
         return shown_parameters(run.function, run.parameters)
 
 
+class ProposalOut(serializers.Serializer[Proposal]):
+    """What was decided about a change that a backup found; `comment` says why."""
+
+    state = serializers.ChoiceField(Proposal.State.choices)
+    created_at = serializers.DateTimeField()
+    decided_at = serializers.DateTimeField(allow_null=True)
+    decided_by = Person(allow_null=True)
+    comment = serializers.CharField()
+    superseded_by = serializers.UUIDField(
+        source="superseded_by.run.public_id",
+        allow_null=True,
+        help_text="The run whose newer proposal took the place of this one.",
+    )
+
+
+class ListedProposalOut(ProposalOut):
+    """A proposed change with what it is about."""
+
+    run = serializers.UUIDField(source="run.public_id")
+    organization = serializers.UUIDField(source="organization.public_id")
+    site = Named()
+    target = TargetNamed()
+    name = serializers.CharField(source="run.name")
+    started_by = Person(allow_null=True)
+    snapshot = serializers.UUIDField(source="run.snapshot.public_id", allow_null=True)
+    message = serializers.CharField(source="run.snapshot.message", default="")
+    changes = serializers.IntegerField(
+        source="run.snapshot.changes", default=0, help_text="How many files differ."
+    )
+
+
+class DecisionIn(Strict):
+    comment = Text(max_length=COMMENT, help_text="Why; it is kept beside the decision.")
+
+
 class RunDetailOut(RunOut):
     """One run; `inputs` is there for its starter alone."""
 
     inputs = RunInputOut(many=True, required=False)
+    proposal = ProposalOut(
+        allow_null=True, help_text="Where the job accepts no change by itself and one was found."
+    )
     warnings = serializers.SerializerMethodField(help_text=_WARNINGS)
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))

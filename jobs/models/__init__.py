@@ -2,6 +2,7 @@
 
 from .evidence import LateReport, RunFile, RunInput, RunLog, RunRecord
 from .job import Job
+from .proposal import Proposal
 from .run import Claim, JobRun, StatusTransition
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "Job",
     "JobRun",
     "LateReport",
+    "Proposal",
     "RunFile",
     "RunInput",
     "RunLog",

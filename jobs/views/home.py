@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET
 
 from agents.models import Agent
 from agents.permissions import agent_policy
-from jobs.models import Job, JobRun
+from jobs.models import Job, JobRun, Proposal
 from jobs.permissions import job_policy, run_policy
 from jobs.states import Result, Status
 from sites.models import Organization, Target
@@ -20,7 +20,7 @@ from sites.permissions import target_policy
 SHOWN = 20
 # A job whose newest run ended like this waits for a person.
 _UNWELL = Q(status__in=[Status.FAILED, Status.TIMED_OUT]) | Q(result=Result.PARTIAL)
-_UNACCEPTED = Q(result=Result.MODIFIED, auto_commit=False, snapshot__accepted_at=None)
+_UNACCEPTED = Q(proposal__state=Proposal.State.OPEN)
 
 
 @within_organization

@@ -16,8 +16,9 @@ from agents.models import Agent
 from agents.permissions import agent_policy
 from jobs.diagnosis import likely_causes, raised
 from jobs.masking import shown_parameters
-from jobs.models import Job, JobRun, LateReport, RunFile, RunInput, RunLog, RunRecord
+from jobs.models import Job, JobRun, LateReport, Proposal, RunFile, RunInput, RunLog, RunRecord
 from jobs.permissions import job_policy, may_retry, run_policy
+from jobs.proposals import still_compared
 from jobs.states import FINAL, Origin, Reason, Result, Status
 from jobs.views.changes import changes_of
 from sites.api.downloads import download_stored
@@ -36,7 +37,12 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 def _run(request: PortalRequest, public_id: UUID, **more: Any) -> Any:
     runs = (
         JobRun.objects.for_rows()
-        .select_related("retry_of")
+        .select_related(
+            "retry_of",
+            "proposal__decided_by",
+            "proposal__superseded_by__run",
+            "target__accepted_snapshot",
+        )
         .annotate(
             records_number=_number_of(RunRecord),
             files_number=_number_of(RunFile),
@@ -74,6 +80,9 @@ def _for_page(request: PortalRequest) -> dict[str, Any]:
         ),
         "agent_seen_at": Subquery(looked_at.values("presence__seen_at")[:1]),
         "may_look": Exists(looked_at.filter(retired_at=None)),
+        "may_decide": Exists(
+            run_policy.rows(request.user, "decide", JobRun.objects.filter(pk=OuterRef("pk")))
+        ),
         "may_edit": Exists(job_policy.rows(request.user, "edit", jobs)),
         "agent_was_lost": Exists(during),
         "agent_news": Subquery(before.values("kind")[:1]),
@@ -109,6 +118,7 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
         and may_retry(request.user, run),
         "may_edit": run.may_edit,
         "says": meaning(run),
+        "compared": run.target is not None and still_compared(run.target, run.base_snapshot_id),
     }
     if tab == "summary":
         context |= _summary(request, run, inputs="inputs" in permitted[run.pk])
@@ -164,15 +174,27 @@ def meaning(run: JobRun) -> str:
     if run.result == Result.MODIFIED and run.snapshot:
         number = run.snapshot.changes
         what = f"{number:,} file{' differs' if number == 1 else 's differ'}"
+        taken = _taken(run)
         if run.base_snapshot is None:
-            return f"The first backup: {run.snapshot.files:,} files."
-        taken = (
-            "the change is the accepted backup now"
-            if run.auto_commit
-            else "the change waits to be accepted"
-        )
+            first = f"The first backup: {run.snapshot.files:,} files"
+            return f"{first}." if run.auto_commit else f"{first}; {taken}."
         return f"{what} from the backup before it; {taken}."
     return (run.summary or run.message).strip().split("\n", 1)[0][:300]
+
+
+def _taken(run: JobRun) -> str:
+    """Say what became of a change."""
+    proposal: Proposal | None = getattr(run, "proposal", None)
+    if proposal is None:
+        return "the change is the accepted backup now"
+    match proposal.state:
+        case Proposal.State.OPEN:
+            return "the change waits to be accepted"
+        case Proposal.State.ACCEPTED:
+            return f"{proposal.decided_by} has accepted the change"
+        case Proposal.State.REJECTED:
+            return f"{proposal.decided_by} has rejected the change"
+    return "a newer backup took the place of this change"
 
 
 def _waiting(run: JobRun) -> str:

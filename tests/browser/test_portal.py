@@ -229,7 +229,9 @@ def test_every_page_is_for_everyone_and_fits(
     window: Opener, job: Job, agent: Enrolled, alice: User, width: int, theme: str
 ) -> None:
     """WCAG 2.2: axe finds nothing; nothing scrolls sideways; a first load fits in 250 kB."""
-    for files in (FIRST, SECOND):
+    for files, accepted in ((FIRST, True), (SECOND, False)):
+        job.auto_commit = accepted
+        job.save()
         run = factories.run(job, by=alice)
         back_up(agent.api, files)
     waiting = factories.run(job, by=alice)
@@ -243,6 +245,7 @@ def test_every_page_is_for_everyone_and_fits(
         "/jobs/history",
         "/jobs/history?outcome=failed",
         "/jobs/history?status=completed&within=7&ordering=-duration&columns=finished&columns=tags",
+        "/jobs/proposals",
         "/profile",
         "/jobs/manage",
         f"/jobs/manage/add?function={job.function.public_id}",

@@ -98,6 +98,12 @@ def world(
     assert enrolled.api.finish(held).status_code == 200
     converted = JobRun.objects.get(public_id=held["id"])
 
+    careful = factories.job(
+        factories.target(hall, "Press line 3"), job.function, owner=edda, auto_commit=False
+    )
+    proposed = factories.run(careful, by=edda)
+    back_up(enrolled.api, {"plc/main.st": b"x := 3;\n"})
+
     waiting = factories.run(job, by=edda)
     token = AccessToken.objects.filter(user=edda).first()
     assert token is not None
@@ -117,6 +123,7 @@ def world(
         "run": saved.public_id,
         "converted": converted.public_id,
         "waiting": waiting.public_id,
+        "proposed": proposed.public_id,
         "input": converted.inputs.get().public_id,
         "file": left,
         "token": token.public_id,
