@@ -5,6 +5,7 @@ from django.urls import path
 from . import views
 
 urlpatterns = [
+    path("agent/download", views.agent_download, name="agent-download"),
     path("agents", views.agent_list, name="agent-list"),
     path("agents/add", views.agent_add, name="agent-add"),
     path("agents/<uuid:public_id>", views.agent_detail, name="agent-detail"),

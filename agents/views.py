@@ -6,19 +6,24 @@ from uuid import UUID
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Prefetch
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import (
+    require_GET,
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from sites.pages import PortalRequest, within_organization
 from sites.problems import Refused
 from sites.views import back
 
-from . import enrolment
+from . import download, enrolment
 from .forms import AgentForm, may_add_agents
-from .line import line_to_paste
+from .line import line_to_paste, line_with_download
 from .models import Agent, AgentPool, EnrolmentCode, FunctionVersion
 from .permissions import agent_policy, pool_policy
 from .querysets import AgentQuerySet
@@ -119,6 +124,28 @@ def _keep(request: PortalRequest, agent: Agent, code: str) -> None:
     request.session["enrolment"] = [str(agent.public_id), code]
 
 
+@require_safe
+def agent_download(request: HttpRequest) -> HttpResponse:
+    """Hand out the agent in one file, to anybody: a machine fetches it before it is enrolled."""
+    try:
+        made = download.agent_file()
+    except download.CannotBuild as lack:
+        words = f"This portal cannot hand out the agent: {lack}\n"
+        return HttpResponse(words, status=503, content_type="text/plain; charset=utf-8")
+    etag = f'"{made.sha256}"'
+    if request.headers.get("If-None-Match") == etag:
+        return HttpResponseNotModified(headers={"ETag": etag})
+    return HttpResponse(
+        made.data,
+        content_type="application/zip",
+        headers={
+            "Content-Disposition": f'attachment; filename="{download.NAME}"',
+            "ETag": etag,
+            "Cache-Control": "public, max-age=300",
+        },
+    )
+
+
 @within_organization
 @require_GET
 def agent_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
@@ -126,11 +153,11 @@ def agent_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     agent = agent_policy.get(request.user, "view", _agents(request), public_id=public_id)
     agent.tools = tools_of(agent)
     may_manage = agent_policy.allows(request.user, "manage", agent)
-    line = ""
+    line = download_line = ""
     kept = request.session.get("enrolment")
     live = request.headers.get("X-Live") == "1"
     if kept and kept[0] == str(agent.public_id) and may_manage and not live:
-        line = line_to_paste(kept[1])
+        line, download_line = line_to_paste(kept[1]), line_with_download(kept[1])
         del request.session["enrolment"]
     code = EnrolmentCode.objects.filter(agent=agent).order_by("-created_at", "-id").first()
     now = timezone.now()
@@ -140,6 +167,7 @@ def agent_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
             "agent": agent,
             "may_manage": may_manage,
             "line": line,
+            "download_line": download_line,
             "setup": agent.state == "setting_up" or request.GET.get("setup") == "1",
             "code": code,
             "code_open": code is not None and code.used_at is None and code.expires_at > now,

@@ -44,6 +44,8 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/jobs/manage/{job}/edit"): (302, 404, 404, 403, 200, 403, 200, 403),
     ("GET", "/jobs/manage/{job}/archive"): (302, 404, 404, 403, 200, 403, 200, 403),
     ("POST", "/jobs/manage/{job}/run"): (302, 404, 404, 403, 302, 302, 302, 403),
+    # A machine fetches it before it is anybody's.
+    ("GET", "/agent/download"): (200,) * 8,
     ("GET", "/agents"): (302, 200, 200, 200, 200, 200, 200, 200),
     ("GET", "/agents/add"): (302, 200, 403, 403, 403, 403, 200, 200),
     ("GET", "/agents/{agent}"): (302, 404, 404, 200, 200, 200, 200, 200),
