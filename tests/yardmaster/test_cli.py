@@ -12,10 +12,13 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import yardmaster
+from agents import catalogue
+from agents.schemas import errors_in
 from tests.yardmaster.conftest import StartAgent
 from tests.yardmaster.portal import TOKEN, Portal
+from yardmaster.agent.loop import describe
 from yardmaster.cli import app
-from yardmaster.tools import installed_tools
+from yardmaster.tools import RESERVED, installed_tools
 
 pytestmark = pytest.mark.once
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,17 +57,21 @@ def test_enrolling_keeps_the_token_in_a_file_of_its_owner(
     assert (function["name"], function["produces"]) == ("backup", "snapshot")
 
 
-def test_the_advertised_parameters_are_a_json_schema() -> None:
-    jsonschema = pytest.importorskip("jsonschema")
-    from yardmaster.agent.loop import describe
-
-    tools: Any = describe(installed_tools())["tools"]
-    schema = tools[0]["functions"][0]["parameters"]
-    jsonschema.Draft202012Validator.check_schema(schema)
-    validator = jsonschema.Draft202012Validator(schema)
-    assert validator.is_valid({"include": ["*.st"], "exclude": [], "max_file_mb": 1.5})
-    assert not validator.is_valid({"include": "*.st"})
-    assert not validator.is_valid({"exclud": []})
+def test_the_portal_takes_the_parameters_of_every_tool(tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_text('[commands.list]\nrun = ["/bin/ls"]\n')
+    tools: Any = describe(installed_tools(tmp_path))["tools"]
+    assert {tool["name"] for tool in tools} == RESERVED
+    catalogue.check(tools)
+    of = {tool["name"]: tool["functions"][0]["parameters"] for tool in tools}
+    good: dict[str, dict[str, Any]] = {
+        "folder": {"include": ["*.st"], "exclude": [], "max_file_mb": 1.5},
+        "http": {"addresses": ["/a"], "headers": {"Accept": "*/*"}, "credentials": "plc"},
+        "sftp": {"path": "/srv", "fingerprint": "SHA256:x", "max_file_mb": 2},
+        "command": {"command": "list", "arguments": ["-l"]},
+    }
+    for name, parameters in good.items():
+        assert errors_in(of[name], parameters) == []
+        assert errors_in(of[name], {**parameters, "unknown": 1})
 
 
 def test_a_used_code_is_one_line(portal: Portal, tmp_path: Path) -> None:
