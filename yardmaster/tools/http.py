@@ -201,13 +201,25 @@ def _trust(certificate: str) -> ssl.SSLContext:
     context = httpx.create_ssl_context()
     if certificate.strip():
         try:
-            context.load_verify_locations(cadata=certificate)
+            context.load_verify_locations(cadata=_in_lines(certificate))
         except (ssl.SSLError, ValueError):
             raise Failed(
                 "The certificate to trust is none.",
                 "It begins with -----BEGIN CERTIFICATE-----, and ends with the END line.",
             ) from None
     return context
+
+
+def _in_lines(certificate: str) -> str:
+    """Return PEM with its lines: a form's field of one line lets them run together."""
+
+    def lines(found: re.Match[str]) -> str:
+        plain = "".join(found[2].split())
+        body = "\n".join(plain[at : at + 64] for at in range(0, len(plain), 64))
+        return f"\n{found[1]}\n{body}\n{found[3]}\n"
+
+    marks = r"(-----BEGIN CERTIFICATE-----)(.*?)(-----END CERTIFICATE-----)"
+    return re.sub(marks, lines, certificate, flags=re.DOTALL)
 
 
 def origin(address: str) -> tuple[str, str, int]:
