@@ -39,25 +39,23 @@ def told_apart(
         request.META["HTTP_X_REQUEST_ID"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        try:
-            answer = get_response(request)
-            answer["X-Request-ID"] = request_id
-            seconds = time.perf_counter() - begun
-            metrics.count(request.path_info, request.method, answer.status_code, seconds)
-            if request.path_info not in PROBES:
-                found = request.resolver_match
-                access.info(
-                    "request",
-                    request_id=request_id,
-                    method=request.method,
-                    route=f"/{found.route}" if found else "",
-                    status=answer.status_code,
-                    ms=round(seconds * 1000, 1),
-                    address=request.META.get("REMOTE_ADDR", ""),
-                )
-            return answer
-        finally:
-            structlog.contextvars.clear_contextvars()
+        answer = get_response(request)
+        answer["X-Request-ID"] = request_id
+        seconds = time.perf_counter() - begun
+        metrics.count(request.path_info, request.method, answer.status_code, seconds)
+        # django-structlog has forgotten it; Django says after all middleware what it refused.
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        if request.path_info not in PROBES:
+            found = request.resolver_match
+            access.info(
+                "request",
+                method=request.method,
+                route=f"/{found.route}" if found else "",
+                status=answer.status_code,
+                ms=round(seconds * 1000, 1),
+                address=request.META.get("REMOTE_ADDR", ""),
+            )
+        return answer
 
     return middleware
 

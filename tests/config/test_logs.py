@@ -64,6 +64,9 @@ def test_an_agents_request_is_logged_with_its_run_and_agent(written, agent, job,
     assert page["route"] == "/accounts/login/"
     assert not {"run_id", "agent_id"} & set(page)
     assert len(requests(written)) == 3
+    refused = Client().get("/api/v1/runs")
+    (said,) = (line for line in lines(written) if line["logger"] == "django.request")
+    assert said["request_id"] == refused["X-Request-ID"]
 
 
 @pytest.mark.django_db

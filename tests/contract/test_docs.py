@@ -142,3 +142,18 @@ def test_files_that_are_named_exist(page: Path) -> None:
     ours = "agents|bench|config|docs|jobs|notifications|requirements|sites|static|templates|tests"
     named = re.findall(rf"`((?:{ours}|yardmaster)/[\w./-]*)(?:::?[\w.]+)?`", page.read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_operations_names_every_setting_and_no_other() -> None:
+    row = re.compile(r"^\| `([A-Z][A-Z_]+)` +\|", re.MULTILINE)
+    told = row.findall((ROOT / "docs" / "operations.md").read_text())
+    there = row.findall((ROOT / "config" / "settings" / "base.py").read_text())
+    assert len(there) > 10
+    assert sorted(told) == sorted(there)
+
+
+def test_every_file_for_deploying_is_told_of() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text()
+    files = [path.name for path in (ROOT / "docs" / "deploy").iterdir()]
+    assert files
+    assert [name for name in files if f"](deploy/{name})" not in text] == []
