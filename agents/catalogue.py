@@ -248,7 +248,7 @@ AWAY = {
 def who_is_away(queue: Queue) -> str:
     """Say that none of those who may take the runs of a queue does so now; empty where one does."""
     taking = _taking(queue, _able(queue)).with_state()
-    states = set(taking.values_list("state", flat=True))
+    states = set(taking.values_list("state", flat=True))  # type: ignore[misc]
     if not states or states - AWAY.keys():
         return ""
     words = " or ".join(AWAY[state] for state in AWAY if state in states)
@@ -298,4 +298,4 @@ def active_takers(organization_id: int, function: Function, version: str = "") -
     # By id: joined, an agent with two versions would come twice.
     able = Agent.objects.filter(functions__in=versions).values("pk")
     agents = Agent.objects.in_use().filter(organization=organization_id, pk__in=able)
-    return agents.with_state().filter(state="active")
+    return agents.with_state().filter(state="active")  # type: ignore[misc]

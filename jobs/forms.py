@@ -136,7 +136,7 @@ class JobForm(forms.Form):
         if job is not None:
             agents = agents.filter(Q(site=None) | Q(site=job.site_id))
         able = doubts.choices(organization.pk, self.function, job.version if job else "")
-        seen = agents.with_state().select_related("site")
+        seen = agents.with_state().select_related("site")  # type: ignore[attr-defined]
         self.agents = {str(agent.public_id): agent for agent in seen}
         self.pools = {str(pool.public_id): pool for pool in pools}
         if job is not None and job.agent:

@@ -251,7 +251,8 @@ class TargetForm(ScopedForm):
         data = super().clean() or {}
         if data.get("site"):
             self.instance.organization = data["site"].organization
-        changes = {name: data[name] for name in ("address", "settings") if name in data}
+        names: tuple[str, ...] = ("address", "settings")
+        changes = {name: data[name] for name in names if name in data}
         if "credential" in self.changed_data:
             changes["credential"] = data.get("credential")
         try:

@@ -43,7 +43,7 @@ def add(credential: Credential, secret: dict[str, Any], *, by: User) -> Credenti
         raise Refused("archived", f"Site “{credential.site}” is archived; nothing is added there.")
     credential.sealed = encryption.sealed({"now": check(credential.kind, secret), "before": []})
     credential.created_by = credential.changed_by = by
-    credential.changed_at = Now()  # type: ignore[assignment]
+    credential.changed_at = Now()
     credential.full_clean(exclude=["changed_at"], validate_constraints=False)
     return _save(credential)
 
@@ -63,7 +63,7 @@ def change(
             new, known = check(stored.kind, secret), _known(stored)
             before = [known["now"], *known["before"]][:_REMEMBERED]
             stored.sealed = encryption.sealed({"now": new, "before": before})
-            stored.changed_by, stored.changed_at = by, Now()  # type: ignore[assignment]
+            stored.changed_by, stored.changed_at = by, Now()
         stored.full_clean(exclude=["changed_at"], validate_constraints=False)
         return _save(stored)
 
@@ -83,7 +83,7 @@ def archive(credential: Credential) -> None:
                 "in_use",
                 f"Credential “{stored}” stands on {names}{more}: take it off there first.",
             )
-        stored.archived_at = Now()  # type: ignore[assignment]
+        stored.archived_at = Now()
         _save(stored)
 
 

@@ -109,9 +109,9 @@ def _moved(stored: Target, changes: dict[str, Any], *, cleared: bool) -> str:
             field = where or "settings"
             raise Refused("invalid", words, status=422, errors={field: [words]})
         for holder in _holders:
-            if words := holder.words(stored, cleared):
+            if held := holder.words(stored, cleared):
                 field = where or "settings"
-                raise Refused("invalid", words, status=422, errors={field: [words]})
+                raise Refused("invalid", held, status=422, errors={field: [held]})
     return where or inside
 
 

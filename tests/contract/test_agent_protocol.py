@@ -147,6 +147,8 @@ def check_problem(answer: Any) -> dict[str, Any]:
 TABLE = [
     ("POST", "enroll", "enroll", JSON, (201, 201, 201)),
     ("POST", "hello", "hello", JSON, (200, 200, 200)),
+    # Nothing has to be said: whatever comes as a body is not read.
+    ("POST", "token", None, BYTES, (201, 201, 201)),
     ("POST", "claims", "claims", JSON, (204, 204, 204)),
     ("POST", "heartbeat", "heartbeat", JSON, (200, 200, 200)),
     ("PATCH", "runs", "runs", JSON, (200, 200, 200)),
@@ -330,7 +332,7 @@ def test_fields_that_are_not_the_agents_to_set_change_nothing(world):
 def test_other_content_types_are_415(world):
     kinds = ("text/plain", "multipart/form-data; boundary=x", "application/xml", "nonsense")
     for method, route, body, kind, _ in TABLE:
-        if method == "GET":
+        if body is None:  # of a door that reads none
             continue
         data = body if isinstance(body, bytes) else json.dumps(world.body(body)).encode()
         query = "?offset=0" if method == "PUT" and kind == BYTES else ""
