@@ -280,6 +280,11 @@ def function(
     def decorate(body: Body) -> Function:
         typed = parameters_of(body, 2) if parameters is None else None
         schema = dict(parameters or {}) if typed is None else schema_of(typed)
+        if CREDENTIALS in schema.get("properties", {}):
+            raise TypeError(
+                f"{body.__qualname__}: a parameter “{CREDENTIALS}” names the agent's own; ask for"
+                " it with @function(credentials=True)."
+            )
         if credentials:
             # Last, so that a form asks for the work itself first.
             schema["properties"] = {**schema.get("properties", {}), CREDENTIALS: _NAMED}

@@ -134,9 +134,14 @@ def many(self: object, context: Context, *x: str) -> None:
     """Do it."""
 
 
+def reserved(self: object, context: Context, credentials: str) -> None:
+    """Do it."""
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
+        (reserved, "ask for it with"),
         (untyped, "“x” has no type"),
         (unknown, "which no JSON Schema is made of"),
         (for_checkers_alone, "type is not known"),

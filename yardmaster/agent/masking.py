@@ -12,6 +12,8 @@ MASK = "••••"
 SHORTEST_NUMBER = 4
 # A line of a longer secret (a private key) that is secret by itself.
 SHORTEST_LINE = 8
+# What stands in a header before what is secret, which is said without it too.
+SCHEMES = frozenset({"bearer", "basic", "token", "digest"})
 
 
 def secrets_of(
@@ -35,6 +37,9 @@ def secrets_of(
         spelled.update(line for line in text.splitlines() if len(line.strip()) >= SHORTEST_LINE)
         spelled.add(json.dumps(text)[1:-1])
         spelled.add(json.dumps(text, ensure_ascii=False)[1:-1])
+        scheme, _, rest = text.partition(" ")
+        if rest and scheme.lower() in SCHEMES:
+            spelled.add(rest)
         spelled.add(quote(text.encode("utf-8", "replace"), safe=""))
     return sorted((text for text in spelled if text), key=len, reverse=True)
 
