@@ -9,7 +9,7 @@ import pytest
 
 from agents.models import Function
 from jobs.models import RunLog
-from sites import masking
+from sites import credentials, encryption, masking
 from sites.models import Target, User
 from tests import factories
 from tests.factories import Enrolled
@@ -92,6 +92,27 @@ def test_the_agent_hides_what_the_portal_hides(
     assert sent == shown
     hidden = [text.startswith(("hid", "2718")) for text in texts]
     assert [line == masking.HIDDEN for line in shown.splitlines()] == hidden
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    "secret",
+    [
+        {"password": "abc"},
+        {"password": 'p"ä/ß hidden'},
+        {"private_key": "-----BEGIN X PRIVATE KEY-----\nhidden-line\n-----END", "passphrase": "pp"},
+        {"headers": {"Authorization": "Bearer hidden-1", "X-Key": "hidden-2"}},
+    ],
+)
+def test_the_agent_hides_what_the_portal_hides_of_a_credential(secret: dict[str, Any]) -> None:
+    sealed = encryption.sealed({"now": secret, "before": []})
+    told = credentials.handed_out("plc", sealed)
+    hidden = credentials.texts(sealed)
+    assert hidden
+    run = {"tool": "t", "version": "", "function": "f", "credentials": told, "target": {}}
+    masker = masker_for({}, run)
+    for text in hidden:
+        assert masker.whole(text) == masking.HIDDEN, text
 
 
 def leaves(value: Any) -> Iterator[str]:
