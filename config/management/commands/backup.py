@@ -6,9 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
 
 from config.backup import NotPossible, back_up
+from sites.storage import StorageUnavailable
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -32,7 +35,7 @@ class Command(BaseCommand):
         """Back up; every reason not to is one line."""
         try:
             path = back_up(options["place"], self.stdout.write)
-        except (NotPossible, OSError) as error:
+        except (NotPossible, StorageUnavailable, OSError, Error, psycopg.Error) as error:
             raise CommandError(f"No backup was made. {error}") from error
         self.stdout.write(f"Backed up into {path}, {path.stat().st_size:,} bytes.")
         self.stdout.write("It holds keys and passwords: keep it where only you can read it.")

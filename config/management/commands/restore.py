@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
 from config.backup import NotPossible, restore
+from sites.storage import StorageUnavailable
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -28,6 +30,6 @@ class Command(BaseCommand):
         """Restore; every reason not to is one line."""
         try:
             restore(options["file"], self.stdout.write)
-        except (NotPossible, OSError, Error) as error:
+        except (NotPossible, StorageUnavailable, OSError, Error, psycopg.Error) as error:
             raise CommandError(f"Not restored. {error}") from error
         self.stdout.write("Restored. Start the portal as before; its agents go on by themselves.")
