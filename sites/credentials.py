@@ -87,8 +87,8 @@ def archive(credential: Credential) -> None:
         _save(stored)
 
 
-def usable_at(target: Target, credential: Credential) -> Credential:
-    """Lock a credential that is to stand on a target; Refused 422 where it cannot.
+def usable_at(target: Target, credential: Credential, *, address: str) -> Credential:
+    """Lock a credential that is to stand on a target at an address; Refused 422 where it cannot.
 
     Runs inside the transaction that puts it there, so that it is not archived meanwhile.
     """
@@ -100,6 +100,8 @@ def usable_at(target: Target, credential: Credential) -> Credential:
         words = f"Credential “{stored}” is archived."
     elif stored.site_id not in (None, target.site_id):
         words = f"Credential “{stored}” is for the targets of another site."
+    elif not address.strip():
+        words = "A target without an address has no credential: parameters would say where it goes."
     if words:
         raise Refused("invalid", words, status=422, errors={"credential": [words]})
     return stored

@@ -62,16 +62,18 @@ def save_target(target: Target, *, clear_secrets: bool = False, **changes: Any) 
         target.settings = _restored(target.settings, {}, "")
         with transaction.atomic():
             if target.credential is not None:
-                credentials.usable_at(target, target.credential)
+                credentials.usable_at(target, target.credential, address=target.address)
             return _save(target, changes)
     with transaction.atomic():
         if clear_secrets:
             for holder in _holders:
                 holder.clear(target)
         stored = Target.objects.select_for_update(of=("self",)).select_related("site")
-        where = _moved(stored.get(pk=target.pk), changes, cleared=clear_secrets)
+        locked = stored.get(pk=target.pk)
+        where = _moved(locked, changes, cleared=clear_secrets)
         if changes.get("credential") is not None:
-            credentials.usable_at(target, changes["credential"])
+            address = changes.get("address", locked.address)
+            credentials.usable_at(target, changes["credential"], address=address)
         _save(target, changes)
         if where:
             Target.objects.filter(pk=target.pk).update(moved_at=Now())

@@ -165,6 +165,19 @@ def test_a_credential_goes_to_no_other_address_by_itself(
     assert (press.address, press.credential) == ("10.6.6.6", None)
 
 
+def test_a_credential_stands_only_where_there_is_an_address(
+    works: Organization, hall: Site, alice: User
+) -> None:
+    """A job's parameters would say where it goes, and any editor writes those."""
+    named = {"credential": str(given(works, alice).public_id)}
+    path = f"targets/{factories.target(hall, 'Anywhere', address='').public_id}"
+    assert list(API(alice).patch(path, named).json()["errors"]) == ["credential"]
+    assert API(alice).patch(path, named | {"address": "10.20.4.9"}).status_code == 200
+    assert API(alice).patch(path, named | {"address": ""}).status_code == 422
+    place = {"site": str(hall.public_id), "name": "Nowhere"}
+    assert API(alice).post("targets", place | named).status_code == 422
+
+
 def test_a_credential_is_archived_once_it_stands_nowhere(
     works: Organization, press: Target, alice: User
 ) -> None:
