@@ -84,6 +84,10 @@ def s3() -> Iterator[Bucket]:
         yield bucket
     finally:
         bucket._over.set()
+        # The process keeps what lies there for the next server.
+        bucket.well()
+        bucket.empty()
+        bucket.client.delete_bucket(Bucket=BUCKET)
         bucket.client.close()
         server.shutdown()
         thread.join()
