@@ -258,7 +258,8 @@ def test_a_token_that_may_only_read_changes_nothing(world):
     """Whatever its person may: Alice administers the organization."""
     alice = world.cast["alice"]
     _, token = access_tokens.issue(alice, name="report", scope="read")
-    api, answered = API(token=token), {}
+    api = API(token=token)
+    answered: dict[str, set[int]] = {}
     guarded = [row for row in TABLE if row.expected.startswith("401")]
     for row in guarded:
         answered.setdefault(row.method, set()).add(ask(world, api, row))
