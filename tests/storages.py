@@ -67,7 +67,6 @@ def s3() -> Iterator[Bucket]:
         return served(environ, start)
 
     server = make_server("127.0.0.1", 0, door, threaded=True, request_handler=_Quiet)
-    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -20,6 +20,7 @@ from config.storage_url import storage_at
 from jobs import inputs, tidying
 from jobs.models import JobRun, RunFile, RunInput
 from sites import files, storage, vault
+from sites.object_storage import ObjectStorage
 from tests import factories
 from tests.people import API
 from tests.sites.sender import Device, Large
@@ -108,8 +109,8 @@ def test_a_large_upload_goes_in_parts_and_what_a_killed_one_left_is_swept(bucket
     assert "Uploads" not in bucket.client.list_multipart_uploads(Bucket=BUCKET)
 
 
-def test_a_listing_is_read_page_by_page(bucket: Bucket) -> None:
-    default_storage.page_size = 2
+def test_a_listing_is_read_page_by_page(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ObjectStorage, "page_size", 2)
     names = [default_storage.save(f"inputs/{number}", ContentFile(b"")) for number in range(5)]
     bucket.asked.clear()
     assert [one.name for one in storage.stored_below("inputs")] == names
