@@ -119,9 +119,8 @@ def _run(
     except ConfigError as error:
         report.status, report.message = "failed", str(error)
         return report
-    secret = {n: v for n, v in (credentials or {}).items() if n != "hosts"}
     schema = tool.functions[function].parameters
-    masker = Masker(secrets_of(secret, parameters, schema, settings or {}))
+    masker = Masker(secrets_of(credentials or {}, parameters, schema, settings or {}))
     context = LocalContext(
         report,
         masker,

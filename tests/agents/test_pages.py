@@ -15,7 +15,7 @@ from sites.models import Site, User
 from tests import factories
 from tests.factories import FOLDER, Enrolled
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def as_(user: User) -> Client:

@@ -16,7 +16,7 @@ from sites.models import Organization, Target, User
 from tests.factories import AgentAPI, Enrolled
 from tests.people import API
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 # A backtracking engine needs 2 to the power of 60 steps to say no.
 LONG, WITHOUT_END = "^(a+)+$", "a" * 60 + "!"

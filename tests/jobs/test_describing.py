@@ -16,7 +16,7 @@ from tests.factories import Enrolled
 from tests.jobs.test_pages import html
 from tests.people import API
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 BEFORE = {"plc/main.st": b"limit : INT := 10;\n", "logo.png": b"\0\1", "old.txt": b"gone\n"}
 AFTER = {"plc/main.st": b"limit : INT := 20;\n", "logo.png": b"\0\1\2", "access.txt": b"pin 4711\n"}

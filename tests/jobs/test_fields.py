@@ -18,7 +18,7 @@ from tests.factories import Enrolled
 from tests.jobs.test_admin import form
 from tests.jobs.test_pages import as_
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 SENT = {"name": "n", "who": "automatic", "run_timeout": "60", "queue_timeout": "60"}
 SECRET = {"type": "string", "secret": True}

@@ -57,6 +57,7 @@ def test_a_beat_keeps_the_lease(agent, held):
         "heartbeat_s": 15,
         "lease_s": 60,
         "drain": False,
+        "rotate": False,
     }
     assert timedelta(seconds=50) < lease_left() <= timedelta(seconds=60)
     assert Event.objects.filter(kind="run.running").count() == 1

@@ -15,7 +15,7 @@ from tests import factories
 from tests.backups import back_up
 from tests.factories import Enrolled
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 LISTS = ("/", "/jobs", "/jobs?tab=all", "/jobs/history", "/jobs/manage", "/sites", "/agents")
 

@@ -19,7 +19,7 @@ from tests.backups import back_up
 from tests.factories import Enrolled
 from tests.jobs.test_pages import html
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 class Model:

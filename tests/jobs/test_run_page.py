@@ -21,7 +21,7 @@ from tests.factories import Enrolled
 from tests.jobs.passing import deadline_over, lease_over, queue_limit_over
 from tests.jobs.test_pages import as_, html
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def words(markup: str) -> str:

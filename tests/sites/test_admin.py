@@ -32,6 +32,8 @@ from sites.models import (
 )
 from tests import factories
 
+pytestmark = pytest.mark.once
+
 OURS = ("sites", "agents", "jobs", "notifications")
 # Models without a page of their own, and why.
 PAGELESS = {

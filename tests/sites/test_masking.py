@@ -8,6 +8,8 @@ import pytest
 
 from sites.masking import HIDDEN, NotRestored, moved, restored
 
+pytestmark = pytest.mark.once
+
 ADDRESSES = [
     "host", "Host", "HOST", "hostName", "hostname", "host_name", "host2", "dbhost",
     "remote-host", "smtpServer", "servers", "nameserver", "url", "URLs", "server_url",

@@ -13,7 +13,7 @@ from agents.models import Agent
 from sites.models import Organization, User
 from tests import factories
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 PROXY = "10.0.0.1"
 _names = itertools.count()

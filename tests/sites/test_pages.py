@@ -15,7 +15,7 @@ from sites import access_tokens
 from sites.models import AccessToken, Organization, User
 from tests import factories
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def as_(user: User) -> Client:

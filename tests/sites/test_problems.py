@@ -7,7 +7,7 @@ from django.test import Client
 
 from tests.factories import Enrolled
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,9 @@ MASK = "••••"
 SHORTEST_NUMBER = 4
 # A line of a longer secret (a private key) that is secret by itself.
 SHORTEST_LINE = 8
+# Who logs in, and which hosts may be given an agent's own credentials, is no secret: errors name
+# them, and a user name such as `root` stands in many a path.
+SAID = frozenset({"username", "hosts"})
 # What stands in a header before what is secret, which is said without it too.
 SCHEMES = frozenset({"bearer", "basic", "token", "digest"})
 
@@ -24,12 +27,12 @@ def secrets_of(
 ) -> list[str]:
     """Return every text that must not leave this machine, the spellings it may take included.
 
-    All values of the credentials are secret, the parameters that the function's schema marks
-    (without a schema, those that have the name of a secret), and what has such a name among the
-    target's settings.
+    All values of the credentials are secret but those named in `SAID`, the parameters that the
+    function's schema marks (without a schema, those that have the name of a secret), and what has
+    such a name among the target's settings.
     """
     marked = looks_secret if schema is None else marked_in(schema)
-    found = set(_texts(credentials))
+    found = set(_texts({name: part for name, part in credentials.items() if name not in SAID}))
     found.update(_texts_named(parameters, marked), _texts_named(settings, looks_secret))
     spelled: set[str] = set()
     for text in found:

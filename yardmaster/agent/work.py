@@ -216,11 +216,9 @@ def masker_for(tools: Mapping[str, Tool], run: Mapping[str, Any]) -> Masker:
         schema: Mapping[str, Any] | None = find_function(tools, run).parameters
     except Failed:
         schema = None
-    # Which hosts may be given the agent's own credentials is no secret, and errors name them.
-    credentials = {n: v for n, v in (run.get("credentials") or {}).items() if n != "hosts"}
     return Masker(
         secrets_of(
-            credentials,
+            run.get("credentials") or {},
             run.get("parameters") or {},
             schema,
             run["target"].get("settings") or {},

@@ -75,7 +75,7 @@ def test_records_files_and_the_agents_own_credentials(
     assert run.records[1500]["name"] == "part 1499"
     assert len(portal.asked("records$")) == 2
     assert run.files == {"big.bin": bytes(2_500_000), "empty.txt": b""}
-    assert run.log.decode() == "as ••••:••••\n"
+    assert run.log.decode() == "as bench-user:••••\n"
     assert not any(b"s3cret-7" in body for body in portal.bodies)
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(PATIENCE_S) == 0

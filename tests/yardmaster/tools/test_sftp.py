@@ -110,7 +110,7 @@ def test_a_name_that_cannot_be_kept_fails_the_whole(server: Sshd, agent: Path, p
     (plant / "bell\x07").write_text("x")
     report = back_up(server, agent, plant)
     assert (report.status, report.snapshot) == ("failed", None)
-    assert "control characters" in report.message
+    assert "bell\\x07" in report.message
     (plant / "bell\x07").unlink()
     (plant / os.fsdecode(b"\xff")).write_text("x")
     report = back_up(server, agent, plant)
