@@ -15,7 +15,7 @@ from sites import tokens
 from sites.models import Event
 from tests import factories
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def enroll(given: str, **body):

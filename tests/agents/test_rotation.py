@@ -15,7 +15,7 @@ from tests import factories
 from tests.factories import AgentAPI, Enrolled
 from tests.people import API
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def beat(token: str) -> Any:

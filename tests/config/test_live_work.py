@@ -15,6 +15,8 @@ from tests import factories
 
 from .live_process import Answer, LiveProcess, live_process
 
+pytestmark = pytest.mark.once
+
 HINT: tuple[str, dict[str, str]] = ("work", {})
 
 

@@ -30,7 +30,7 @@ from tests.invariants import check_runs
 from tests.jobs.passing import lease_over
 from tests.web import PATIENCE_S, portal
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults, pytest.mark.once]
 
 # Where the agent is held up: before this request of it reaches the portal the run is …
 STEPS = {

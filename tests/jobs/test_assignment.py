@@ -19,7 +19,7 @@ from tests import factories
 from tests.factories import Enrolled
 from tests.people import API
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def page(user: User, path: str) -> str:

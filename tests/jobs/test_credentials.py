@@ -18,7 +18,7 @@ from tests import factories
 from tests.factories import Enrolled
 from tests.people import API
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 SECRET = "orange-Tractor-88"
 GIVEN = {"username": "plc", "password": SECRET}

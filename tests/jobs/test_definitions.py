@@ -18,6 +18,8 @@ from tests.factories import Enrolled
 from tests.jobs.test_pages import as_
 from tests.people import API
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def reserved(agent: Enrolled) -> AgentPool:

@@ -18,7 +18,7 @@ from tests import factories
 from tests.invariants import check_files
 from tests.jobs.passing import lease_over
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 BYTES = "application/octet-stream"
 SECRET = 'geh"eim-äöü-123'
 

@@ -21,6 +21,8 @@ from sites.models import Organization, Site, Target, User
 from tests import factories
 from tests.people import API
 
+pytestmark = pytest.mark.once
+
 HOUR = 3600
 DATA = b"a,b\n"
 TOOL = {

@@ -17,7 +17,7 @@ from tests.factories import Enrolled
 from tests.jobs.test_pages import as_, html
 from tests.people import API
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 @pytest.fixture

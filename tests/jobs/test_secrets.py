@@ -15,6 +15,8 @@ from tests import factories
 from tests.factories import Enrolled
 from tests.people import API
 
+pytestmark = pytest.mark.once
+
 PASSWORD = "hunter2hunter2"
 DEEP = {
     "type": "object",

@@ -11,7 +11,7 @@ from sites import access_tokens
 from sites.models import AccessToken, User
 from tests.people import API, logged_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from django.urls import reverse
 from sites.models import Target, User
 from tests.people import API
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 PASSWORD = "hunter2hunter2"
 STORED = {
