@@ -13,12 +13,12 @@ from unfold.decorators import action
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextareaWidget
 
-from . import credentials
-from .access.admin import Among, ScopedAdmin, ScopedForm, person
-from .json_field import JSONField
-from .models import Credential
-from .permissions import credential_policy
-from .problems import Refused
+from .. import credentials
+from ..access.admin import Among, ScopedAdmin, ScopedForm, person
+from ..json_field import JSONField
+from ..models import Credential
+from ..permissions import credential_policy
+from ..problems import Refused
 
 _KEEP = "Empty keeps what is stored."
 

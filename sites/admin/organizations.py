@@ -1,0 +1,153 @@
+"""The admin of organizations and of the people in them."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
+from django.contrib.auth.admin import UserAdmin as StockUserAdmin
+from django.contrib.auth.models import Group
+from django.db import models
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.decorators import display
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from .. import quota
+from ..access import grants_of
+from ..access.admin import Among, ScopedAdmin, ScopedInline
+from ..members import account_changed, add_member, remove_member, set_member_role
+from ..models import Membership, Organization, User
+from ..permissions import (
+    group_policy,
+    membership_policy,
+    organization_policy,
+    user_policy,
+)
+
+
+class SuperuserAdds(ScopedAdmin):
+    """For what has no parent: made by superusers alone."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return grants_of(request.user).superuser
+
+
+class MembersInline(ScopedInline):
+    model = Membership
+    fields = ("user", "role", "created_at")
+    readonly_fields = fields
+    verbose_name_plural = "members"
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Membership]:
+        return super().get_queryset(request).select_related("user", "organization")
+
+
+@admin.register(Organization)
+class OrganizationAdmin(SuperuserAdds):
+    policy = organization_policy
+    organization = "pk"
+    may_change = "manage"
+    list_display = ("name", "created_at")
+    search_fields = ("name",)
+    fields = ("name", "storage", "storage_limit_mb", "public_id", "created_at")
+    readonly_fields = ("storage", "public_id", "created_at")
+    inlines = (MembersInline,)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        shown = tuple(super().get_readonly_fields(request, obj))
+        # What a disk holds is shared out by who runs the portal.
+        return shown if grants_of(request.user).superuser else (*shown, "storage_limit_mb")
+
+    @display(description="File storage")
+    def storage(self, organization: Organization) -> str:
+        used, limit = quota.used_by(organization), quota.limit_of(organization)
+        return f"{filesizeformat(used)} of {filesizeformat(limit) if limit else 'no limit'}"
+
+
+@admin.register(Membership)
+class MembershipAdmin(ScopedAdmin):
+    policy = membership_policy
+    may_change = may_delete = "manage"
+    may_add = ("organization", "manage")
+    fixed = ("organization", "user")
+    list_display = ("user", "organization", "role", "created_at")
+    list_select_related = ("user", "organization")
+    list_filter = (("organization", Among), ("role", ChoicesDropdownFilter))
+    search_fields = ("user__username", "user__first_name", "user__last_name", "user__email")
+    fields = ("organization", "user", "role", "created_at")
+    readonly_fields = ("created_at",)
+    autocomplete_fields = ("user",)
+
+    def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
+        if change:
+            set_member_role(Membership.objects.get(pk=obj.pk), obj.role)
+        else:
+            obj.pk = add_member(obj.organization, obj.user, obj.role).pk
+
+    def delete_model(self, request: HttpRequest, obj: Membership) -> None:
+        remove_member(Membership.objects.get(pk=obj.pk))
+
+
+@admin.register(User)
+class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc]
+    """Administrators look up the people of their organizations; accounts are the superuser's."""
+
+    policy = user_policy
+    organization = ""  # people belong to several; the policy says whom one may know
+    may_change = "manage"
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "name", "email", "is_active", "last_login")
+    list_filter = ("is_active",)
+    search_fields = ("username", "first_name", "last_name", "email")
+    ordering = ("username",)
+    filter_horizontal = ()
+    readonly_fields = ("public_id", "last_login", "date_joined")
+    add_fieldsets = ((None, {"fields": ("username", "email", "password1", "password2")}),)
+    _person = (None, {"fields": ("username", "first_name", "last_name", "email", "public_id")})
+    _account = (
+        "Account",
+        {
+            "fields": (
+                "password",
+                "is_active",
+                "is_superuser",
+                "groups",
+                "last_login",
+                "date_joined",
+            )
+        },
+    )
+    # Those of the stock page that know nothing of the policies.
+    get_queryset = ScopedAdmin.get_queryset
+    lookup_allowed = ScopedAdmin.lookup_allowed
+    get_form = StockUserAdmin.get_form  # type: ignore[assignment]
+
+    @display(description="Name", ordering="last_name")
+    def name(self, user: User) -> str:
+        return user.get_full_name()
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            return self.add_fieldsets
+        account = (self._account,) if grants_of(request.user).superuser else ()
+        return (self._person, *account)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if {"is_active", "is_superuser", "groups"} & set(form.changed_data):
+            account_changed(obj)
+
+
+@admin.register(Group)
+class GroupAdmin(StockGroupAdmin, SuperuserAdds):  # type: ignore[misc]
+    """Groups are of no organization: a role given to one reaches members of several."""
+
+    policy = group_policy
+    organization = ""
+    may_change = may_delete = "manage"
+    fields = ("name",)
+    get_queryset = ScopedAdmin.get_queryset
+    formfield_for_manytomany = ScopedAdmin.formfield_for_manytomany  # type: ignore[assignment]
