@@ -115,24 +115,40 @@ def queue_for(
     pool: AgentPool | None = None,
 ) -> Queue:
     """Find or make the queue of runs with exactly this place, function and assignment."""
-    who = agent.pk if agent else pool.pk if pool else ""
-    key = f"{site.pk}:{function.pk}:{version}:{assignment}:{who}"
-    known = Queue.objects.filter(key=key).first()
+    wanted = queue_like(
+        site, function, version=version, assignment=assignment, agent=agent, pool=pool
+    )
+    known = Queue.objects.filter(key=wanted.key).first()
     if known is not None:
         return known
+    columns = [field.attname for field in Queue._meta.concrete_fields if not field.primary_key]
     queue, _ = Queue.objects.get_or_create(
-        key=key,
-        defaults={
-            "organization_id": site.organization_id,
-            "site": site,
-            "function": function,
-            "version": version,
-            "assignment": assignment,
-            "agent": agent,
-            "pool": pool,
-        },
+        key=wanted.key, defaults={name: getattr(wanted, name) for name in columns}
     )
     return queue
+
+
+def queue_like(
+    site: Site,
+    function: Function,
+    *,
+    version: str = "",
+    assignment: str = Assignment.AUTOMATIC,
+    agent: Agent | None = None,
+    pool: AgentPool | None = None,
+) -> Queue:
+    """Describe the queue of a run that is not made yet, without storing one."""
+    who = agent.pk if agent else pool.pk if pool else ""
+    return Queue(
+        key=f"{site.pk}:{function.pk}:{version}:{assignment}:{who}",
+        organization_id=site.organization_id,
+        site=site,
+        function=function,
+        version=version,
+        assignment=assignment,
+        agent=agent,
+        pool=pool,
+    )
 
 
 # Each kind of queue along its own index: an organization has as many queues as it has agents.
@@ -267,27 +283,6 @@ def doubts(queue: Queue) -> list[str]:
 def queue_of_id(queue_id: int) -> Queue:
     """Fetch a queue with all that is said of it."""
     return Queue.objects.select_related("function__tool", "agent", "pool").get(pk=queue_id)
-
-
-def queue_like(
-    site: Site,
-    function: Function,
-    *,
-    version: str = "",
-    assignment: str = Assignment.AUTOMATIC,
-    agent: Agent | None = None,
-    pool: AgentPool | None = None,
-) -> Queue:
-    """Describe the queue of a run that is not made yet, without storing one."""
-    return Queue(
-        organization_id=site.organization_id,
-        site=site,
-        function=function,
-        version=version,
-        assignment=assignment,
-        agent=agent,
-        pool=pool,
-    )
 
 
 def active_takers(organization_id: int, function: Function, version: str = "") -> AgentQuerySet:
