@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
@@ -49,7 +48,7 @@ class Finding:
     name: str
     state: str
     found: str
-    todo: str = ""
+    cure: str = ""
 
 
 def examine() -> Iterator[Finding]:
@@ -59,12 +58,12 @@ def examine() -> Iterator[Finding]:
     """
     for name, check in CHECKS.items():
         try:
-            state, found, todo = check()
+            state, found, cure = check()
         except Exception as error:
             # Whatever is wrong with this installation is what is asked for.
             said = " ".join(str(error).split()) or type(error).__name__
-            state, found, todo = "fail", hidden(said), TODO[name]
-        yield Finding(name, state, found, todo if state != "ok" else "")
+            state, found, cure = "fail", hidden(said), CURES[name]
+        yield Finding(name, state, found, cure if state != "ok" else "")
 
 
 Outcome = tuple[str, str, str]
@@ -96,15 +95,15 @@ def database() -> Outcome:
             cursor.execute("PRAGMA synchronous")
             wrong += [f"synchronous is {level}" for (level,) in cursor.fetchall() if level < 2]
     if wrong:
-        todo = "Set it to on: a power cut may lose what agents were told is stored."
-        return "warn", f"{name}, {', '.join(wrong)}", todo
+        cure = "Set it to on: a power cut may lose what agents were told is stored."
+        return "warn", f"{name}, {', '.join(wrong)}", cure
     return "ok", f"{name}, commits outlive a power cut", ""
 
 
 def migrations() -> Outcome:
     if health.migrations_are_applied():
         return "ok", "all are applied", ""
-    return "fail", "some are not applied", TODO["migrations"]
+    return "fail", "some are not applied", CURES["migrations"]
 
 
 def data_folder() -> Outcome:
@@ -118,7 +117,7 @@ def data_folder() -> Outcome:
         names = " ".join(map(str, wrong))
         return "fail", f"others may read {names}", f"Take that from them: chmod go= {names}"
     if not os.access(folder, os.W_OK):
-        return "fail", f"{folder} cannot be written", TODO["data folder"]
+        return "fail", f"{folder} cannot be written", CURES["data folder"]
     return "ok", f"{folder}, readable by its owner alone", ""
 
 
@@ -136,7 +135,7 @@ def storage() -> Outcome:
     finally:
         default_storage.delete(name)
     if not same:
-        return "fail", "a file came back other than it was written", TODO["storage"]
+        return "fail", "a file came back other than it was written", CURES["storage"]
     return "ok", "a file was written, read and removed", ""
 
 
@@ -155,7 +154,7 @@ def worker_and_beat() -> Outcome:
         said = ", ".join(f"{one} {_age(ages.get(one))}" for one in late)
         # The rarest has not come up yet in the first minutes of an installation.
         state = "warn" if late == ["tidy"] else "fail"
-        return state, f"late: {said}", TODO["worker and beat"]
+        return state, f"late: {said}", CURES["worker and beat"]
     return "ok", f"the last sweep was {_age(ages['sweep'])}", ""
 
 
@@ -172,7 +171,7 @@ def clock() -> Outcome:
         theirs = cursor.fetchone()[0]
         apart = abs(theirs - (begun + time.time()) / 2)
     if apart > CLOCKS_APART_S:
-        return "warn", f"{apart:.1f} s from the database's", TODO["clock"]
+        return "warn", f"{apart:.1f} s from the database's", CURES["clock"]
     return "ok", f"{apart:.1f} s from the database's, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC", ""
 
 
@@ -184,7 +183,7 @@ def disk_space() -> Outcome:
         free[folder.stat().st_dev] = (shutil.disk_usage(folder).free, folder)
     least, folder = min(free.values())
     state = "fail" if least < DISK_FULL else "warn" if least < DISK_LOW else "ok"
-    return state, f"{least / 2**30:.1f} GiB free at {folder}", TODO["disk space"]
+    return state, f"{least / 2**30:.1f} GiB free at {folder}", CURES["disk space"]
 
 
 def public_address() -> Outcome:
@@ -193,7 +192,7 @@ def public_address() -> Outcome:
     with direct.open(url, timeout=ANSWER_WITHIN_S) as answer:
         alive = json.loads(answer.read(1000)) == {"status": "alive"}
     if not alive:
-        return "fail", f"something else answers at {url}", TODO["public address"]
+        return "fail", f"something else answers at {url}", CURES["public address"]
     return "ok", f"{settings.PUBLIC_URL} answers", ""
 
 
@@ -219,8 +218,8 @@ def agents() -> Outcome:
     away = [name for state, name in seen if state == "disconnected"]
     if away:
         more = " …" if len(away) > 3 else ""
-        todo = f"Look at the machines of {', '.join(away[:3])}{more}: yardmaster agent status"
-        return "warn", said, todo
+        cure = f"Look at the machines of {', '.join(away[:3])}{more}: yardmaster agent status"
+        return "warn", said, cure
     return "ok", said, ""
 
 
@@ -239,7 +238,7 @@ CHECKS: dict[str, Callable[[], Outcome]] = {
     "agents": agents,
 }
 # What to do where a check breaks or has nothing better to say.
-TODO: dict[str, Any] = {
+CURES: dict[str, str] = {
     "Python": "Install Python 3.11 or newer.",
     "database": "See that the server of DATABASE_URL runs and lets this machine in.",
     "migrations": "Run: python3 manage.py migrate",

@@ -51,7 +51,7 @@ def test_all_is_well_where_the_portal_is_served(sound, live_server: LiveServer):
     code, found = told()
     assert {name: one["found"] for name, one in found.items() if one["state"] == "fail"} == {}
     assert code == 0
-    assert [name for name, one in found.items() if one["todo"] and one["state"] == "ok"] == []
+    assert [name for name, one in found.items() if one["cure"] and one["state"] == "ok"] == []
     assert found["agents"]["found"] == "1 active"
     assert ("SQLite" if connection.vendor == "sqlite" else "PostgreSQL") in found["database"][
         "found"
@@ -86,9 +86,9 @@ def test_each_fault_is_named_with_what_to_do(sound, tmp_path, agent, monkeypatch
         "mail": "fail",
         "agents": "warn",
     }
-    assert all(found[name]["todo"] for name in bad)
-    assert found["data folder"]["todo"].endswith("secret-key")
-    assert "hall-agent" in found["agents"]["todo"]
+    assert all(found[name]["cure"] for name in bad)
+    assert found["data folder"]["cure"].endswith("secret-key")
+    assert "hall-agent" in found["agents"]["cure"]
 
 
 @pytest.mark.once

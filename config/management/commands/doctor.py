@@ -32,8 +32,8 @@ class Command(BaseCommand):
             findings.append(one)
             if not options["json"]:
                 self.stdout.write(f"{one.state:<5} {one.name:<16} {one.found}")
-                if one.todo:
-                    self.stdout.write(f"{'':<22} → {one.todo}")
+                if one.cure:
+                    self.stdout.write(f"{'':<22} → {one.cure}")
         failed = sum(one.state == "fail" for one in findings)
         if options["json"]:
             about = {"ok": not failed, "findings": [asdict(one) for one in findings]}
