@@ -9,7 +9,6 @@ a snapshot's files read and checked as they are in a real run.
 
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +19,8 @@ from typing import Any
 from yardmaster.agent.config import ConfigError
 from yardmaster.agent.evidence import STATUSES, file_facts, record_line
 from yardmaster.agent.masking import Masker, secrets_of
-from yardmaster.agent.work import WATCH_S, completed, failed, fit_to_send
+from yardmaster.agent.watching import watched
+from yardmaster.agent.work import completed, failed, fit_to_send
 from yardmaster.objects import LINK, blob_id, hash_stream, tree_id
 from yardmaster.owner import own_credentials
 from yardmaster.sdk import (
@@ -212,21 +212,8 @@ class LocalContext:
     @contextmanager
     def on_stop(self, cancel: Callable[[], object]) -> Iterator[None]:
         """Call `cancel` if the time limit comes while the block goes on."""
-        done = threading.Event()
-
-        def watch() -> None:
-            while not done.wait(WATCH_S):
-                if self.remaining() == 0:
-                    cancel()
-                    return
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
+        with watched(lambda: self.remaining() == 0, cancel):
             yield
-        finally:
-            done.set()
-            watcher.join()
 
     def record(
         self,

@@ -4,7 +4,6 @@ import logging
 import re
 import shutil
 import tempfile
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from yardmaster.agent.held import Held, Reason, WorkStopped
 from yardmaster.agent.logs import LogStream
 from yardmaster.agent.masking import Masker, secrets_of
 from yardmaster.agent.snapshot import send_snapshot
+from yardmaster.agent.watching import watched
 from yardmaster.client import Client, PortalError
 from yardmaster.owner import own_credentials
 from yardmaster.sdk import (
@@ -36,8 +36,6 @@ log = logging.getLogger("yardmaster")
 
 LONGEST_LINE = 200
 LONGEST_TEXT = 20_000
-# How soon a tool that waits inside a library hears that its run has to stop.
-WATCH_S = 0.2
 STAGES = ("claimed", "running", "validating", "uploading")
 ENDINGS = {
     Reason.LEASE_LOST: (
@@ -112,23 +110,13 @@ class RunContext:
     @contextmanager
     def on_stop(self, cancel: Callable[[], object]) -> Iterator[None]:
         """Call `cancel` if the run has to stop while the block goes on."""
-        done = threading.Event()
 
-        def watch() -> None:
-            while not done.is_set():
-                if self._held.stop_reason() is not None:
-                    log.info("Run %s: its tool is told to stop.", self._held.id)
-                    cancel()
-                    return
-                done.wait(WATCH_S)
+        def stop() -> None:
+            log.info("Run %s: its tool is told to stop.", self._held.id)
+            cancel()
 
-        watcher = threading.Thread(target=watch, name="stop", daemon=True)
-        watcher.start()
-        try:
+        with watched(lambda: self._held.stop_reason() is not None, stop):
             yield
-        finally:
-            done.set()
-            watcher.join()
 
     def record(
         self,
