@@ -173,6 +173,7 @@ def test_ended_guard_is_replaced_at_the_next_start(tmp_path: Path) -> None:
     )
     with supervising(tmp_path, body) as (outer, output):
         pids = [*family(output), *family(output)]
+        assert not any(map(gone, pids))
         outer.kill()
         until(lambda: all(map(gone, pids)))
 

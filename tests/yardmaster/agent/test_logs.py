@@ -56,9 +56,11 @@ def test_lines_show_up_while_the_run_goes_on(
     stream = stream_for(run)
     stream.write("first\n")
     portal.wait(lambda: run.log == b"first\n")
+    assert run.result is None
     stream.write("second\n")
     portal.wait(lambda: run.log == b"first\nsecond\n")
     close(stream)
+    assert [body["text"] for _, _, body in portal.asked("log$")] == ["first\n", "second\n"]
 
 
 def test_a_piece_whose_answer_was_lost_is_not_there_twice(

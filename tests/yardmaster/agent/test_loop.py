@@ -132,9 +132,12 @@ def test_a_hint_wakes_an_agent_that_hardly_polls(
     # It looks once when it starts and once when it listens; then it only waits.
     portal.wait(lambda: portal.asked("live/agent"))
     portal.wait(lambda: len(portal.asked("claims$")) >= 2)
+    asked = len(portal.asked("claims$"))
     run = portal.add(plant)
     portal.hints.set()
     portal.wait(lambda: run.result)
+    assert run.status == "completed"
+    assert len(portal.asked("claims$")) > asked
 
 
 @pytest.mark.parametrize("code", ["stale_attempt", "already_final"])
