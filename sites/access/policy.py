@@ -8,7 +8,7 @@ from operator import or_
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
 from django.db import models
 from django.db.models import Q
 from django.http import Http404
@@ -120,9 +120,10 @@ class Policy:
         PermissionDenied where they see it and may not do this.
         """
         rows = self.model._default_manager.all() if queryset is None else queryset
-        obj = self.rows(user, "view", rows).filter(**lookup).first()
-        if obj is None:
-            raise Http404(f"There is no such {self.model._meta.verbose_name}.")
+        try:
+            obj = self.rows(user, "view", rows).get(**lookup)
+        except ObjectDoesNotExist:
+            raise Http404(f"There is no such {self.model._meta.verbose_name}.") from None
         if action != "view" and not self.allows(user, action, obj):
             raise PermissionDenied(
                 f"Your role does not allow this on {self.model._meta.verbose_name} “{obj}”."
