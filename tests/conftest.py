@@ -6,6 +6,7 @@ a member without grants, Oscar belongs to another organization, Root is the supe
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -26,6 +27,15 @@ def django_db_setup(
     """The database of this process, instead of pytest-django's, which migrates once for each."""
     with django_db_blocker.unblock(), databases.migrated_copy():
         yield
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Keep the collector off what stays anyway: all modules and tests, looked through each time.
+
+    It took a tenth of the run.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

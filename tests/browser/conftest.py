@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_django
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from sites.models import User
@@ -31,12 +32,25 @@ class Window:
         return self.page
 
 
+@pytest.fixture(scope="module")
+def portal(
+    django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
+) -> Iterator[LiveProcess]:
+    """The whole portal on one port, as `manage.py up` serves it."""
+    with django_db_blocker.unblock(), live_process("application") as process:
+        yield process
+
+
 @pytest.fixture
-def browser(portal: LiveProcess) -> Iterator[Browser]:
+def browser(
+    portal: LiveProcess, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Browser]:
     """Debian's own Chromium; Playwright's download is not needed.
 
     One for each test: its event loop runs in this thread, and Django refuses to work beside one.
     """
+    # Nothing of Django runs in Playwright's event loop, only in the same thread.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     program = next((path for path in CHROMIUM if path.exists()), None)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(
@@ -45,15 +59,6 @@ def browser(portal: LiveProcess) -> Iterator[Browser]:
         )
         yield opened
         opened.close()
-
-
-@pytest.fixture
-def portal(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveProcess]:
-    """The whole portal on one port, as `manage.py up` serves it."""
-    # Nothing of Django runs in Playwright's event loop, only in the same thread.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-    with live_process("application") as process:
-        yield process
 
 
 Opener = Callable[..., Window]

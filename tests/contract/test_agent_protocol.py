@@ -31,6 +31,7 @@ from jobs.models import (
 from sites.models import Event, Snapshot
 from tests import factories
 from tests.routes import routes
+from tests.tables import contents, counts
 
 pytestmark = pytest.mark.django_db
 UNDER = "api/v1/agent/"
@@ -119,14 +120,6 @@ def world(works, elsewhere, hall, agent, job, alice, edda, oscar, tmp_path, sett
     return World(works, elsewhere, hall, agent, job, alice, edda, oscar)
 
 
-def counts() -> dict[str, int]:
-    return {model.__name__: model.objects.count() for model in TABLES}
-
-
-def runs() -> list[Any]:
-    return list(JobRun.objects.order_by("id").values())
-
-
 def check_problem(answer: Any) -> dict[str, Any]:
     """Every refusal is problem JSON, and tells nothing of our insides."""
     assert 400 <= answer.status_code < 500, answer.content[:500]
@@ -181,7 +174,7 @@ def test_every_route_is_in_the_table():
 @pytest.mark.parametrize("row", TABLE, ids=NAMES)
 def test_who_reaches_a_door(world, row):
     free = row[1] == "enroll"
-    before, held = counts(), runs()
+    before, held = counts(TABLES), contents(JobRun)
     for who in ("anonymous", "a person", "retired"):
         if free:
             continue
@@ -205,7 +198,7 @@ def test_who_reaches_a_door(world, row):
                 # Each asks with the same code: what one did must not stand in the next one's way.
                 transaction.set_rollback(True)
         if who != "holder" and not free and row[1] != "hello":
-            assert (counts(), runs()) == (before, held), who
+            assert (counts(TABLES), contents(JobRun)) == (before, held), who
 
 
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
@@ -256,13 +249,13 @@ WHOLE = {
 @pytest.mark.parametrize("row", WITH_JSON, ids=[f"{row[0]} {row[1]}" for row in WITH_JSON])
 def test_what_is_no_json_is_400_and_leaves_nothing(world, row):
     method, route, body, *_ = row
-    before, held = counts(), runs()
+    before, held = counts(TABLES), contents(JobRun)
     good = json.dumps(world.body(body))
     bodies = {name: f"{good[:-1]}, {text}}}".encode() for name, text in INSERTED.items()}
     for name, data in (WHOLE | bodies).items():
         answer = world.holder.request(method, world.path(route), data)
         assert (answer.status_code, check_problem(answer)["code"]) == (400, "malformed"), name
-    assert (counts(), runs()) == (before, held)
+    assert (counts(TABLES), contents(JobRun)) == (before, held)
 
 
 VALUES: list[Any] = [
@@ -299,7 +292,7 @@ def test_wrong_values_are_refused_and_leave_nothing(world, row):
         good["tools"] = [{"name": "t", "version": "1", "functions": [
             {"name": "f", "title": "F", "produces": "files", "takes": ["a/b"],
              "parameters": {"properties": {"p": {"type": "string"}}}}]}]  # fmt: skip
-    before, held = counts(), runs()
+    before, held = counts(TABLES), contents(JobRun)
     refused = 0
     for bad in mangled(good):
         with transaction.atomic():
@@ -311,7 +304,7 @@ def test_wrong_values_are_refused_and_leave_nothing(world, row):
             else:
                 transaction.set_rollback(True)
         if answer.status_code >= 400:
-            assert (counts(), runs()) == (before, held), bad
+            assert (counts(TABLES), contents(JobRun)) == (before, held), bad
     assert refused > 10
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from django.db import transaction
 
 from sites import access_tokens
@@ -248,12 +249,14 @@ def ask(world: World, api: API, row: Row) -> int:
     return answer.status_code
 
 
+@pytest.mark.once
 def test_an_agents_token_opens_nothing(world, agent):
     api = API(token=agent.api.token)
     guarded = [row for row in TABLE if row.expected.startswith("401")]
     assert {ask(world, api, row) for row in guarded} == {401}
 
 
+@pytest.mark.once
 def test_a_token_that_may_only_read_changes_nothing(world):
     """Whatever its person may: Alice administers the organization."""
     alice = world.cast["alice"]

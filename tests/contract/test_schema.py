@@ -44,6 +44,7 @@ def document() -> dict[str, Any]:
     return found
 
 
+@pytest.mark.once
 def test_the_schema_is_valid(tmp_path, document):
     """Without a warning either: the command fails on one."""
     file = tmp_path / "schema.yaml"
@@ -51,6 +52,7 @@ def test_the_schema_is_valid(tmp_path, document):
     assert yaml.safe_load(file.read_text())["paths"].keys() == document["paths"].keys()
 
 
+@pytest.mark.once
 def test_the_schema_names_every_address(document):
     """Of agents too. The schema itself and its page are for people."""
     told = {
@@ -66,6 +68,7 @@ def test_the_schema_names_every_address(document):
     assert told == {(method, address.replace("<sha256:", "{")) for method, address in there}
 
 
+@pytest.mark.once
 def test_every_address_tells_its_errors(document):
     problem = {"$ref": "#/components/schemas/Problem"}
     for address, methods in document["paths"].items():
@@ -76,6 +79,7 @@ def test_every_address_tells_its_errors(document):
                 assert answer["content"] == {"application/problem+json": {"schema": problem}}
 
 
+@pytest.mark.once
 def test_the_docs_page_asks_no_other_host(client, db):
     page = client.get("/api/v1/docs")
     assert page.status_code == 200

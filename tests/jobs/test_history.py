@@ -22,7 +22,8 @@ from tests.factories import Enrolled
 from tests.jobs.test_pages import as_, html
 from tests.jobs.test_run_page import rows as table
 
-pytestmark = pytest.mark.django_db
+# The SQL is that of the API's list, whose tests run on both databases.
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def rows(page: str) -> list[str]:

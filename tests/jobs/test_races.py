@@ -37,6 +37,7 @@ from tests import factories
 from tests.backups import entries_of, send
 from tests.invariants import check_files, check_runs
 from tests.jobs.passing import lease_over
+from tests.tables import counts
 from tests.web import PATIENCE_S, WebAgent, at_once, hang_up, portal
 from yardmaster.objects import blob_id, tree_id
 
@@ -267,10 +268,6 @@ LARGE = b"0123456789abcdef" * (9 * 2**16)
 LARGE_ID = hashlib.sha256(LARGE).hexdigest()
 
 
-def counts() -> dict[str, int]:
-    return {model.__name__: model.objects.count() for model in TABLES}
-
-
 class Scene:
     """One agent, one backup job and a run in the status that a request needs."""
 
@@ -459,7 +456,7 @@ REQUESTS = {
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_request_that_comes_five_times_at_once_has_one_effect(scene, name):
     (method, path, body, *kind), statuses, effect = REQUESTS[name](scene)
-    before = counts()
+    before = counts(TABLES)
     senders = [WebAgent(scene.one.api.token, scene.port) for _ in range(5)]
     options = {"kind": kind[0]} if kind else {}
     answers = at_once([partial(api.request, method, path, body, **options) for api in senders])
@@ -468,7 +465,7 @@ def test_a_request_that_comes_five_times_at_once_has_one_effect(scene, name):
         # Stored by its hash, so that it is new to each of those who come at the same moment.
         got = statuses if set(got) <= {200, 201} and got[201] else got
     assert got == statuses, [answer.content[:300] for answer in answers]
-    after = counts()
+    after = counts(TABLES)
     assert {name: after[name] - before[name] for name in after if after[name] != before[name]} == {
         **effect
     }

@@ -97,8 +97,8 @@ def pytest(
     """Start pytest, which writes what it says to `output`."""
     command = [sys.executable, "-m", "pytest"]
     if not any(word == "-n" or word.startswith(("-n=", "--numprocesses")) for word in arguments):
-        # With both runs three for each core: much of the suite waits for what it starts.
-        command += ["-n", str(min((os.cpu_count() or 2) + 1, 5)), "--dist", "worksteal"]
+        # With both runs two for each core: more of them only push each other out of its cache.
+        command += ["-n", str(min(os.cpu_count() or 2, 4)), "--dist", "worksteal"]
     if sys.stdout.isatty():
         command.append("--color=yes")
         environment = {"COLUMNS": str(shutil.get_terminal_size().columns), **environment}
