@@ -19,6 +19,8 @@ from config.supervisor import child_command
 
 # What only PostgreSQL can show has its mark, and so has what does not depend on the database.
 RUNS = {"SQLite": "not postgres", "PostgreSQL and Redis": "not browser and not once"}
+# SQLite's is the longer run, by about this many processes for each core.
+PROCESSES = {"SQLite": 1.5, "PostgreSQL and Redis": 1}
 NO_TESTS = 5  # pytest's exit code
 
 
@@ -69,7 +71,7 @@ def run_both(arguments: list[str]) -> int:
                     "CELERY_BROKER_URL"
                 ) or stack.enter_context(servers.redis())
             output = stack.enter_context((folder / f"{number}.txt").open("wb"))
-            runs[title] = pytest(with_mark(arguments, mark), environment, output)
+            runs[title] = pytest(with_mark(arguments, mark), environment, output, processes(title))
             stack.callback(end, runs[title])
         for number, (title, process) in enumerate(runs.items()):
             print(f"\n{title}\n", flush=True)
@@ -91,14 +93,18 @@ def with_mark(arguments: list[str], mark: str) -> list[str]:
     return ["-m", mark, *arguments]
 
 
+def processes(title: str) -> int:
+    """Say over how many processes a run is spread."""
+    return int(min(os.cpu_count() or 2, 4) * PROCESSES[title])
+
+
 def pytest(
-    arguments: list[str], environment: dict[str, str], output: IO[bytes]
+    arguments: list[str], environment: dict[str, str], output: IO[bytes], processes: int
 ) -> subprocess.Popen[bytes]:
     """Start pytest, which writes what it says to `output`."""
     command = [sys.executable, "-m", "pytest"]
     if not any(word == "-n" or word.startswith(("-n=", "--numprocesses")) for word in arguments):
-        # With both runs two for each core: more of them only push each other out of its cache.
-        command += ["-n", str(min(os.cpu_count() or 2, 4)), "--dist", "worksteal"]
+        command += ["-n", str(processes), "--dist", "worksteal"]
     if sys.stdout.isatty():
         command.append("--color=yes")
         environment = {"COLUMNS": str(shutil.get_terminal_size().columns), **environment}
