@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import pytest_django
@@ -138,3 +139,12 @@ def backup(agent: factories.Enrolled) -> Function:
 def job(press: Target, backup: Function, edda: User) -> Job:
     """A backup of the press, owned by Edda."""
     return factories.job(press, backup, owner=edda)
+
+
+@pytest.fixture
+def held(agent: factories.Enrolled, job: Job, edda: User) -> dict[str, Any]:
+    """A backup at work, as its agent was given it."""
+    factories.run(job, by=edda)
+    [run] = agent.api.claim()
+    agent.api.move(run, "running")
+    return run

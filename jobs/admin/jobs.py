@@ -84,9 +84,7 @@ class JobForm(ScopedForm):
         if self.errors:
             return
         for name, texts in definitions.faults(self.instance, by=self.user).items():
-            field = name.split(".")[0]
-            for text in texts:
-                self.add_error(field if field in self.fields else None, f"{name}: {text}")
+            self.take({name.split(".")[0]: [f"{name}: {text}" for text in texts]})
 
 
 @admin.register(Job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, time
 from typing import Any, ClassVar
 
@@ -132,6 +132,11 @@ class ScopedForm(forms.ModelForm):
                 super().add_error(name if name in self.fields else None, errors)
             return
         super().add_error(field, error)
+
+    def take(self, errors: Mapping[str, Sequence[str]]) -> None:
+        """Put what a rule refused beside the fields that it is about, else at the top."""
+        for name, texts in errors.items():
+            self.add_error(name if name in self.fields else None, list(texts))
 
 
 class ScopedAdmin(ModelAdmin):

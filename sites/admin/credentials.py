@@ -77,9 +77,8 @@ class CredentialForm(ScopedForm):
             try:
                 credentials.check(kind, secret or {})
             except Refused as refusal:
-                for name, texts in (refusal.errors or {}).items():
-                    field = name.removeprefix("secret.")
-                    self.add_error(field if field in self.fields else None, texts)
+                errors = refusal.errors or {}
+                self.take({name.removeprefix("secret."): errors[name] for name in errors})
         return data
 
 

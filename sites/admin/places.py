@@ -109,9 +109,7 @@ class TargetForm(ScopedForm):
                 self.instance, clear_secrets=bool(data.get("clear_job_secrets")), **changes
             )
         except Refused as refusal:
-            for name, texts in (refusal.errors or {"": [refusal.detail]}).items():
-                for text in texts:
-                    self.add_error(name if name in self.fields else None, text)
+            self.take(refusal.errors or {"": [refusal.detail]})
         return data
 
 

@@ -23,15 +23,6 @@ from tests.jobs.passing import deadline_over, lease_over
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def held(agent, job, edda):
-    """A run that is at work."""
-    factories.run(job, by=edda)
-    [run] = agent.api.claim()
-    agent.api.move(run, "running")
-    return run
-
-
 def beat(agent, *runs, **more):
     lines = [{name: run[name] for name in ("id", "attempt", "claim_id")} | more for run in runs]
     answer = agent.api.post("heartbeat", {"runs": lines})

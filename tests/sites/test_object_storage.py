@@ -49,14 +49,6 @@ def bucket(served: Bucket, settings: Any, tmp_path: Path) -> Iterator[Bucket]:
     served.empty()
 
 
-@pytest.fixture
-def held(agent: factories.Enrolled, job: Any, edda: Any) -> dict[str, Any]:
-    factories.run(job, by=edda)
-    run = agent.api.claim()[0]
-    agent.api.move(run, "running")
-    return run
-
-
 def send(agent: factories.Enrolled, run: dict[str, Any], file: object) -> Any:
     """Upload and close a file of the run, from what is staged on."""
     place = agent.api.of(run, f"files/{file}")

@@ -40,14 +40,6 @@ def narrow(works: Organization) -> Organization:
     return works
 
 
-@pytest.fixture
-def held(agent: factories.Enrolled, job: Any, edda: User) -> dict[str, Any]:
-    factories.run(job, by=edda)
-    run = agent.api.claim()[0]
-    agent.api.move(run, "running")
-    return run
-
-
 def used(organization: Organization) -> int:
     return quota.used_by(Organization.objects.get(pk=organization.pk))
 
