@@ -114,7 +114,11 @@ class JobFilter(ListFilter):
     """Narrows saved jobs."""
 
     search = TextFilter(
-        method="look_for", label="Part of the name, or the external id's beginning."
+        method="look_for",
+        label="Part of the name of the job, its target or agent, or the external id's beginning.",
+    )
+    backs_up = filters.BooleanFilter(
+        method="that_back_up", label="Whether the function leaves a snapshot."
     )
     organization = KeyFilter(organization_policy, "organization")
     site = KeyFilter(site_policy, "site")
@@ -129,7 +133,12 @@ class JobFilter(ListFilter):
         fields: list[str] = []
 
     def look_for(self, queryset: QuerySet[Job], name: str, value: str) -> QuerySet[Job]:
-        return queryset.filter(Q(name__icontains=value) | Q(external_id__startswith=value))
+        named = Q(name__icontains=value) | Q(target__name__icontains=value)
+        of_agent = Q(agent__name__icontains=value) | Q(pool__name__icontains=value)
+        return queryset.filter(named | of_agent | Q(external_id__startswith=value))
+
+    def that_back_up(self, queryset: Any, name: str, value: bool | None) -> Any:
+        return queryset if value is None else queryset.with_kind().filter(backs_up=value)
 
     def tagged(self, queryset: Any, name: str, value: str) -> Any:
         return queryset.tagged(value)

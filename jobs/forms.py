@@ -81,10 +81,13 @@ class JobForm(forms.Form):
         organization: Organization,
         function: Function,
         job: Job | None = None,
+        model: Job | None = None,
         **kwargs: Any,
     ) -> None:
+        """Edit `job`, or make a new one, which begins as what may be read of `model`."""
         super().__init__(*args, **kwargs)
         self.job, self.function = job, function
+        shown_of = job or model
         target = self.fields["target"]
         assert isinstance(target, forms.ModelChoiceField)
         if job is None:
@@ -115,14 +118,17 @@ class JobForm(forms.Form):
         else:
             del self.fields["describe_with_model"]
         self.secret = secret_parameters(function) or SecretNames()
-        if job is not None:
+        if shown_of is not None:
             # Also what holds a secret deep inside.
-            shown = shown_parameters(function, job.parameters)
-            deep = {name for name in shown if shown[name] != job.parameters[name]}
+            stored = shown_of.parameters
+            shown = shown_parameters(function, stored)
+            deep = {name for name in shown if shown[name] != stored[name]}
             self.secret = SecretNames.of_all([self.secret, SecretNames(frozenset(deep))])
         self.parameter_names = self._add_parameters()
-        if job is not None and not self.is_bound:
-            self.initial.update(self._initial_of(job))
+        if shown_of is not None and not self.is_bound:
+            self.initial.update(self._initial_of(shown_of))
+            if job is None:
+                self.initial["name"] = f"{shown_of.name} (copy)"
         for name, field in self.fields.items():
             self._dress(name, field)
 

@@ -9,6 +9,8 @@ from django.db import connection, models
 from django.db.models.functions import Cast, Coalesce, StrIndex
 from django.db.models.lookups import GreaterThan
 
+from agents.models import FunctionVersion
+
 from .states import ACTIVE, EXECUTING, OUTCOMES, Status
 
 if TYPE_CHECKING:
@@ -52,6 +54,13 @@ class JobQuerySet(models.QuerySet["Job"]):
     def tagged(self, tag: str) -> JobQuerySet:
         """Those that bear this tag."""
         return self.filter(_has_tag(tag))
+
+    def with_kind(self) -> JobQuerySet:
+        """Say of each whether it backs up: the function leaves a snapshot (`backs_up`)."""
+        snapshots = FunctionVersion.objects.filter(
+            function=models.OuterRef("function"), produces=FunctionVersion.Produces.SNAPSHOT
+        )
+        return self.annotate(backs_up=models.Exists(snapshots))
 
 
 class RunQuerySet(models.QuerySet["JobRun"]):

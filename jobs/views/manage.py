@@ -7,14 +7,15 @@ from uuid import UUID
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
-from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models import Count, OuterRef, Q, Subquery
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from agents.models import Function, FunctionVersion
+from agents.models import Function
 from jobs import definitions, doubts, starts
+from jobs.filters import JobFilter
 from jobs.forms import JobForm, functions_for
 from jobs.masking import shown_parameters
 from jobs.models import Job, JobRun
@@ -22,6 +23,7 @@ from jobs.pages import page_of_runs
 from jobs.permissions import job_policy, run_policy
 from jobs.querysets import JobQuerySet
 from jobs.states import Status
+from jobs.views import narrowing
 from jobs.views.runs import SIZES, ids_in, size_of
 from sites.models import Target
 from sites.pages import PortalRequest, within_organization
@@ -29,22 +31,19 @@ from sites.permissions import target_policy
 from sites.problems import Refused
 from sites.views import back
 
+# Tabs of Job Management, as its address says `backs_up`: backups, and all other functions.
+KINDS = ("true", "false")
+MENUS = ("agent", "site")
+
 
 def _jobs(request: PortalRequest) -> JobQuerySet:
-    return (
-        Job.objects.filter(organization=request.organization)
-        .select_related(
-            "organization", "site", "target", "function__tool", "agent", "pool", "owner"
-        )
-        # Its button says "Backup Now", others' "Run now".
-        .annotate(
-            backs_up=Exists(
-                FunctionVersion.objects.filter(
-                    function=OuterRef("function"), produces=FunctionVersion.Produces.SNAPSHOT
-                )
-            )
-        )
-    )
+    """Give the organization's jobs with what their rows show.
+
+    The button of one that backs up says "Backup Now", others' "Run now".
+    """
+    joined = ("organization", "site", "target", "function__tool", "agent", "pool", "owner")
+    jobs = Job.objects.filter(organization=request.organization)
+    return jobs.select_related(*joined).with_kind()
 
 
 def _newest_runs(request: PortalRequest, jobs: list[Job]) -> dict[int, JobRun]:
@@ -63,44 +62,56 @@ def _newest_runs(request: PortalRequest, jobs: list[Job]) -> dict[int, JobRun]:
 @require_GET
 def job_list(request: PortalRequest) -> HttpResponse:
     """List the saved jobs with target, agent, last activity, and Backup Now in each row."""
-    rows = job_policy.rows(request.user, "view", _jobs(request).in_use()).order_by("name", "id")
-    search = request.GET.get("search", "").replace("\0", "").strip()[:200]
-    page = None
+    rows = job_policy.rows(request.user, "view", _jobs(request).in_use())
+    context: dict[str, Any] = {"nav": "manage"}
     if "rows" in request.GET:
         jobs = list(rows.filter(public_id__in=ids_in(request, "rows")))
     else:
-        if search:
-            rows = rows.filter(
-                Q(name__icontains=search)
-                | Q(target__name__icontains=search)
-                | Q(agent__name__icontains=search)
-            )
+        params = request.GET.copy()
+        kind = params.pop("backs_up", [""])[-1]
+        kind = kind if kind in KINDS else ""
+        filters = JobFilter(params, queryset=rows.order_by("name", "id"), request=request)
+        errors = narrowing.errors_of(filters)
+        found = rows.none() if errors else filters.qs
+        counts = found.aggregate(
+            all=Count("pk"),
+            true=Count("pk", filter=Q(backs_up=True)),
+            false=Count("pk", filter=Q(backs_up=False)),
+        )
+        if kind:
+            found = found.filter(backs_up=kind == "true")
         if request.GET.get("ordering") == "-name":
-            rows = rows.order_by("-name", "-id")
-        page = Paginator(rows, size_of(request)).get_page(request.GET.get("page"))
+            found = found.order_by("-name", "-id")
+        pages = Paginator(found, size_of(request))
+        pages.count = counts[kind or "all"]
+        page = pages.get_page(request.GET.get("page"))
         jobs = list(page.object_list)
+        context |= {
+            "page": page,
+            "kind": kind,
+            "counts": counts,
+            "menus": narrowing.menus(request.GET, narrowing.choices_for(request, MENUS)),
+            "pills": narrowing.pills(request.GET, narrowing.names_in(filters)),
+            "filter_errors": errors,
+            "kept": narrowing.kept(request.GET, "size"),
+            "kept_for_search": narrowing.kept(request.GET, "search"),
+            "size": size_of(request),
+            "sizes": SIZES,
+        }
     may_add = target_policy.rows(
         request.user, "create_job", Target.objects.filter(organization=request.organization)
     ).exists()
     zones = {job.site.time_zone for job in jobs}
-    return render(
-        request,
-        "jobs/job_list.html",
-        {
-            "nav": "manage",
-            "jobs": jobs,
-            "page": page,
-            "search": search,
-            "newest": _newest_runs(request, jobs),
-            "permitted": job_policy.permitted(
-                request.user, ["start", "edit"], [job.pk for job in jobs]
-            ),
-            "may_add": may_add,
-            "zone": zones.pop() if len(zones) == 1 else "",
-            "size": size_of(request),
-            "sizes": SIZES,
-        },
-    )
+    context |= {
+        "jobs": jobs,
+        "newest": _newest_runs(request, jobs),
+        "permitted": job_policy.permitted(
+            request.user, ["start", "edit"], [job.pk for job in jobs]
+        ),
+        "may_add": may_add,
+        "zone": zones.pop() if len(zones) == 1 else "",
+    }
+    return render(request, "jobs/job_list.html", context)
 
 
 @within_organization
@@ -155,14 +166,15 @@ def job_add(request: PortalRequest) -> HttpResponse:
     functions = list(functions_for(request.user, request.organization))
     if not functions:
         return render(request, "jobs/job_add.html", {"nav": "manage", "nothing": "function"})
-    chosen = request.GET.get("function", "")
+    model = _model(request)
+    chosen = str(model.function.public_id) if model else request.GET.get("function", "")
     function = next((each for each in functions if str(each.public_id) == chosen), None)
     if function is None and len(functions) == 1:
         function = functions[0]
     if function is None:
         return render(request, "jobs/job_add.html", {"nav": "manage", "functions": functions})
     initial = {"target": request.GET.get("target"), "name": request.GET.get("name", "")}
-    form = _form(request, function, None, initial)
+    form = _form(request, function, None, initial, model)
     if request.method == "POST" and form.is_valid():
         job = form.apply(Job(owner=request.user))
         if _saved(request, form, job):
@@ -194,8 +206,19 @@ def job_edit(request: PortalRequest, public_id: UUID) -> HttpResponse:
     )
 
 
+def _model(request: PortalRequest) -> Job | None:
+    """Give the job that a new one is to be like, `?like=<id>`."""
+    like = ids_in(request, "like")
+    jobs = job_policy.rows(request.user, "view", _jobs(request).in_use())
+    return jobs.filter(public_id__in=like).first() if like else None
+
+
 def _form(
-    request: PortalRequest, function: Function, job: Job | None, initial: dict[str, Any] | None
+    request: PortalRequest,
+    function: Function,
+    job: Job | None,
+    initial: dict[str, Any] | None,
+    model: Job | None = None,
 ) -> JobForm:
     return JobForm(
         request.POST if request.method == "POST" else None,
@@ -203,6 +226,7 @@ def _form(
         organization=request.organization,
         function=function,
         job=job,
+        model=model,
         initial=initial,
     )
 

@@ -1,4 +1,4 @@
-"""How a list of runs reads its address: filters, sort and columns, and what it offers of each."""
+"""How a list of runs or jobs reads its address: filters, sort, columns, and what it offers."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from jobs.permissions import job_policy
 from jobs.querysets import RunQuerySet
 from jobs.states import Result, Status
 from sites.access import Policy
+from sites.filters import ListFilter
 from sites.models import Site
 from sites.pages import PortalRequest
 from sites.permissions import site_policy
@@ -88,7 +89,7 @@ class Choice:
 Choices = dict[str, list[Choice]]
 
 
-def choices_for(request: PortalRequest) -> Choices:
+def choices_for(request: PortalRequest, kinds: Iterable[str] = tuple(MENUS)) -> Choices:
     """Give the jobs, agents and sites of the menus, in one query."""
     organization = request.organization
     every = (
@@ -96,8 +97,8 @@ def choices_for(request: PortalRequest) -> Choices:
         ("agent", agent_policy, Agent.objects.in_use().filter(organization=organization)),
         ("site", site_policy, Site.objects.filter(organization=organization, archived_at=None)),
     )
-    parts = [_named(request, kind, policy, rows) for kind, policy, rows in every]
-    found: Choices = {kind: [] for kind in MENUS}
+    parts = [_named(request, kind, policy, rows) for kind, policy, rows in every if kind in kinds]
+    found: Choices = {kind: [] for kind in kinds}
     for kind, *columns in parts[0].union(*parts[1:], all=True):
         found[kind].append(Choice(*columns))
     for choices in found.values():
@@ -146,14 +147,23 @@ def narrow(
             del params[kind]
     errors = _read_days(params, zone_of(common_zone(choices)))
     filters = RunFilter(params, queryset=runs, request=request)
-    if filters.is_valid():
-        names |= {
-            name: str(filters.form.cleaned_data[name])
-            for name in ("job", "agent", "site", "target", "function")
-            if filters.form.cleaned_data.get(name)
-        }
-    errors += [text for texts in filters.errors.values() for text in texts]
-    return Narrowed(runs.none() if errors else filters.qs, errors, _pills(request.GET, names))
+    names |= names_in(filters)
+    errors += errors_of(filters)
+    return Narrowed(runs.none() if errors else filters.qs, errors, pills(request.GET, names))
+
+
+def errors_of(filters: ListFilter) -> list[str]:
+    """Give what is wrong with the filters of an address."""
+    return [text for texts in filters.errors.values() for text in texts]
+
+
+def names_in(filters: ListFilter) -> dict[str, str]:
+    """Give the names of what valid filters are set to."""
+    if not filters.is_valid():
+        return {}
+    read = filters.form.cleaned_data
+    kinds = ("job", "agent", "site", "target", "function")
+    return {kind: str(read[kind]) for kind in kinds if read.get(kind)}
 
 
 def common_zone(choices: Choices) -> str:
@@ -184,15 +194,16 @@ def _read_days(params: QueryDict, zone: tzinfo) -> list[str]:
 def address(params: QueryDict, drop: Iterable[str] = (), **changes: str) -> str:
     """Give the address of the same list with some parameters changed or dropped, on page one."""
     changed = params.copy()
-    for name in (*drop, "cursor", "rows", "fresh"):
+    for name in (*drop, "cursor", "page", "rows", "fresh"):
         changed.pop(name, None)
     for name, value in changes.items():
         changed[name] = value
     return f"?{changed.urlencode()}"
 
 
-def _pills(params: QueryDict, names: dict[str, str]) -> list[dict[str, str]]:
-    pills = []
+def pills(params: QueryDict, names: dict[str, str]) -> list[dict[str, str]]:
+    """Give each filter of an address in words, with the address without it."""
+    found = []
     for name, words in SAYS.items():
         values = [value.strip() for value in params.getlist(name) if value.strip()]
         if not values:
@@ -206,8 +217,8 @@ def _pills(params: QueryDict, names: dict[str, str]) -> list[dict[str, str]]:
             shown = names.get(name, values[-1])
             if len(shown) == 36 and shown.count("-") == 4:
                 shown = f"{shown[:6]}…"
-        pills.append({"words": words, "value": shown[:60], "without": address(params, drop=[name])})
-    return pills
+        found.append({"words": words, "value": shown[:60], "without": address(params, drop=[name])})
+    return found
 
 
 def menus(params: QueryDict, choices: Choices) -> list[dict[str, Any]]:
@@ -289,7 +300,7 @@ def sorts(params: QueryDict, order: str) -> dict[str, dict[str, str]]:
 
 def kept(params: QueryDict, *without: str) -> list[tuple[str, str]]:
     """Give what a form of the list must send along so that nothing else of the address is lost."""
-    left_out = {"cursor", "rows", "fresh", *without}
+    left_out = {"cursor", "page", "rows", "fresh", *without}
     return [
         (name, value) for name, values in params.lists() if name not in left_out for value in values
     ]
