@@ -81,16 +81,18 @@ def _closely(
         return []
     names = _names(files, hide)
     said: list[str] = []
-    verb = ""
+    before = ("", False)
     for one in told_of(files):
         phrase = _phrase(one, names[one.path], texts.get(one.path), hide)
-        first, _, rest = phrase.partition(" ")
-        # "Change the limit in a.st and the speed in b.st", not the same word again.
-        if first == verb and first != "rename":
+        verb, _, rest = phrase.partition(" ")
+        act = (verb, one.status in ("added", "removed"))
+        # "Change the limit in a.st and the speed in b.st", not the same word again; but a line
+        # that is added to a file and a file that is added are two things.
+        if act == before and verb != "rename":
             said[-1] += f" and {rest}"
         else:
             said.append(phrase)
-        verb = first
+        before = act
     return said
 
 

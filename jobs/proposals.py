@@ -21,13 +21,8 @@ def propose(run: JobRun) -> Proposal:
     proposals, as `accept` and `reject` lock it, so that they are one after the other.
     """
     assert run.target_id is not None  # a run of an agent has one
-    target = Target.objects.select_for_update(no_key=True).get(pk=run.target_id)
-    older = list(
-        Proposal.objects.filter(target=target, state=Proposal.State.OPEN).select_related("run")
-    )
-    Proposal.objects.filter(pk__in=[one.pk for one in older]).update(
-        state=Proposal.State.SUPERSEDED, decided_at=Now()
-    )
+    target = _locked(run.target_id)
+    older = overtake(run)
     made = Proposal.objects.create(
         run_id=run.pk,
         organization_id=target.organization_id,
@@ -35,10 +30,27 @@ def propose(run: JobRun) -> Proposal:
         target=target,
         started_by_id=run.started_by_id,
     )
-    for one in older:
-        Proposal.objects.filter(pk=one.pk).update(superseded_by=made)
-        _tell(one.run, Proposal.State.SUPERSEDED)
+    Proposal.objects.filter(pk__in=older).update(superseded_by=made)
     return made
+
+
+def overtake(run: JobRun) -> list[int]:
+    """End the wait of the target's open proposals: a newer backup has looked; give their ids.
+
+    Runs in the transaction that completes the run. Whatever that one found, up to date or a change
+    that was accepted at once, the older change is not what the target has now.
+    """
+    assert run.target_id is not None  # a run of an agent has one
+    waiting = Proposal.objects.filter(target_id=run.target_id, state=Proposal.State.OPEN)
+    if not waiting.exists():
+        return []
+    _locked(run.target_id)
+    older = list(waiting.select_related("run"))
+    ids = [one.pk for one in older]
+    Proposal.objects.filter(pk__in=ids).update(state=Proposal.State.SUPERSEDED, decided_at=Now())
+    for one in older:
+        _tell(one.run, Proposal.State.SUPERSEDED)
+    return ids
 
 
 def accept(run: JobRun, *, by: User, comment: str) -> Proposal:
@@ -89,7 +101,7 @@ def _open(run: JobRun, comment: str) -> tuple[Proposal, Target]:
         words = f"Say why, in at most {COMMENT:,} characters."
         raise Refused("invalid", words, status=422, errors={"comment": [words]})
     if run.target_id is not None:
-        target = Target.objects.select_for_update(no_key=True).get(pk=run.target_id)
+        target = _locked(run.target_id)
         proposal = (
             Proposal.objects.select_related("decided_by", "superseded_by__run")
             .filter(run=run)
@@ -101,10 +113,16 @@ def _open(run: JobRun, comment: str) -> tuple[Proposal, Target]:
     raise Refused("not_proposed", "This run proposes no change: there is nothing to decide.")
 
 
+def _locked(target_id: int) -> Target:
+    return Target.objects.select_for_update(no_key=True).get(pk=target_id)
+
+
 def _check_open(proposal: Proposal) -> None:
     if proposal.state == Proposal.State.SUPERSEDED:
-        words = "A newer backup of the target took the place of this proposal; decide on that one."
         newer = proposal.superseded_by
+        words = "A newer backup of the target took the place of this proposal; decide on that one."
+        if newer is None:
+            words = "A newer backup of the target no longer found this change."
         raise Refused("superseded", words, run=str(newer.run.public_id) if newer else None)
     if proposal.state != Proposal.State.OPEN:
         raise Refused(

@@ -102,8 +102,10 @@ def _end(run: JobRun, to: Status, agent: Agent, digest: str, report: dict[str, A
     if to == Status.COMPLETED and run.makes_snapshot:
         if run.auto_commit:
             _accept(run)
-        elif run.verdict == Result.MODIFIED:
+        if run.verdict == Result.MODIFIED and not run.auto_commit:
             proposals.propose(run)
+        else:
+            proposals.overtake(run)
     return True
 
 

@@ -91,6 +91,11 @@ def test_a_change_reads_as_a_person_would_write_it() -> None:
     )
 
 
+def test_a_line_that_is_added_and_a_file_that_is_added_are_two_things() -> None:
+    told = message(text("main.st", "a\n", "a\nb\n"), text("notes.txt", None, "new\n"))
+    assert told.startswith("Add 1 line to main.st, add notes.txt\n")
+
+
 def test_renames_alone() -> None:
     assert message(
         text("lib/a.st", "one\n", "one\n", was="a.st"),

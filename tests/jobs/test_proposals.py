@@ -12,7 +12,7 @@ from agents.models import Function
 from jobs.models import Job, JobRun, Proposal
 from sites.models import Event, Site, Target, User
 from tests import factories
-from tests.backups import back_up
+from tests.backups import back_up, send
 from tests.factories import Enrolled
 from tests.jobs.test_pages import as_, html
 from tests.people import API
@@ -132,13 +132,43 @@ def test_a_newer_proposal_takes_the_place_of_an_older_one(
     assert decide(edda, new, "accept").status_code == 200
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_newer_backup_that_proposes_nothing_ends_the_wait_too(
+    careful: Job, agent: Enrolled, press: Target, edda: User, at_once: bool
+) -> None:
+    """The target is as accepted again, or what it has now was accepted at once."""
+    decide(edda, found(careful, agent, edda, b"1"), "accept")
+    older = found(careful, agent, edda, b"2")
+    careful.auto_commit = at_once
+    careful.save()
+    newer = found(careful, agent, edda, b"3" if at_once else b"1")
+    assert newer.result == ("modified" if at_once else "up_to_date")
+    refused = decide(edda, older, "accept")
+    assert (refused.status_code, refused.json()["code"]) == (409, "superseded")
+    assert "no longer found this change" in refused.json()["detail"]
+    assert "A newer backup no longer found it." in html(
+        edda, f"/jobs/{older.public_id}?tab=history"
+    )
+    assert Proposal.objects.filter(state=Proposal.State.OPEN).count() == 0
+    press.refresh_from_db()
+    accepted = press.accepted_snapshot
+    assert accepted is not None
+    assert accepted.pk == (newer.snapshot_id if at_once else newer.base_snapshot_id)
+
+
 def test_what_was_compared_with_must_still_be_accepted(
     careful: Job, agent: Enrolled, press: Target, backup: Function, edda: User
 ) -> None:
     """Else a change that another backup found in between would be stepped back unseen."""
-    run = found(careful, agent, edda, b"1")
-    other = factories.job(press, backup, owner=edda, name="Hourly")
+    careful.allow_overlap = True
+    careful.save()
+    run = factories.run(careful, by=edda)
+    [slow] = agent.api.claim()
+    agent.api.move(slow, "running")
+    send(agent.api, slow, {"main.st": b"1"})
+    other = factories.job(press, backup, owner=edda, name="Hourly", allow_overlap=True)
     found(other, agent, edda, b"2")
+    assert agent.api.finish(slow).status_code == 200
     press.refresh_from_db()
     accepted = press.accepted_snapshot_id
     assert accepted is not None
