@@ -21,7 +21,7 @@ from sites.pages import PortalRequest, within_organization
 from sites.problems import Refused
 from sites.views import back
 
-from . import download, enrolment
+from . import download, enrolment, presence
 from .forms import AgentForm, may_add_agents
 from .line import line_to_paste, line_with_download
 from .models import Agent, AgentPool, EnrolmentCode, FunctionVersion
@@ -57,6 +57,7 @@ def _page(request: PortalRequest, context: dict[str, Any], status: int = 200) ->
         {
             "nav": "agents",
             "agents": agents,
+            "days": presence.last_day(agents),
             "active": sum(agent.state == "active" for agent in agents),
             "may_add": may_add_agents(request.user, request.organization),
             "permitted": agent_policy.permitted(
