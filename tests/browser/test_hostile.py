@@ -106,20 +106,17 @@ def test_nothing_that_was_written_runs_in_the_admin(
         assert "onerror" in opened.page.content()
 
 
-@pytest.mark.parametrize("ending", ["html", "svg"])
-def test_a_file_is_never_opened_as_a_page(
-    window: Opener, run: JobRun, edda: User, ending: str
-) -> None:
+def test_a_file_is_never_opened_as_a_page(window: Opener, run: JobRun, edda: User) -> None:
     """It is sent to be saved; even where a browser would show it, it may do nothing."""
     opened = window(edda)
     page = opened.go(f"/jobs/{run.public_id}?tab=files")
-    file = RunFile.objects.get(run=run, name__endswith=ending)
-    link = page.locator(f'a[href*="{file.public_id}"]').first
-    with page.expect_download() as saved:
-        link.click()
-    assert saved.value.suggested_filename.endswith(ending)
-    assert page.evaluate("window.ran") is None
-    answer = page.request.get(opened.base + (link.get_attribute("href") or ""))
-    assert answer.headers["content-disposition"].startswith("attachment")
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert "sandbox" in answer.headers["content-security-policy"]
+    for file in RunFile.objects.filter(run=run):
+        link = page.locator(f'a[href*="{file.public_id}"]').first
+        with page.expect_download() as saved:
+            link.click()
+        assert saved.value.suggested_filename.endswith((".html", ".svg"))
+        assert page.evaluate("window.ran") is None
+        answer = page.request.get(opened.base + (link.get_attribute("href") or ""))
+        assert answer.headers["content-disposition"].startswith("attachment")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "sandbox" in answer.headers["content-security-policy"]
