@@ -13,7 +13,7 @@ from agents.querysets import SILENCE
 from sites.models import Event, Site, User
 from tests import factories
 from tests.factories import Enrolled
-from tests.jobs.test_pages import html
+from tests.pages import html
 
 pytestmark = pytest.mark.django_db
 MINUTES = timedelta(minutes=1)

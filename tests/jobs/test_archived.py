@@ -12,7 +12,7 @@ from sites.models import User
 from sites.problems import Refused
 from tests import factories
 from tests.factories import Enrolled
-from tests.jobs.test_pages import as_, html
+from tests.pages import as_, html
 
 pytestmark = pytest.mark.django_db
 

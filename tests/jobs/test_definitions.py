@@ -15,7 +15,7 @@ from sites.models import User
 from sites.problems import Refused
 from tests import factories
 from tests.factories import Enrolled
-from tests.jobs.test_pages import as_
+from tests.pages import as_
 from tests.people import API
 
 pytestmark = pytest.mark.once

@@ -16,7 +16,7 @@ from sites.models import Target, User
 from tests import factories
 from tests.factories import Enrolled
 from tests.jobs.test_admin import form
-from tests.jobs.test_pages import as_
+from tests.pages import as_
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 

@@ -19,8 +19,8 @@ from sites.access import set_role
 from sites.models import Organization, Site, Target, User
 from tests import factories
 from tests.factories import Enrolled
-from tests.jobs.test_pages import as_, html
-from tests.jobs.test_run_page import rows as table
+from tests.pages import as_, html
+from tests.pages import rows as table
 
 # The SQL is that of the API's list, whose tests run on both databases.
 pytestmark = [pytest.mark.django_db, pytest.mark.once]

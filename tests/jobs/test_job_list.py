@@ -11,7 +11,7 @@ from jobs.models import Job
 from sites.models import Site, Target, User
 from tests import factories
 from tests.factories import Enrolled
-from tests.jobs.test_pages import as_, html
+from tests.pages import as_, html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 

@@ -6,7 +6,6 @@ import re
 import uuid
 
 import pytest
-from django.conf import settings
 from django.test import Client
 
 from jobs.models import Job, JobRun
@@ -14,6 +13,7 @@ from sites.models import Organization, Site, Target, User
 from tests import factories
 from tests.backups import back_up
 from tests.factories import Enrolled
+from tests.pages import as_, html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
@@ -22,18 +22,6 @@ LISTS = ("/", "/jobs", "/jobs?tab=all", "/jobs/history", "/jobs/manage", "/sites
 
 # What differs between two answers to the same person: tokens, the address, the time.
 _CHANGING = re.compile(r'csrfmiddlewaretoken" value="[^"]*"|/jobs/[0-9a-f-]{36}|content="20[^"]*"')
-
-
-def as_(user: User) -> Client:
-    client = Client(raise_request_exception=False)
-    client.force_login(user, backend=settings.AUTHENTICATION_BACKENDS[0])
-    return client
-
-
-def html(user: User, path: str) -> str:
-    answer = as_(user).get(path)
-    assert answer.status_code == 200, (path, answer.status_code)
-    return str(answer.content.decode())
 
 
 @pytest.mark.parametrize("path", LISTS)

@@ -14,7 +14,7 @@ from sites.models import Event, Site, Target, User
 from tests import factories
 from tests.backups import back_up, send
 from tests.factories import Enrolled
-from tests.jobs.test_pages import as_, html
+from tests.pages import as_, html
 from tests.people import API
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]

@@ -17,7 +17,7 @@ from sites.models import Event, User
 from tests import factories
 from tests.backups import back_up
 from tests.factories import Enrolled
-from tests.jobs.test_pages import html
+from tests.pages import html
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
