@@ -23,6 +23,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from sites.access.api import Retrieved, ScopedViewSet
+from sites.api import streams
 from sites.api.authentication import person
 from sites.api.diffs import DiffOut, DiffQuery, diff_of
 from sites.api.downloads import DOWNLOAD, download_stored
@@ -107,6 +108,8 @@ class RunViewSet(Retrieved, ScopedViewSet):
         "records": _BY_SEQUENCE,
         "late_reports": _BY_ID,
     }
+    # What a run was given leaves by no file.
+    paged_only = frozenset({"inputs"})
     filterset_class = RunFilter
     serializer_class: type[BaseSerializer[Any]] = RunOut
 
@@ -118,7 +121,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
         return RunOut if self.action == "list" else RunDetailOut
 
     @extend_schema(summary="List runs", responses=RunOut(many=True))
-    def list(self, request: Request) -> Response:
+    def list(self, request: Request) -> HttpResponseBase:
         # Not `get_queryset`: the page unites the branches of what the person may see.
         narrowed = self.filter_queryset(JobRun.objects.all())
         return _answer_page(self, narrowed, RunOut)
@@ -213,7 +216,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
         summary="List a run's status changes", filters=False, responses=TransitionOut(many=True)
     )
     @action(detail=True)
-    def transitions(self, request: Request, id: Any) -> Response:
+    def transitions(self, request: Request, id: Any) -> HttpResponseBase:
         rows = self.get_object().transitions.select_related("user", "agent")
         return self.page_of(rows, TransitionOut)
 
@@ -233,7 +236,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
         responses=RunInputOut(many=True),
     )
     @action(detail=True)
-    def inputs(self, request: Request, id: Any) -> Response:
+    def inputs(self, request: Request, id: Any) -> HttpResponseBase:
         return self.page_of(self.get_object().inputs.all(), RunInputOut)
 
     @extend_schema(
@@ -249,7 +252,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
         summary="List the files that a run left", filters=False, responses=RunFileOut(many=True)
     )
     @action(detail=True)
-    def files(self, request: Request, id: Any) -> Response:
+    def files(self, request: Request, id: Any) -> HttpResponseBase:
         return self.page_of(self.get_object().files.all(), RunFileOut)
 
     @extend_schema(summary="Download a run's file", parameters=[_OF_FILE], responses=DOWNLOAD)
@@ -263,7 +266,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
         responses=RecordOut(many=True),
     )
     @action(detail=True)
-    def records(self, request: Request, id: Any) -> Response:
+    def records(self, request: Request, id: Any) -> HttpResponseBase:
         return self.page_of(self.get_object().records.all(), RecordOut)
 
     @extend_schema(
@@ -272,7 +275,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
         responses=LateReportOut(many=True),
     )
     @action(detail=True, url_path="late-reports")
-    def late_reports(self, request: Request, id: Any) -> Response:
+    def late_reports(self, request: Request, id: Any) -> HttpResponseBase:
         rows = self.get_object().late_reports.select_related("agent")
         return self.page_of(rows, LateReportOut)
 
@@ -290,9 +293,23 @@ class RunViewSet(Retrieved, ScopedViewSet):
 
 def _answer_page(
     view: ScopedViewSet, narrowed: Any, serializer: type[BaseSerializer[Any]]
-) -> Response:
-    """Answer a page of runs; what page_of_runs would forgive in an address is 422 here."""
-    request = view.request
+) -> HttpResponseBase:
+    """Answer runs; what page_of_runs would forgive in an address is 422 here."""
+    request, context = view.request, view.get_serializer_context()
+
+    def show(runs: list[JobRun]) -> Any:
+        prefetch_related_objects(runs, "function__versions", "retry_of")
+        return serializer(runs, many=True, context=context).data
+
+    if streams.is_whole(request):
+        rows = streams.Rows(
+            narrowed,
+            serializer(context=context),
+            show,
+            branches=run_policy.branches(request.user, "view"),
+            fetch=JobRun.objects.for_rows().in_bulk,
+        )
+        return streams.send(request, rows, view.sorts())
     order = order_of(request, view.sorts())
     place_of(request, order)
     page = page_of_runs(
@@ -302,11 +319,9 @@ def _answer_page(
         cursor=request.GET.get("cursor", ""),
         order=order.name,
     )
-    prefetch_related_objects(page.rows, "function__versions", "retry_of")
     assert isinstance(view.paginator, CursorPages)
     view.paginator.stands_at(request, page.newer, page.older)
-    context = view.get_serializer_context()
-    return view.get_paginated_response(serializer(page.rows, many=True, context=context).data)
+    return view.get_paginated_response(show(page.rows))
 
 
 def _download(request: Request, rows: Any, public_id: UUID) -> HttpResponseBase:
@@ -330,12 +345,14 @@ class ConnectionJobViewSet(ScopedViewSet):
         description="A bare array; the header `Link` names the next page.",
         responses={(200, "application/json"): ConnectionJobOut(many=True)},
     )
-    def list(self, request: Request, id: Any) -> Response:
+    def list(self, request: Request, id: Any) -> HttpResponseBase:
         target = target_policy.get(
             request.user, "view", Target.objects.filter(kind=Target.Kind.CONNECTION), public_id=id
         )
-        refuse_unknown(request, {"cursor", "page_size"})
+        refuse_unknown(request, {"cursor", "page_size", "format"})
         paged = _answer_page(self, JobRun.objects.filter(target=target), ConnectionJobOut)
+        if not isinstance(paged, Response):
+            return paged
         following = paged.data["next"]
         headers = {"Link": f'<{following}>; rel="next"'} if following else {}
         return Response(paged.data["results"], headers=headers)

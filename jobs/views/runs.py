@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from jobs import starts, transitions
-from jobs.export import MOST, RETRY_AFTER_S, Export, Turn
+from jobs.export import export_of
 from jobs.models import JobRun
 from jobs.pages import NEWEST, count_runs, count_up_to, page_of_runs
 from jobs.permissions import may_retry, run_policy
@@ -20,6 +20,7 @@ from jobs.querysets import RunQuerySet
 from jobs.states import OUTCOMES, Status
 from jobs.views import narrowing
 from sites.access import grants_of
+from sites.export import MOST, RETRY_AFTER_S, Turn
 from sites.models import Role
 from sites.pages import PortalRequest, within_organization
 from sites.problems import Refused
@@ -115,7 +116,7 @@ def export(request: PortalRequest) -> HttpResponseBase:
         busy = render(request, "jobs/export_busy.html", {"nav": "history"}, status=429)
         busy["Retry-After"] = str(RETRY_AFTER_S)
         return busy
-    lines = Export(turn, request.user, narrowed.runs, order=narrowing.order_of(request.GET))
+    lines = export_of(turn, request.user, narrowed.runs, order=narrowing.order_of(request.GET))
     answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     name = f"job-history-{timezone.now():%Y-%m-%d}.csv"
     answer["Content-Disposition"] = f'attachment; filename="{name}"'

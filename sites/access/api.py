@@ -7,12 +7,15 @@ from typing import Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import QuerySet
+from django.http.response import HttpResponseBase
 from django_filters.rest_framework import DjangoFilterBackend
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
+from ..api import streams
 from ..api.pages import PARAMETERS, refuse_unknown
 from ..keyset import Order
 from .policy import Policy
@@ -43,7 +46,10 @@ class ScopedViewSet(GenericViewSet):
     orders: ClassVar[Mapping[str, Order]] = {}
     # The same for lists of what belongs to the object: action → sorts.
     nested: ClassVar[Mapping[str, Mapping[str, Order]]] = {}
+    # Lists that are answered by pages of JSON alone.
+    paged_only: ClassVar[frozenset[str]] = frozenset()
     filter_backends: Sequence[Any] = [StrictFilters]
+    content_negotiation_class = streams.Forms
     lookup_field = "public_id"
     lookup_url_kwarg = "id"
     lookup_value_converter = "uuid"
@@ -92,24 +98,41 @@ class ScopedViewSet(GenericViewSet):
         """Give the sorts that the list at hand offers."""
         return self.nested.get(self.action or "", self.orders)
 
-    def page(self, objects: Any) -> Response:
-        """Answer a list: narrowed, ordered, cut."""
-        rows = self.paginate_queryset(self.filter_queryset(objects))
-        return self.get_paginated_response(self.shown(rows, many=True))
+    def get_renderers(self) -> list[BaseRenderer]:
+        """Offer every list as a whole too, beside its pages."""
+        listed = self.action == "list" or self.action in self.nested
+        whole = streams.WHOLE if listed and self.action not in self.paged_only else ()
+        return [*super().get_renderers(), *(form() for form in whole)]
 
-    def page_of(self, objects: Any, serializer: type[BaseSerializer[Any]]) -> Response:
+    def page(self, objects: Any) -> HttpResponseBase:
+        """Answer a list: narrowed, ordered, cut or sent as a whole."""
+        rows = self.filter_queryset(objects)
+        serializer = self.get_serializer()
+        return self.listed(rows, serializer, lambda page: self.shown(page, many=True))
+
+    def page_of(self, objects: Any, serializer: type[BaseSerializer[Any]]) -> HttpResponseBase:
         """Answer a list of what belongs to the object: ordered and cut; it has no filters."""
         refuse_unknown(self.request, set(PARAMETERS))
-        rows = self.paginate_queryset(objects)
-        return self.get_paginated_response(
-            serializer(rows, many=True, context=self.get_serializer_context()).data
+        context = self.get_serializer_context()
+        return self.listed(
+            objects,
+            serializer(context=context),
+            lambda page: serializer(page, many=True, context=context).data,
         )
+
+    def listed(
+        self, rows: QuerySet[Any], serializer: BaseSerializer[Any], show: streams.Show
+    ) -> HttpResponseBase:
+        """Answer a page of a list, or all of it where it is asked for as a whole."""
+        if streams.is_whole(self.request):
+            return streams.send(self.request, streams.Rows(rows, serializer, show), self.sorts())
+        return self.get_paginated_response(show(self.paginate_queryset(rows) or []))
 
 
 class Listed:
     """Actions that every kind of object has."""
 
-    def list(self: Any, request: Request, **kwargs: Any) -> Response:
+    def list(self: Any, request: Request, **kwargs: Any) -> HttpResponseBase:
         return self.page(self.get_queryset())
 
 

@@ -19,7 +19,7 @@ from ..keyset import Order, Place
 SIZE = 50
 MOST = 100
 # What every list takes beside its filters.
-PARAMETERS = ("cursor", "page_size", "ordering")
+PARAMETERS = ("cursor", "page_size", "ordering", "format")
 
 
 class CursorPages(BasePagination):
@@ -50,11 +50,7 @@ class CursorPages(BasePagination):
         )
 
     def _at(self, cursor: str) -> str | None:
-        if not cursor:
-            return None
-        query = [(k, v) for k, vs in self.request.GET.lists() for v in vs if k != "cursor"]
-        path = self.request.build_absolute_uri(self.request.path)
-        return f"{path}?{urlencode([*query, ('cursor', cursor)])}"
+        return address_of(self.request, cursor) if cursor else None
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         address = {"type": "string", "format": "uri", "nullable": True}
@@ -91,6 +87,13 @@ def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str,
         "schema": schema,
         "description": description,
     }
+
+
+def address_of(request: Request, cursor: str) -> str:
+    """Give the address of the same list from a cursor on."""
+    query = [(k, v) for k, vs in request.GET.lists() for v in vs if k != "cursor"]
+    path = request.build_absolute_uri(request.path)
+    return f"{path}?{urlencode([*query, ('cursor', cursor)])}"
 
 
 def size_of(request: Request) -> int:

@@ -8,6 +8,9 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 
+from ..export import MOST
+from .streams import WHOLE
+
 PROBLEM = {
     "type": "object",
     "description": "RFC 9457. A program reads `code`; a person reads `detail`.",
@@ -30,7 +33,7 @@ MEANING = {
     "401": "Not authenticated",
     "403": "Visible, but not allowed",
     "404": "Not there, or not for you",
-    "406": "Nothing but JSON is on offer",
+    "406": "In none of the forms that are on offer",
     "409": "In the wrong state",
     "413": "Too large",
     "415": "Of the wrong type",
@@ -40,6 +43,11 @@ MEANING = {
     "500": "The portal failed",
     "503": "Not at the moment; see Retry-After",
 }
+WHOLE_TOLD = (
+    "`csv` and `ndjson` (or the header `Accept`) send the whole list from `cursor` on, with the "
+    f"same filters, sorts and rights, up to {MOST:,} rows: a last line then says where it goes on, "
+    'in NDJSON as `{"next": address}`. One at a time for each person, and without `page_size`.'
+)
 _AGENT_TOKEN = {
     "type": "http",
     "scheme": "bearer",
@@ -54,6 +62,7 @@ class ProblemSchema(AutoSchema):
         operation = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
+        self._tell_whole(operation)
         problem = self._component("Problem", ResolvedComponent.SCHEMA, PROBLEM)
         for status in self._problems(operation):
             operation["responses"].setdefault(
@@ -66,10 +75,33 @@ class ProblemSchema(AutoSchema):
         operation["responses"] = dict(sorted(operation["responses"].items()))
         return operation
 
+    def map_renderers(self, attribute: str) -> list[Any]:
+        """Name JSON alone as what an answer is made from; whole lists are told beside it."""
+        found: list[Any] = super().map_renderers(attribute)
+        whole = {getattr(form, attribute) for form in WHOLE}
+        return found if attribute == "format" else [one for one in found if one not in whole]
+
+    def _tell_whole(self, operation: dict[str, Any]) -> None:
+        """Tell in which forms a list is sent as a whole, and what these take."""
+        asked = [one for one in operation.get("parameters", []) if one["name"] == "format"]
+        if not asked:
+            return
+        asked[0]["description"] = WHOLE_TOLD
+        asked[0]["schema"]["default"] = "json"
+        content = operation["responses"]["200"]["content"]
+        shown = content["application/json"]["schema"]
+        if "$ref" in shown:
+            name = shown["$ref"].rpartition("/")[2]
+            shown = self.registry[name, ResolvedComponent.SCHEMA].schema["properties"]["results"]
+        content["text/csv"] = {"schema": {"type": "string"}}
+        content["application/x-ndjson"] = {"schema": shown["items"]}
+
     def _problems(self, operation: dict[str, Any]) -> list[str]:
         found = ["400", "404", "422", "500", "503"]
         if operation.get("security") != []:
             found += ["401", "403"]
+        if "text/csv" in operation["responses"].get("200", {}).get("content", {}):
+            found.append("429")
         if self.method != "GET":
             found += ["409", "413", "415", "429"]
         elif "{" in self.path:

@@ -182,6 +182,6 @@ class TargetSnapshotViewSet(ScopedViewSet):
     def rows(self) -> QuerySet[Snapshot]:
         return _SNAPSHOTS.all()
 
-    def list(self, request: Request, id: Any) -> Response:
+    def list(self, request: Request, id: Any) -> HttpResponseBase:
         target = target_policy.get(request.user, "view", public_id=id)
         return self.page(self.get_queryset().filter(target=target))
