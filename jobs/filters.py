@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -56,15 +57,20 @@ class RunFilter(ListFilter):
     function = KeyFilter(function_policy, "function")
     agent = KeyFilter(agent_policy, "agent")
     tool = TextFilter(field_name="tool", label="Name of the tool (Source).")
-    external_id = TextFilter(field_name="external_id")
+    external_id = TextFilter(field_name="external_id", label="The id in the tool it comes from.")
     tag = TextFilter(method="tagged", label="One of the run's tags.")
     mine = filters.BooleanFilter(method="own", label="Only the runs that you started.")
     started_after = TimeFilter(
-        method="since", label="Started at or after; see created for the rest."
+        method="since",
+        label="Started at or after this instant; what never started counts by when it was made.",
     )
-    started_before = TimeFilter(method="until", label="Started before.")
-    created_after = TimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = TimeFilter(field_name="created_at", lookup_expr="lt")
+    started_before = TimeFilter(method="until", label="Started before this instant.")
+    created_after = TimeFilter(
+        field_name="created_at", lookup_expr="gte", label="Made at or after this instant."
+    )
+    created_before = TimeFilter(
+        field_name="created_at", lookup_expr="lt", label="Made before this instant."
+    )
 
     class Meta:
         model = JobRun
@@ -83,16 +89,16 @@ class RunFilter(ListFilter):
     def tagged(self, queryset: RunQuerySet, name: str, value: str) -> RunQuerySet:
         return queryset.tagged(value)
 
-    def own(self, queryset: RunQuerySet, name: str, value: bool | None) -> RunQuerySet:
+    def own(self, queryset: RunQuerySet, name: str, value: bool) -> RunQuerySet:
         return queryset.mine(self.request.user) if value else queryset
 
     # A run that never started counts by when it was made.
 
-    def since(self, queryset: RunQuerySet, name: str, value: Any) -> RunQuerySet:
+    def since(self, queryset: RunQuerySet, name: str, value: datetime) -> RunQuerySet:
         at = as_stored(value)
         return queryset.filter(Q(started_at__gte=at) | Q(started_at=None, created_at__gte=at))
 
-    def until(self, queryset: RunQuerySet, name: str, value: Any) -> RunQuerySet:
+    def until(self, queryset: RunQuerySet, name: str, value: datetime) -> RunQuerySet:
         at = as_stored(value)
         return queryset.filter(Q(started_at__lt=at) | Q(started_at=None, created_at__lt=at))
 

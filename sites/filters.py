@@ -51,7 +51,7 @@ class KeyFilter(filters.ModelChoiceFilter):
             field_name=field_name,
             queryset=visible,
             to_field_name="public_id",
-            label=f"Id of a {policy.model._meta.verbose_name}.",
+            label=f"The {policy.model._meta.verbose_name}, by its id.",
         )
 
 

@@ -29,7 +29,7 @@ from sites.api.diffs import DiffOut, DiffQuery, diff_of
 from sites.api.downloads import DOWNLOAD, download_stored
 from sites.api.fields import query_of
 from sites.api.idempotent import HEADER, answer_once
-from sites.api.pages import CursorPages, order_of, place_of, refuse_unknown, size_of
+from sites.api.pages import PARAMETERS, CursorPages, order_of, place_of, refuse_unknown, size_of
 from sites.keyset import Order, both_ways
 from sites.models import Target
 from sites.permissions import target_policy
@@ -349,7 +349,7 @@ class ConnectionJobViewSet(ScopedViewSet):
         target = target_policy.get(
             request.user, "view", Target.objects.filter(kind=Target.Kind.CONNECTION), public_id=id
         )
-        refuse_unknown(request, {"cursor", "page_size", "format"})
+        refuse_unknown(request, set(PARAMETERS))
         paged = _answer_page(self, JobRun.objects.filter(target=target), ConnectionJobOut)
         if not isinstance(paged, Response):
             return paged

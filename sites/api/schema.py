@@ -137,7 +137,10 @@ class TokenScheme(OpenApiAuthenticationExtension):
         return {
             "type": "http",
             "scheme": "bearer",
-            "description": "A personal access token (`ym_user_…`): acts as the person.",
+            "description": "A personal access token (`ym_user_…`), made on the page “Your "
+            "profile”: acts as the person. Its scope is `full`, or `read`, which answers 403 to "
+            "whatever would change something. It ends at its `expires_at`, where it has one, and "
+            "when it is revoked: 401 from then on. Tokens are made and listed with a log-in alone.",
         }
 
 

@@ -79,6 +79,45 @@ def test_every_address_tells_its_errors(document):
                 assert answer["content"] == {"application/problem+json": {"schema": problem}}
 
 
+# The filters that name something by its id.
+NAMED = {"organization": "works", "site": "hall", "target": "press", "function": "backup"}
+
+
+@pytest.mark.once
+def test_every_filter_and_sort_is_told_and_taken(world, document):
+    """In words, with its type, and with each value that is named; and no other sort is taken."""
+    callers = {who: API(world.cast[who]) for who in ("alice", "edda")}
+    for address, methods in document["paths"].items():
+        told = {one["name"]: one for one in methods.get("get", {}).get("parameters", ())}
+        if "cursor" not in told or address == "/api/v1/tokens":
+            continue
+        there = world.ids["converted" if "/runs/" in address else THERE.get(kind(address), "hall")]
+        path = address.replace("{id}", there)
+        api = callers["edda" if address.endswith("/inputs") else "alice"]
+        for name in told.keys() - {"id", "cursor", "page_size", "format"}:
+            assert told[name].get("description"), (address, name)
+            for value in values(world, name, told[name]["schema"]):
+                answer = api.get(path, **{name: value})
+                assert answer.status_code == 200, (address, name, value, answer.content)
+        assert api.get(path, ordering="nonsense").status_code == 422, address
+
+
+def kind(address: str) -> str:
+    """The first word of an address."""
+    return address.split("/")[3]
+
+
+def values(world: Any, name: str, schema: dict[str, Any]) -> list[str]:
+    """Values that a parameter takes: those that it names, or one of its type."""
+    if "enum" in (one := schema.get("items", schema)):
+        return list(one["enum"])
+    if one.get("format") == "uuid":
+        return [world.ids[NAMED.get(name, name)]]
+    if one.get("format") == "date-time":
+        return ["2026-01-01T00:00:00Z"]
+    return ["true", "false"] if one["type"] == "boolean" else ["press"]
+
+
 @pytest.mark.once
 def test_the_docs_page_asks_no_other_host(client, db):
     page = client.get("/api/v1/docs")
@@ -161,7 +200,7 @@ def test_no_request_made_from_the_schema_breaks_anything(world, agent, document,
         def ask(case: Any, there: bool) -> None:
             if there and "id" in (case.path_parameters or {}):
                 # Else hardly an example would get past "not found".
-                case.path_parameters["id"] = world.ids[THERE[case.path.split("/")[3]]]
+                case.path_parameters["id"] = world.ids[THERE[kind(case.path)]]
             with warnings.catch_warnings(), transaction.atomic():
                 warnings.simplefilter("ignore")
                 case.call_and_validate(headers=headers, checks=checks)
