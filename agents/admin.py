@@ -17,7 +17,7 @@ from unfold.enums import ActionVariant
 from sites.access.admin import Among, ScopedAdmin, ScopedForm, ScopedInline, person
 from sites.access.granting import GrantingAdmin
 
-from . import enrolment
+from . import enrolment, pools
 from .line import line_to_paste
 from .models import (
     Agent,
@@ -238,6 +238,9 @@ class AgentAdmin(ScopedAdmin):
         )
 
 
+ABOUT = ("public_id", "created_at", "archived_at")
+
+
 class PoolForm(ScopedForm):
     class Meta:
         help_texts = {
@@ -259,16 +262,47 @@ class PoolForm(ScopedForm):
 class AgentPoolAdmin(GrantingAdmin):
     policy = pool_policy
     form = PoolForm
-    may_change = may_delete = "manage"
+    may_change = "manage"
     may_add = ("organization", "manage")
     fixed = ("organization",)
-    roles = (("editor", "May choose this pool for jobs and runs"),)
-    list_display = ("name", "organization", "restricted")
+    acts = {**GrantingAdmin.acts, "archive": "manage"}
+    actions_detail = ("people_and_roles", "archive")
+    roles = ((pools.CHOOSER, "May choose this pool for jobs and runs"),)
+    list_display = ("name", "organization", "restricted", "archived_at")
     list_select_related = ("organization",)
-    list_filter = (("organization", Among), "restricted")
+    list_filter = (
+        ("organization", Among),
+        "restricted",
+        ("archived_at", admin.EmptyFieldListFilter),
+    )
     search_fields = ("name",)
-    fields = ("organization", "name", "restricted", "agents", "public_id", "created_at")
-    readonly_fields = ("public_id", "created_at")
+    autocomplete_fields = ("agents",)
+    fields = ("organization", "name", "restricted", "agents", *ABOUT)
+    readonly_fields = ABOUT
+
+    def save_model(self, request: HttpRequest, obj: AgentPool, form: Any, change: bool) -> None:
+        pools.save_pool(obj, agents=list(form.cleaned_data["agents"]))
+
+    @action(description="Archive", icon="archive", variant=ActionVariant.DANGER)
+    def archive(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Put the pool away."""
+
+        def do(pool: AgentPool) -> str:
+            pools.archive_pool(pool)
+            return f"Pool {pool} is archived."
+
+        return self.ask(
+            request,
+            object_id,
+            "archive",
+            title="Archive pool",
+            question=lambda pool: (
+                f"Archive pool {pool}? Its agents leave it and nobody can choose it any more. "
+                "Runs that asked for it keep its name."
+            ),
+            do=do,
+            danger=True,
+        )
 
 
 @admin.register(Function)

@@ -34,6 +34,7 @@ class AgentFilter(ListFilter):
 class PoolFilter(ListFilter):
     search = by_name()
     organization = KeyFilter(organization_policy, "organization")
+    archived = ArchivedFilter()
 
     class Meta:
         model = AgentPool

@@ -121,13 +121,18 @@ class AgentPool(models.Model):
     restricted = models.BooleanField(default=False)
     agents = models.ManyToManyField(Agent, blank=True, related_name="pools")
     created_at = models.DateTimeField(auto_now_add=True)
+    archived_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ["name"]
         default_permissions = ()
         permissions = [("operate_agentpool", "Choose this pool for a job or run")]
         constraints = [
-            models.UniqueConstraint(fields=["organization", "name"], name="pool_name_once")
+            models.UniqueConstraint(
+                fields=["organization", "name"],
+                condition=models.Q(archived_at__isnull=True),
+                name="pool_name_once",
+            )
         ]
 
     def __str__(self) -> str:

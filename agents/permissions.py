@@ -42,6 +42,16 @@ agent_policy = Policy(
 )
 
 
+def _in_use(rule: Rule) -> Rule:
+    """Of the pools of a rule, those that were not archived."""
+
+    def narrowed(grants: Grants) -> Q | None:
+        pools = rule(grants)
+        return None if pools is None else pools & Q(archived_at=None)
+
+    return narrowed
+
+
 def _unrestricted(grants: Grants) -> Q | None:
     ids = grants.organizations()
     return Q(restricted=False, organization__in=ids) if ids else None
@@ -64,7 +74,7 @@ pool_policy = Policy(
             ADMINISTRATOR,
             superuser,
         ],
-        "choose": [_unrestricted, by_grant("operate", "pool", "pk")],
+        "choose": [_in_use(_unrestricted), _in_use(by_grant("operate", "pool", "pk"))],
         "manage": [ADMINISTRATOR, superuser],
     },
 )

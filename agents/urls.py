@@ -2,15 +2,19 @@
 
 from django.urls import path
 
-from . import views
+from .views import agents, pools
 
 urlpatterns = [
-    path("agent/download", views.agent_download, name="agent-download"),
-    path("agents", views.agent_list, name="agent-list"),
-    path("agents/add", views.agent_add, name="agent-add"),
-    path("agents/<uuid:public_id>", views.agent_detail, name="agent-detail"),
-    path("agents/<uuid:public_id>/code", views.agent_code, name="agent-code"),
-    path("agents/<uuid:public_id>/rotate", views.agent_rotate, name="agent-rotate"),
-    path("agents/<uuid:public_id>/drain", views.agent_drain, name="agent-drain"),
-    path("agents/<uuid:public_id>/retire", views.agent_retire, name="agent-retire"),
+    path("agent/download", agents.agent_download, name="agent-download"),
+    path("agents", agents.agent_list, name="agent-list"),
+    path("agents/add", agents.agent_add, name="agent-add"),
+    path("agents/pools", pools.pool_list, name="pool-list"),
+    path("agents/pools/add", pools.pool_add, name="pool-add"),
+    path("agents/pools/<uuid:public_id>", pools.pool_edit, name="pool-edit"),
+    path("agents/pools/<uuid:public_id>/archive", pools.pool_archive, name="pool-archive"),
+    path("agents/<uuid:public_id>", agents.agent_detail, name="agent-detail"),
+    path("agents/<uuid:public_id>/code", agents.agent_code, name="agent-code"),
+    path("agents/<uuid:public_id>/rotate", agents.agent_rotate, name="agent-rotate"),
+    path("agents/<uuid:public_id>/drain", agents.agent_drain, name="agent-drain"),
+    path("agents/<uuid:public_id>/retire", agents.agent_retire, name="agent-retire"),
 ]

@@ -1,7 +1,8 @@
-"""Why a site or target is not archived or moved yet: what runs there, which secrets go there."""
+"""Why a site, target or pool is not archived yet, or moved: what runs there, which secrets go."""
 
 from __future__ import annotations
 
+from agents.models import AgentPool
 from sites.models import Site, Target
 
 from . import definitions
@@ -20,6 +21,24 @@ def active_runs(place: Site | Target) -> str | None:
         return None
     runs = "a run is" if active == 1 else f"{active} runs are"
     return f"“{place}” cannot be archived while {runs} active there."
+
+
+def named_by_work(pool: AgentPool) -> str | None:
+    """Say which jobs and active runs name a pool, or nothing."""
+    jobs = list(Job.objects.in_use().filter(pool=pool).order_by("name", "pk"))
+    if jobs:
+        is_for = "is" if len(jobs) == 1 else "are"
+        return (
+            f"Pool “{pool}” cannot be archived while {_named('job', jobs)} {is_for} assigned to it:"
+            " assign them otherwise first."
+        )
+    active = JobRun.objects.active().filter(requested_pool=pool).count()
+    if active:
+        runs = (
+            "a run that asked for it is" if active == 1 else f"{active} runs that asked for it are"
+        )
+        return f"Pool “{pool}” cannot be archived while {runs} active."
+    return None
 
 
 def stored_secrets(target: Target, cleared: bool) -> str | None:

@@ -248,10 +248,16 @@ def check_assignment(
             words = f"Agent “{agent}” serves another site."
         if words:
             raise Refused("invalid", words, status=422, errors={"agent": [words]})
-    if pool is not None and (
-        pool.organization_id != target.organization_id or not pool_policy.allows(by, "choose", pool)
-    ):
-        raise Refused("invalid", "No such pool.", status=422, errors={"pool": ["No such pool."]})
+    if pool is not None:
+        words = ""
+        if pool.organization_id != target.organization_id:
+            words = "No such pool."
+        elif pool.archived_at is not None and pool_policy.allows(by, "view", pool):
+            words = f"Pool “{pool}” is archived; choose another one."
+        elif not pool_policy.allows(by, "choose", pool):
+            words = "No such pool."
+        if words:
+            raise Refused("invalid", words, status=422, errors={"pool": [words]})
 
 
 def _version(function: Function, version: str) -> FunctionVersion:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import F, Prefetch, QuerySet
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -13,15 +13,16 @@ from rest_framework.response import Response
 
 from sites.access.api import Listed, Retrieved, ScopedViewSet
 from sites.api.authentication import person
-from sites.api.fields import Document, Flag, Key, Named, Strict, Text, Whole
+from sites.api.fields import Document, Flag, Key, Keys, Named, Person, Strict, Text, Whole
 from sites.api.places import organization_for
 from sites.keyset import Order, both_ways
-from sites.permissions import organization_policy, site_policy
+from sites.models import User
+from sites.permissions import organization_policy, site_policy, user_policy
 
-from .. import enrolment
+from .. import enrolment, pools
 from ..filters import STATES, AgentFilter, FunctionFilter, PoolFilter
 from ..line import line_to_paste
-from ..models import Agent, AgentPool, Function, FunctionVersion
+from ..models import Agent, AgentPool, Function, FunctionVersion, PoolUserPermission
 from ..permissions import agent_policy, function_policy, pool_policy
 
 BY_NAME = both_ways(Order("name", F("name"), "text"), Order("created", F("created_at"), "time"))
@@ -163,19 +164,56 @@ class PoolOut(serializers.Serializer[AgentPool]):
     id = serializers.UUIDField(source="public_id")
     organization = serializers.UUIDField(source="organization.public_id")
     name = serializers.CharField()
-    restricted = serializers.BooleanField()
+    restricted = serializers.BooleanField(
+        help_text="Only those who were given it may choose it; its agents take no automatic runs."
+    )
     agents = Named(source="seen_agents", many=True, help_text="Those that you may see.")
+    people = serializers.SerializerMethodField(
+        help_text="Who may choose it while it is restricted; for those who may manage it."
+    )
     created_at = serializers.DateTimeField()
+    archived_at = serializers.DateTimeField(allow_null=True)
+
+    @extend_schema_field(serializers.ListField(child=Person()))
+    def get_people(self, pool: AgentPool) -> Any:
+        if "manage" not in self.context["permitted"].get(pool.pk, ()):
+            return []
+        given = [row.user for row in pool.pooluserpermission_set.all()]
+        return Person(given, many=True).data
+
+
+class PoolChanges(Strict):
+    name = Text(max_length=120)
+    restricted = Flag(required=False)
+    agents = Keys(agent_policy, required=False, help_text="All that are to be in it.")
+    people = Keys(user_policy, required=False, help_text="All members who are to choose it.")
+
+
+class PoolIn(PoolChanges):
+    organization = Key(organization_policy, required=False)
 
 
 @extend_schema_view(
-    list=extend_schema(summary="List pools"), retrieve=extend_schema(summary="Read a pool")
+    list=extend_schema(summary="List pools"),
+    retrieve=extend_schema(summary="Read a pool"),
+    create=extend_schema(summary="Add a pool", request=PoolIn, responses={201: PoolOut}),
+    partial_update=extend_schema(
+        summary="Change a pool, its agents or who may choose it", request=PoolChanges
+    ),
+    destroy=extend_schema(summary="Archive a pool", responses={204: None}),
 )
 class PoolViewSet(Listed, Retrieved, ScopedViewSet):
     """Named sets of agents."""
 
     policy = pool_policy
-    grants = {"list": "view", "retrieve": "view"}
+    grants = {
+        "list": "view",
+        "retrieve": "view",
+        # asked of the organization
+        "create": "view",
+        "partial_update": "manage",
+        "destroy": "manage",
+    }
     orders = BY_NAME
     filterset_class = PoolFilter
     serializer_class = PoolOut
@@ -183,7 +221,45 @@ class PoolViewSet(Listed, Retrieved, ScopedViewSet):
     def rows(self) -> QuerySet[AgentPool]:
         seen = agent_policy.rows(self.request.user, "view", Agent.objects.in_use())
         agents = Prefetch("agents", seen.order_by("name"), to_attr="seen_agents")
-        return AgentPool.objects.select_related("organization").prefetch_related(agents)
+        given = PoolUserPermission.objects.select_related("user").order_by("user")
+        people = Prefetch("pooluserpermission_set", given)
+        return AgentPool.objects.select_related("organization").prefetch_related(agents, people)
+
+    def get_queryset(self) -> QuerySet[AgentPool]:
+        rows = super().get_queryset()
+        asked = self.action != "list" or "archived" in self.request.GET
+        return rows if asked else rows.filter(archived_at=None)
+
+    def shown(self, objects: Any, *, many: bool = False) -> Any:
+        ids = [pool.pk for pool in (objects if many else [objects])]
+        permitted = pool_policy.permitted(self.request.user, ["manage"], ids)
+        context = {**self.get_serializer_context(), "permitted": permitted}
+        return PoolOut(objects, many=many, context=context).data
+
+    def create(self, request: Request) -> Response:
+        data = self.read(PoolIn)
+        organization = organization_for(request, data, "manage")
+        return Response(self._saved(AgentPool(organization=organization), data), status=201)
+
+    def partial_update(self, request: Request, id: Any) -> Response:
+        pool = self.get_object()
+        return Response(self._saved(pool, self.read(PoolChanges, partial=True)))
+
+    def destroy(self, request: Request, id: Any) -> Response:
+        pools.archive_pool(self.get_object())
+        return Response(status=204)
+
+    def _saved(self, pool: AgentPool, data: dict[str, Any]) -> Any:
+        if (people := data.pop("people", None)) is not None:
+            # Groups are named in the portal; a program leaves those that are there.
+            groups = [
+                who
+                for who in (pools.choosers_of(pool) if pool.pk else ())
+                if not isinstance(who, User)
+            ]
+            data["choosers"] = [*people, *groups]
+        saved = pools.save_pool(pool, **data)
+        return self.shown(self.rows().get(pk=saved.pk))
 
 
 class VersionOut(serializers.Serializer[FunctionVersion]):

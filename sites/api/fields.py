@@ -92,6 +92,28 @@ class Key(serializers.Field[Any, Any, Any, Any]):
         return str(value.public_id)
 
 
+class Keys(serializers.ListField):
+    """Public ids of things that the person may see; the objects inside, in one query."""
+
+    def __init__(self, policy: Policy, *, most: int = 500, **kwargs: Any) -> None:
+        self.policy = policy
+        super().__init__(child=serializers.UUIDField(), max_length=most, **kwargs)
+
+    def __deepcopy__(self, memo: Any) -> Keys:
+        return type(self)(*self._args, **self._kwargs)  # type: ignore[attr-defined]
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        ids = list(dict.fromkeys(super().to_internal_value(data)))
+        rows = self.policy.model._default_manager.filter(public_id__in=ids)
+        seen = self.policy.rows(self.context["request"].user, "view", rows)
+        found = {one.public_id: one for one in seen}
+        words = f"No such {self.policy.model._meta.verbose_name}."
+        missing: Any = {number: [words] for number, id in enumerate(ids) if id not in found}
+        if missing:
+            raise ValidationError(missing)
+        return [found[id] for id in ids]
+
+
 class Tags(serializers.ListField):
     """Labels, each once, in the order given."""
 

@@ -11,7 +11,6 @@ from django.urls import reverse
 
 from agents.models import Agent, AgentPool, EnrolmentCode, PoolUserPermission
 from agents.permissions import pool_policy
-from jobs.models import JobRun
 from jobs.states import Status
 from sites import tokens
 from sites.models import Organization, Site, User
@@ -180,21 +179,22 @@ def test_who_may_choose_a_pool_is_given_on_its_page(
     assert pool_policy.allows(User.objects.get(pk=mia.pk), "choose", pool)
 
 
-def test_a_pool_with_runs_is_not_deleted(
+def test_a_pool_is_archived_once_no_job_names_it(
     alice: User, works: Organization, agent: factories.Enrolled, job: Any
 ) -> None:
     pool = AgentPool.objects.create(organization=works, name="Heavy")
+    pool.agents.add(agent.agent)
     type(job).objects.filter(pk=job.pk).update(assignment="pool", pool=pool)
-    job.refresh_from_db()
-    factories.run(job, by=alice)
-    page = url("agentpool_delete", pool.pk)
-    assert "protected" in as_(alice).get(page).content.decode()
-    as_(alice).post(page, {"post": "yes"})
-    assert AgentPool.objects.filter(pk=pool.pk).exists()
-    assert JobRun.objects.count() == 1
-    free = AgentPool.objects.create(organization=works, name="Light")
-    assert as_(alice).post(url("agentpool_delete", free.pk), {"post": "yes"}).status_code == 302
-    assert not AgentPool.objects.filter(pk=free.pk).exists()
+    assert as_(alice).post(url("agentpool_delete", pool.pk), {"post": "yes"}).status_code == 403
+    page = url("agentpool_archive", pool.pk)
+    assert "Archive pool Heavy?" in as_(alice).get(page).content.decode()
+    refused = as_(alice).post(page, follow=True).content.decode()
+    assert "cannot be archived while job" in refused
+    type(job).objects.filter(pk=job.pk).update(assignment="automatic", pool=None)
+    assert "Pool Heavy is archived." in as_(alice).post(page, follow=True).content.decode()
+    pool.refresh_from_db()
+    assert pool.archived_at is not None
+    assert pool.agents.count() == 0
 
 
 def test_the_catalogue_is_read_only(alice: User, root: User, agent: factories.Enrolled) -> None:

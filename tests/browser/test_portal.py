@@ -235,6 +235,8 @@ def test_every_page_is_for_everyone_and_fits(
         run = factories.run(job, by=alice)
         back_up(agent.api, files)
     waiting = factories.run(job, by=alice)
+    pool = job.organization.pools.create(name="Presses", restricted=True)
+    pool.agents.add(agent.agent)
     opened = window(alice, width=width, theme=theme)
     page = opened.page
     tabs = [f"/jobs/{run.public_id}?tab={tab}" for tab in ("summary", "changes", "history")]
@@ -258,6 +260,9 @@ def test_every_page_is_for_everyone_and_fits(
         "/agents/add",
         f"/agents/{agent.agent.public_id}",
         f"/agents/{agent.agent.public_id}/retire",
+        "/agents/pools",
+        f"/agents/pools/{pool.public_id}",
+        f"/agents/pools/{pool.public_id}/archive",
     ):
         opened.go(path)
         found = Axe().run(page).response["violations"]

@@ -99,7 +99,16 @@ TABLE = [
     Row("POST", "agents/<uuid:id>/code", "agents/{agent}/code", ADMINISTERED.format(ok=201)),
     Row("POST", "agents/<uuid:id>/rotate", "agents/{agent}/rotate", ADMINISTERED.format(ok=200)),
     Row("GET", "pools", "pools", OWN),
+    Row(
+        "POST",
+        "pools",
+        "pools",
+        "401 422 403 403 403 403 201 201",
+        {"organization": "{works}", "name": "Heavy", "agents": []},
+    ),
     Row("GET", "pools/<uuid:id>", "pools/{pool}", SEEN_BY_MANAGER),
+    Row("PATCH", "pools/<uuid:id>", "pools/{pool}", ADMINISTERED.format(ok=200), {"name": "Heavy"}),
+    Row("DELETE", "pools/<uuid:id>", "pools/{pool}", ADMINISTERED.format(ok=204)),
     Row("GET", "credentials", "credentials", OWN),
     Row(
         "POST",

@@ -21,12 +21,12 @@ from sites.pages import PortalRequest, within_organization
 from sites.problems import Refused
 from sites.views import back
 
-from . import download, enrolment, presence
-from .forms import AgentForm, may_add_agents
-from .line import line_to_paste, line_with_download
-from .models import Agent, AgentPool, EnrolmentCode, FunctionVersion
-from .permissions import agent_policy, pool_policy
-from .querysets import AgentQuerySet
+from .. import download, enrolment, presence
+from ..forms import AgentForm, may_add_agents
+from ..line import line_to_paste, line_with_download
+from ..models import Agent, AgentPool, EnrolmentCode, FunctionVersion
+from ..permissions import agent_policy, pool_policy
+from ..querysets import AgentQuerySet
 
 
 def _agents(request: PortalRequest) -> AgentQuerySet:
@@ -63,6 +63,7 @@ def _page(request: PortalRequest, context: dict[str, Any], status: int = 200) ->
             "permitted": agent_policy.permitted(
                 request.user, ["manage"], [agent.pk for agent in agents]
             ),
+            "tab": "agents",
         }
         | context,
         status=status,
