@@ -13,6 +13,7 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from sites.access.admin import Among, ScopedAdmin, ScopedForm, person
+from sites.access.bulk import ask_each
 from sites.json_field import JSONField
 from sites.masking import HIDDEN, restored
 
@@ -97,6 +98,7 @@ class JobAdmin(ScopedAdmin):
     fixed = ("target", "function")
     acts = {"start": "start", "archive": "edit"}
     actions_detail = ("start", "archive")
+    actions = ("start_each", "archive_each")
     list_display = ("name", "target", "site", "function", "owner", "assignment", "archived_at")
     list_select_related = ("target", "site", "function__tool", "owner")
     list_filter = (
@@ -171,6 +173,45 @@ class JobAdmin(ScopedAdmin):
                 f"Archive job {job}? It starts no more and leaves the lists; "
                 "its runs and history stay."
             ),
+            do=do,
+            danger=True,
+        )
+
+    @action(description="Backup Now")
+    def start_each(self, request: HttpRequest, queryset: Any) -> Any:
+        """Start several jobs, or say which of them are at work already."""
+
+        def do(job: Job) -> str:
+            started = starts.start_run(job, by=person(request))
+            words = "was started" if started.created else "is at work already"
+            return f"{job}: run {started.run} {words}."
+
+        return ask_each(
+            self,
+            request,
+            queryset.select_related("organization", "site", "target", "function"),
+            "start",
+            title="Backup Now",
+            question="Start these jobs now? Each makes a run of its own.",
+            do=do,
+        )
+
+    @action(description="Archive")
+    def archive_each(self, request: HttpRequest, queryset: Any) -> Any:
+        """Put several jobs away."""
+
+        def do(job: Job) -> str:
+            definitions.archive(job, by=person(request))
+            return f"Job {job} is archived."
+
+        return ask_each(
+            self,
+            request,
+            queryset,
+            "archive",
+            title="Archive jobs",
+            question="Archive these jobs? They start no more and leave the lists; their runs and "
+            "history stay.",
             do=do,
             danger=True,
         )

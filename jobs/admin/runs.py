@@ -16,7 +16,7 @@ from agents.permissions import agent_policy
 from sites.access.admin import Among, Between, ScopedAdmin, ScopedInline, person
 
 from .. import starts, transitions
-from ..models import Claim, JobRun, LateReport, RunFile, StatusTransition
+from ..models import Claim, JobRun, LateReport, RunFile, RunRecord, StatusTransition
 from ..permissions import may_retry, run_policy
 from ..states import FINAL, Origin, Status
 
@@ -62,6 +62,22 @@ class FilesInline(ScopedInline):
     model = RunFile
     fields = readonly_fields = ("name", "media_type", "size", "sha256", "created_at")
     verbose_name_plural = "files"
+    hide_title = True
+
+
+class RecordsInline(ScopedInline):
+    model = RunRecord
+    ordering = ("sequence",)
+    fields = readonly_fields = (
+        "sequence",
+        "record_id",
+        "name",
+        "status",
+        "result",
+        "error",
+        "processed_at",
+    )
+    verbose_name_plural = "records"
     hide_title = True
 
 
@@ -191,11 +207,12 @@ class RunAdmin(ScopedAdmin):
             },
         ),
     )
-    inlines = (TransitionsInline, FilesInline, LateReportsInline)
+    inlines = (TransitionsInline, RecordsInline, FilesInline, LateReportsInline)
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
-        """Show the history always, files and late reports where there are any."""
+        """Show the history always; records, files and late reports where there are any."""
         shown: list[Any] = [TransitionsInline]
+        shown += [RecordsInline] if obj and obj.records.exists() else []
         shown += [FilesInline] if obj and obj.files.exists() else []
         shown += [LateReportsInline] if obj and obj.late_reports.exists() else []
         return shown

@@ -169,7 +169,7 @@ class ScopedAdmin(ModelAdmin):
     list_per_page = 50
     compressed_fields = True
     warn_unsaved_form = True
-    actions = None
+    actions: Any = None
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ScopedList

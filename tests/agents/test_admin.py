@@ -114,6 +114,26 @@ def test_retiring_asks_first_and_ends_token_and_runs(
     assert client.post(change, {"name": "back", "slots": 1}).status_code == 403
 
 
+def test_agents_are_rotated_and_retired_together(
+    alice: User, works: Organization, agent: factories.Enrolled
+) -> None:
+    other = factories.enrolled(works, "other-agent", by=alice).agent
+    client, page = as_(alice), url("agent_changelist")
+    both = {"index": "0", "_selected_action": [agent.agent.pk, other.pk]}
+    for action, question in (("rotate_each", "change their tokens?"), ("retire_each", "for good?")):
+        asked = client.post(page, both | {"action": action}).content.decode()
+        assert question in asked
+        assert "hall-agent" in asked
+        assert not Agent.objects.filter(retired_at__isnull=False).exists()
+        told = client.post(page, both | {"action": action, "asked": "1"}, follow=True)
+        assert "Done for 2 of 2." in told.content.decode()
+        if action == "rotate_each":
+            assert Agent.objects.filter(rotating=True).count() == 2
+    assert Agent.objects.in_use().count() == 0
+    told = client.post(page, both | {"action": "retire_each", "asked": "1"}, follow=True)
+    assert "hall-agent: not in the state that it is in." in told.content.decode()
+
+
 def test_buttons_answer_administrators_of_the_organization_alone(
     cast: dict[str, User], agent: factories.Enrolled
 ) -> None:

@@ -15,7 +15,7 @@ from jobs.models import Job, JobRun, RunInput, RunLog, StatusTransition
 from jobs.starts import start_run
 from jobs.states import Status
 from sites.access.admin import CappedPaginator
-from sites.models import Target, User
+from sites.models import Site, Target, User
 from tests import factories
 
 # Doors and templates: the rules behind them are tested on both databases.
@@ -242,6 +242,55 @@ def test_a_job_is_archived_after_its_runs_and_never_deleted(job: Job, alice: Use
     assert client.post(url("job_change", job.pk), form()).status_code == 403
     assert client.post(url("job_delete", job.pk), {"post": "yes"}).status_code == 403
     assert JobRun.objects.filter(pk=run.pk).exists()
+
+
+def chosen(action: str, *rows: Any) -> dict[str, Any]:
+    return {"action": action, "index": "0", "_selected_action": [row.pk for row in rows]}
+
+
+def test_jobs_are_started_together_and_each_says_what_came_of_it(
+    job: Job, alice: User, edda: User, hall: Site, oscar: User
+) -> None:
+    free = factories.job(factories.target(hall, "Press line 2"), job.function, owner=edda)
+    gone = factories.job(factories.target(hall, "Press line 3"), job.function, owner=edda)
+    gone.archived_at = gone.created_at
+    gone.save()
+    busy = factories.run(job, by=edda)
+    client, page = as_(alice), url("job_changelist")
+    asked = client.post(page, chosen("start_each", job, free, gone)).content.decode()
+    assert "Start these jobs now?" in asked
+    assert JobRun.objects.get() == busy
+    told = client.post(page, chosen("start_each", job, free, gone) | {"asked": "1"}, follow=True)
+    text = told.content.decode()
+    assert f"{job}: run {busy} is at work already." in text
+    assert f"{gone}: not in the state that it is in." in text
+    assert "Done for 2 of 3." in text
+    assert JobRun.objects.get(job=free).started_by == alice
+    # Nobody else's rows are touched.
+    as_(oscar).post(page, chosen("start_each", free) | {"asked": "1"})
+    assert JobRun.objects.count() == 2
+    told = client.post(page, chosen("archive_each", job, free) | {"asked": "1"}, follow=True)
+    assert f"{job}: " in told.content.decode()
+    assert Job.objects.in_use().count() == 2
+
+
+def test_no_more_than_a_hundred_at_once(
+    job: Job, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sites.access.bulk.MOST", 0)
+    answer = as_(alice).post(
+        url("job_changelist"), chosen("start_each", job) | {"asked": "1"}, follow=True
+    )
+    assert "Choose no more than 0 at once; nothing was done." in answer.content.decode()
+    assert not JobRun.objects.exists()
+
+
+def test_a_superuser_without_a_membership_starts_none(job: Job, root: User) -> None:
+    answer = as_(root).post(
+        url("job_changelist"), chosen("start_each", job) | {"asked": "1"}, follow=True
+    )
+    assert f"{job}: your role does not allow this." in answer.content.decode()
+    assert not JobRun.objects.exists()
 
 
 # --- size ----------------------------------------------------------------------------------------

@@ -1,34 +1,27 @@
-"""The admin of agents, their pools and of what they can do."""
+"""The admin of agents: adding one, its buttons, its end."""
 
 from typing import Any
 
 from django.contrib import admin
-from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.formats import localize
 from django.utils.timezone import localtime
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from sites.access.admin import Among, ScopedAdmin, ScopedForm, ScopedInline, person
-from sites.access.granting import GrantingAdmin
+from sites.access.admin import Among, ScopedAdmin, ScopedInline, person
+from sites.access.bulk import ask_each
 
-from . import enrolment, pools
-from .line import line_to_paste
-from .models import (
+from .. import enrolment
+from ..line import line_to_paste
+from ..models import (
     Agent,
-    AgentPool,
     EnrolmentCode,
-    Function,
-    FunctionVersion,
-    Queue,
-    Tool,
 )
-from .permissions import agent_policy, function_policy, pool_policy
+from ..permissions import agent_policy
 
 STATES = {
     "setting_up": ("Setting Up", "info"),
@@ -58,6 +51,7 @@ class AgentAdmin(ScopedAdmin):
     fixed = ("organization", "site")
     acts = dict.fromkeys(("new_code", "rotate", "drain", "take_again", "retire"), "manage")
     actions_detail = ("new_code", "rotate", "drain", "take_again", "retire")
+    actions = ("rotate_each", "retire_each")
     list_display = ("name", "shown_state", "site", "organization", "slots", "version", "seen_at")
     list_select_related = ("site", "organization")
     list_filter = (("site", Among), ("organization", Among))
@@ -237,133 +231,40 @@ class AgentAdmin(ScopedAdmin):
             danger=True,
         )
 
+    @action(description="Change token")
+    def rotate_each(self, request: HttpRequest, queryset: Any) -> Any:
+        """Have several agents change their tokens by themselves."""
 
-ABOUT = ("public_id", "created_at", "archived_at")
+        def do(agent: Agent) -> str:
+            enrolment.rotate(agent)
+            return f"Agent {agent} changes its token at its next sign of life."
 
-
-class PoolForm(ScopedForm):
-    class Meta:
-        help_texts = {
-            "restricted": "Its agents are chosen by those whom this pool was given to alone, "
-            "and take no automatic runs."
-        }
-
-    def clean(self) -> dict[str, Any]:
-        """Keep agents of another organization out."""
-        data = super().clean() or {}
-        organization = data.get("organization") or getattr(self.instance, "organization", None)
-        for agent in data.get("agents", ()):
-            if organization and agent.organization_id != organization.pk:
-                raise ValidationError({"agents": f"Agent {agent} belongs to another organization."})
-        return data
-
-
-@admin.register(AgentPool)
-class AgentPoolAdmin(GrantingAdmin):
-    policy = pool_policy
-    form = PoolForm
-    may_change = "manage"
-    may_add = ("organization", "manage")
-    fixed = ("organization",)
-    acts = {**GrantingAdmin.acts, "archive": "manage"}
-    actions_detail = ("people_and_roles", "archive")
-    roles = ((pools.CHOOSER, "May choose this pool for jobs and runs"),)
-    list_display = ("name", "organization", "restricted", "archived_at")
-    list_select_related = ("organization",)
-    list_filter = (
-        ("organization", Among),
-        "restricted",
-        ("archived_at", admin.EmptyFieldListFilter),
-    )
-    search_fields = ("name",)
-    autocomplete_fields = ("agents",)
-    fields = ("organization", "name", "restricted", "agents", *ABOUT)
-    readonly_fields = ABOUT
-
-    def save_model(self, request: HttpRequest, obj: AgentPool, form: Any, change: bool) -> None:
-        pools.save_pool(obj, agents=list(form.cleaned_data["agents"]))
-
-    @action(description="Archive", icon="archive", variant=ActionVariant.DANGER)
-    def archive(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        """Put the pool away."""
-
-        def do(pool: AgentPool) -> str:
-            pools.archive_pool(pool)
-            return f"Pool {pool} is archived."
-
-        return self.ask(
+        return ask_each(
+            self,
             request,
-            object_id,
-            "archive",
-            title="Archive pool",
-            question=lambda pool: (
-                f"Archive pool {pool}? Its agents leave it and nobody can choose it any more. "
-                "Runs that asked for it keep its name."
-            ),
+            queryset,
+            "rotate",
+            title="Change tokens",
+            question="Have these agents change their tokens? They go on working meanwhile.",
+            do=do,
+        )
+
+    @action(description="Retire")
+    def retire_each(self, request: HttpRequest, queryset: Any) -> Any:
+        """End several agents and the runs that they hold."""
+
+        def do(agent: Agent) -> str:
+            enrolment.retire(agent, by=person(request))
+            return f"Agent {agent} is retired."
+
+        return ask_each(
+            self,
+            request,
+            queryset,
+            "retire",
+            title="Retire agents",
+            question="Retire these agents for good? Their tokens end with their next request, and "
+            "the runs that they hold end as failed.",
             do=do,
             danger=True,
         )
-
-
-@admin.register(Function)
-class FunctionAdmin(ScopedAdmin):
-    policy = function_policy
-    list_display = ("__str__", "tool", "organization")
-    list_select_related = ("tool", "organization")
-    list_filter = (("organization", Among),)
-    search_fields = ("name", "tool__name")
-    readonly_fields = fields = ("organization", "tool", "name", "public_id")
-
-
-@admin.register(Tool)
-class ToolAdmin(ScopedAdmin):
-    """A tool is seen by whoever sees its functions."""
-
-    policy = function_policy
-    through = "functions"
-    list_display = ("name", "organization")
-    list_select_related = ("organization",)
-    search_fields = ("name",)
-    readonly_fields = fields = ("organization", "name")
-
-    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Tool]:
-        return super().get_queryset(request).distinct()
-
-
-@admin.register(FunctionVersion)
-class FunctionVersionAdmin(ScopedAdmin):
-    policy = function_policy
-    through = "function"
-    organization = "function__organization"
-    list_display = ("function", "version", "title", "produces", "created_at")
-    list_select_related = ("function__tool",)
-    list_filter = (("produces", ChoicesDropdownFilter),)
-    search_fields = ("function__name", "version")
-    readonly_fields = fields = (
-        "function",
-        "version",
-        "title",
-        "produces",
-        "takes",
-        "parameters",
-        "agents",
-        "created_at",
-    )
-
-
-@admin.register(Queue)
-class QueueAdmin(ScopedAdmin):
-    policy = function_policy
-    through = "function"
-    list_display = ("__str__", "site", "function", "version", "assignment", "agent", "pool")
-    list_select_related = ("site", "function__tool", "agent", "pool")
-    list_filter = (("site", Among),)
-    readonly_fields = fields = (
-        "organization",
-        "site",
-        "function",
-        "version",
-        "assignment",
-        "agent",
-        "pool",
-    )
