@@ -14,13 +14,13 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from . import access_tokens
-from .access import grants_of
-from .forms import TokenForm
-from .models import AccessToken, Membership, Organization, Role, Site, Target, User
-from .pages import PortalRequest, within_organization
-from .permissions import organization_policy, site_policy, target_policy, token_policy
-from .problems import Refused
+from .. import access_tokens
+from ..access import grants_of
+from ..forms import TokenForm
+from ..models import AccessToken, Membership, Organization, Role, Site, Target, User
+from ..pages import PortalRequest, within_organization
+from ..permissions import organization_policy, site_policy, target_policy, token_policy
+from ..problems import Refused
 
 THEMES = ("light", "dark")
 
