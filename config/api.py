@@ -11,6 +11,7 @@ from jobs.api.jobs import JobViewSet
 from jobs.api.proposals import ProposalViewSet
 from jobs.api.runs import ConnectionJobViewSet, RunViewSet
 from sites.api.credentials import CredentialViewSet
+from sites.api.members import MemberViewSet
 from sites.api.own import Me, TokenViewSet, Upload
 from sites.api.places import OrganizationViewSet, SiteViewSet, TargetViewSet
 from sites.api.problems import nothing_here
@@ -19,6 +20,7 @@ from sites.api.snapshots import SnapshotViewSet, TargetSnapshotViewSet
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 for prefix, viewset in {
     "organizations": OrganizationViewSet,
+    "members": MemberViewSet,
     "sites": SiteViewSet,
     "targets": TargetViewSet,
     "credentials": CredentialViewSet,

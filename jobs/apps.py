@@ -10,12 +10,15 @@ class JobsConfig(AppConfig):
         from agents import pools
         from agents.enrolment import when_retired
         from sites.archiving import unless
+        from sites.members import Holding, holds
         from sites.places import Holder, keeps_secrets
 
+        from .handover import hand_over, names_of_owned
         from .obstacles import active_runs, clear_secrets, named_by_work, stored_secrets
         from .transitions import revoke
 
         when_retired(revoke)
         unless(active_runs)
         pools.unless(named_by_work)
+        holds(Holding(names_of_owned, hand_over))
         keeps_secrets(Holder(stored_secrets, clear_secrets))

@@ -36,3 +36,8 @@ def issue(
 def revoke(row: AccessToken) -> None:
     """End a token from the next request on; ending it again changes nothing."""
     AccessToken.objects.filter(pk=row.pk, revoked_at=None).update(revoked_at=Now())
+
+
+def revoke_all_of(user: User) -> None:
+    """End every token of a person."""
+    AccessToken.objects.filter(user=user, revoked_at=None).update(revoked_at=Now())

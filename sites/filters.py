@@ -1,4 +1,4 @@
-"""Which parameters narrow the lists of places, and how a filter reads its value."""
+"""Which parameters narrow the lists of places and people, and how a filter reads its value."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db import connection
-from django.db.models import QuerySet, TextField, Value
+from django.db.models import Expression, F, Q, QuerySet, TextField, Value
+from django.db.models.functions import Coalesce, Concat, Lower, NullIf, Trim
 from django_filters import FilterSet
 from django_filters import rest_framework as filters
 from django_filters.fields import IsoDateTimeField
 
 from .access import Policy
-from .models import Credential, Organization, Site, Target
+from .models import Credential, Membership, Organization, Role, Site, Target
 from .permissions import organization_policy, site_policy
 
 SEARCH_LIMIT = 200
@@ -120,6 +121,13 @@ class TextFilter(filters.CharFilter):
         super().__init__(*args, max_length=SEARCH_LIMIT, **kwargs)
 
 
+def person_name(path: str) -> Expression:
+    """Spell in SQL the name under which people know a user, in small letters."""
+    full = Trim(Concat(f"{path}__first_name", Value(" "), f"{path}__last_name"))
+    named = NullIf(full, Value(""))
+    return Lower(Coalesce(named, F(f"{path}__username"), output_field=TextField()))
+
+
 def by_name(label: str = "Part of the name.") -> TextFilter:
     """Offer `search` in names, where a list has nothing else to look in."""
     return TextFilter(field_name="name", lookup_expr="icontains", label=label)
@@ -177,3 +185,23 @@ class CredentialFilter(ListFilter):
     class Meta:
         model = Credential
         fields: list[str] = []
+
+
+class MemberFilter(ListFilter):
+    search = TextFilter(method="look_for", label="Part of the name, user name or email address.")
+    organization = KeyFilter(organization_policy, "organization")
+    role = ChoicesFilter(Role.choices)
+
+    class Meta:
+        model = Membership
+        fields: list[str] = []
+
+    def look_for(
+        self, queryset: QuerySet[Membership], name: str, value: str
+    ) -> QuerySet[Membership]:
+        named = queryset.alias(named=person_name("user"))
+        return named.filter(
+            Q(named__contains=value.lower())
+            | Q(user__username__icontains=value)
+            | Q(user__email__icontains=value)
+        )

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from django.db import transaction
 
+from . import access_tokens
 from .access import withdraw_roles
 from .events import access_changed
 from .models import Membership, Organization, Role, User
 from .problems import Refused
+
+
+class Holding(NamedTuple):
+    """What an app to the right keeps in the name of a member.
+
+    `names` lists it for people; `hand_over` gives it from the first to the second, or refuses.
+    """
+
+    names: Callable[[Membership], list[str]]
+    hand_over: Callable[[Membership, Membership], None]
+
+
+# Filled by apps to the right.
+_holdings: list[Holding] = []
+
+
+def holds(holding: Holding) -> None:
+    """Let an app to the right say what another member takes over from one who leaves."""
+    if holding not in _holdings:
+        _holdings.append(holding)
+
+
+def held_by(membership: Membership) -> list[str]:
+    """Name what another member has to take over before this one can leave."""
+    return [name for holding in _holdings for name in holding.names(membership)]
 
 
 def add_member(organization: Organization, user: User, role: str) -> Membership:
@@ -24,26 +53,35 @@ def add_member(organization: Organization, user: User, role: str) -> Membership:
     return membership
 
 
-def set_member_role(membership: Membership, role: str) -> None:
+def set_member_role(membership: Membership, role: str) -> Membership:
     """Give a member another role. Refused 409 where that would leave no administrator."""
     with transaction.atomic():
-        _keep_an_administrator(membership, leaving=role != Role.ADMINISTRATOR)
-        membership.role = role
-        membership.save(update_fields=["role"])
-        access_changed([membership.user], organization=membership.organization)
+        member = _locked(membership)
+        if role != Role.ADMINISTRATOR:
+            _keep_an_administrator(member)
+        member.role = role
+        member.save(update_fields=["role"])
+        access_changed([member.user], organization=member.organization)
+    return member
 
 
-def remove_member(membership: Membership) -> None:
+def remove_member(membership: Membership, *, successor: Membership | None = None) -> None:
     """End a membership, and with it every object role that the person was given there.
 
-    Refused 409 for the last administrator. Jobs and runs of the person stay.
+    What they hold goes to the successor, another member who may use it; runs keep their starter.
+    Access tokens end with the last membership: until then they reach what is left. Refused 409 for
+    the last administrator, and 422 without a successor where one is needed.
     """
-    user, organization = membership.user, membership.organization
     with transaction.atomic():
-        _keep_an_administrator(membership, leaving=True)
-        membership.delete()
+        member = _locked(membership)
+        _keep_an_administrator(member)
+        _hand_over(member, successor)
+        user, organization = member.user, member.organization
+        member.delete()
         # Would otherwise be back, unseen, on the day on which the person becomes a member again.
         withdraw_roles(user, organization)
+        if not user.is_superuser and not user.memberships.exists():
+            access_tokens.revoke_all_of(user)
         access_changed([user], organization=organization)
 
 
@@ -54,16 +92,57 @@ def account_changed(user: User) -> None:
             access_changed([user], organization=membership.organization)
 
 
-def _keep_an_administrator(membership: Membership, *, leaving: bool) -> None:
-    """Refuse to take the last active administrator; two who leave at once are serial."""
-    Organization.objects.select_for_update().get(pk=membership.organization_id)
+def _locked(membership: Membership) -> Membership:
+    """Read a membership as it is, after all who change members of the organization before us.
+
+    A run that starts meanwhile refers to the organization: it is not kept waiting.
+    """
+    Organization.objects.select_for_update(no_key=True).get(pk=membership.organization_id)
+    members = Membership.objects.select_related("organization", "user")
+    found = members.filter(pk=membership.pk).first()
+    if found is None:
+        words = f"{membership.user} does not belong to {membership.organization} any more."
+        raise Refused("no_member", words)
+    return found
+
+
+def _keep_an_administrator(member: Membership) -> None:
+    """Refuse to take the last administrator who can log in. The caller holds the organization."""
     others = Membership.objects.filter(
-        organization=membership.organization_id, role=Role.ADMINISTRATOR, user__is_active=True
-    ).exclude(pk=membership.pk)
-    was = Membership.objects.filter(pk=membership.pk, role=Role.ADMINISTRATOR).exists()
-    if leaving and was and not others.exists():
+        organization=member.organization_id, role=Role.ADMINISTRATOR, user__is_active=True
+    ).exclude(pk=member.pk)
+    if member.role == Role.ADMINISTRATOR and not others.exists():
         raise Refused(
             "last_administrator",
-            f"{membership.user} is the last administrator of {membership.organization}; "
+            f"{member.user} is the last administrator of {member.organization}; "
             "make somebody else one first.",
         )
+
+
+def _hand_over(member: Membership, successor: Membership | None) -> None:
+    """Give what a member holds to the successor. The caller holds the organization."""
+    if successor is None:
+        if held := held_by(member):
+            raise Refused(
+                "successor_needed",
+                f"{member.user} is the owner of {_listed(held)}: another member has to take over.",
+                status=422,
+                errors={"successor": ["Name the member; the portal's page Members asks for one."]},
+            )
+        return
+    heirs = Membership.objects.select_related("user").filter(
+        organization=member.organization_id, user__is_active=True
+    )
+    heir = heirs.exclude(pk=member.pk).filter(pk=successor.pk).first()
+    if heir is None:
+        words = f"Name another member of {member.organization} who can log in."
+        raise Refused("invalid", words, status=422, errors={"successor": [words]})
+    for holding in _holdings:
+        holding.hand_over(member, heir)
+
+
+def _listed(names: list[str], most: int = 3) -> str:
+    """Name some of them, and count the rest."""
+    quoted = [f"“{name}”" for name in names[:most]]
+    rest = len(names) - len(quoted)
+    return ", ".join(quoted) + (f" and {rest} more" if rest else "")

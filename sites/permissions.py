@@ -43,7 +43,9 @@ organization_policy = Policy(
 membership_policy = Policy(
     Membership,
     {
-        "view": [by_person("user"), ADMINISTRATOR, superuser],
+        # Members know that there are others, and read of themselves alone.
+        "view": [by_role(), superuser],
+        "inspect": [by_person("user"), ADMINISTRATOR, superuser],
         "manage": [ADMINISTRATOR, superuser],
     },
 )

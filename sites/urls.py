@@ -1,8 +1,9 @@
-"""Addresses of the portal's pages about places and of what stands around every page."""
+"""Addresses of the portal's pages about places and people, and of what stands around every page."""
 
 from django.urls import path
 
 from . import views
+from .views import members
 
 urlpatterns = [
     path("favicon.ico", views.favicon, name="favicon"),
@@ -11,4 +12,7 @@ urlpatterns = [
     path("profile", views.profile, name="profile"),
     path("profile/tokens/<uuid:public_id>/revoke", views.token_revoke, name="token-revoke"),
     path("sites", views.sites, name="site-list"),
+    path("members", members.member_list, name="member-list"),
+    path("members/<uuid:public_id>", members.member_detail, name="member-detail"),
+    path("members/<uuid:public_id>/remove", members.member_remove, name="member-remove"),
 ]

@@ -139,15 +139,33 @@ def roles_on(on: models.Model) -> list[tuple[User | Group, str]]:
     """List who was given which object role on a site, target or pool: people first, then groups."""
     found: list[tuple[User | Group, str]] = []
     for table, column in zip(_tables_of(on), ("user", "group"), strict=True):
-        highest: dict[Any, int] = {}
-        rows: Any = table._default_manager.filter(content_object=on).order_by(column)
-        for row in rows.select_related(column, "permission"):
-            who, verb = getattr(row, column), row.permission.codename.split("_")[0]
-            if verb in VERBS:
-                highest[who] = max(highest.get(who, 0), VERBS.index(verb) + 1)
-        names = {level: role for role, level in OBJECT_ROLES.items()}
-        found += [(who, names[level]) for who, level in highest.items()]
+        rows = table._default_manager.filter(content_object=on).order_by(column)
+        found += _highest(rows, column)
     return found
+
+
+def roles_of(who: User | Group, organization: Organization) -> list[tuple[models.Model, str]]:
+    """List the sites, targets and pools of an organization on which someone was given a role."""
+    column = "user" if isinstance(who, User) else "group"
+    found: list[tuple[models.Model, str]] = []
+    for _, by_user, by_group in _TABLES:
+        table = by_user if column == "user" else by_group
+        rows = table._default_manager.filter(
+            **{column: who, "content_object__organization": organization}
+        )
+        found += _highest(rows.order_by("content_object__name"), "content_object")
+    return found
+
+
+def _highest(rows: models.QuerySet[Any], column: str) -> list[tuple[Any, str]]:
+    """Give what grants name in this column, each once, with the highest role of them."""
+    highest: dict[Any, int] = {}
+    for row in rows.select_related(column, "permission"):
+        one, verb = getattr(row, column), row.permission.codename.split("_")[0]
+        if verb in VERBS:
+            highest[one] = max(highest.get(one, 0), VERBS.index(verb) + 1)
+    names = {level: role for role, level in OBJECT_ROLES.items()}
+    return [(one, names[level]) for one, level in highest.items()]
 
 
 def withdraw_roles(user: User, organization: Organization) -> None:

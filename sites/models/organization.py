@@ -47,6 +47,7 @@ class Role(models.TextChoices):
 class Membership(models.Model):
     """A user's role in an organization."""
 
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     organization = models.ForeignKey(
         Organization, on_delete=models.CASCADE, related_name="memberships"
     )

@@ -66,6 +66,8 @@ def _frame(request: HttpRequest) -> dict[str, Any]:
         # Accept or reject what backups found, at one place at least.
         "may_decide": role == Role.ADMINISTRATOR
         or any(grants.objects(kind, "operate") for kind in ("site", "target")),
+        # Members, invitations and teams of the current organization.
+        "may_manage": role == Role.ADMINISTRATOR or grants.superuser,
         "may_admin": grants.superuser or bool(grants.organizations(Role.ADMINISTRATOR)),
     }
 

@@ -10,7 +10,7 @@ from django.test import Client
 from playwright.sync_api import Page, expect
 
 from jobs.models import Job
-from sites.models import User
+from sites.models import Membership, User
 from tests import factories
 from tests.backups import back_up
 from tests.browser.conftest import Opener, log_in
@@ -240,6 +240,7 @@ def test_every_page_is_for_everyone_and_fits(
     opened = window(alice, width=width, theme=theme)
     page = opened.page
     tabs = [f"/jobs/{run.public_id}?tab={tab}" for tab in ("summary", "changes", "history")]
+    edda_s = Membership.objects.get(user=job.owner)
     for path in (
         "/",
         "/jobs",
@@ -256,6 +257,9 @@ def test_every_page_is_for_everyone_and_fits(
         f"/jobs/{waiting.public_id}",
         *tabs,
         "/sites",
+        "/members",
+        f"/members/{edda_s.public_id}",
+        f"/members/{edda_s.public_id}/remove",
         "/agents",
         "/agents/add",
         f"/agents/{agent.agent.public_id}",

@@ -12,7 +12,7 @@ import pytest
 from agents.models import AgentPool, Function
 from jobs.models import Job, JobRun
 from sites import credentials, places
-from sites.models import AccessToken, Credential, Organization, Site, Target, User
+from sites.models import AccessToken, Credential, Membership, Organization, Site, Target, User
 from tests import factories
 from tests.backups import back_up, leave_file
 from tests.people import API
@@ -110,6 +110,7 @@ def world(
     assert saved.snapshot is not None
     ids = {
         "works": works.public_id,
+        "member": Membership.objects.get(user=edda).public_id,
         "hall": hall.public_id,
         "press": press.public_id,
         "link": link.public_id,

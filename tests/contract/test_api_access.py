@@ -42,6 +42,17 @@ TABLE = [
     Row("GET", "uploads/<uuid:id>", "uploads/{upload}", OWN),
     Row("PUT", "uploads/<uuid:id>", "uploads/{upload}?offset=0", OWN, b"abc"),
     Row("GET", "organizations", "organizations", OWN),
+    Row("GET", "members", "members", OWN),
+    # Edda's; her job needs another owner before she can leave.
+    Row("GET", "members/<uuid:id>", "members/{member}", "401 404 403 403 200 403 200 200"),
+    Row(
+        "PATCH",
+        "members/<uuid:id>",
+        "members/{member}",
+        "401 404 403 403 403 403 200 200",
+        {"role": "manager"},
+    ),
+    Row("DELETE", "members/<uuid:id>", "members/{member}", "401 404 403 403 403 403 422 422"),
     Row("GET", "sites", "sites", OWN),
     Row(
         "POST",

@@ -28,6 +28,10 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/metrics"): (200,) * 8,
     ("GET", "/profile"): (302, 200, 200, 200, 200, 200, 200, 200),
     ("GET", "/sites"): (302, 200, 200, 200, 200, 200, 200, 200),
+    # Oscar administers his own organization, and Root has chosen this one.
+    ("GET", "/members"): (302, 200, 403, 403, 403, 403, 200, 200),
+    ("GET", "/members/{member}"): (302, 404, 403, 403, 403, 403, 200, 200),
+    ("GET", "/members/{member}/remove"): (302, 404, 403, 403, 403, 403, 200, 200),
     ("GET", "/jobs"): (302, 200, 200, 200, 200, 200, 200, 200),
     ("GET", "/jobs/history"): (302, 200, 200, 200, 200, 200, 200, 200),
     ("GET", "/jobs/history/export"): (302, 200, 200, 200, 200, 200, 200, 200),

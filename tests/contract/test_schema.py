@@ -21,6 +21,7 @@ SEED = 20261121
 EXAMPLES = 6
 # By the first word of an address: something that is there.
 THERE = {
+    "members": "member",
     "sites": "hall",
     "targets": "press",
     "connections": "link",

@@ -1,0 +1,84 @@
+"""Members over REST: who belongs to an organization, as what, and how they leave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import F, QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from ..access.api import Listed, Retrieved, ScopedViewSet
+from ..filters import MemberFilter, person_name
+from ..keyset import Order, both_ways
+from ..members import remove_member, set_member_role
+from ..models import Membership, Role
+from ..permissions import membership_policy
+from .fields import Key, Person, Strict, query_of
+
+
+class MemberOut(serializers.Serializer[Membership]):
+    id = serializers.UUIDField(source="public_id")
+    organization = serializers.UUIDField(source="organization.public_id")
+    person = Person(source="user")
+    username = serializers.CharField(source="user.username")
+    email = serializers.CharField(source="user.email")
+    role = serializers.ChoiceField(Role.choices)
+    active = serializers.BooleanField(source="user.is_active", help_text="Whether they can log in.")
+    last_login_at = serializers.DateTimeField(source="user.last_login", allow_null=True)
+    joined_at = serializers.DateTimeField(source="created_at")
+
+
+class MemberChanges(Strict):
+    role = serializers.ChoiceField(Role.choices)
+
+
+class RemovalQuery(Strict):
+    successor = Key(
+        membership_policy,
+        required=False,
+        help_text="Id of the member who takes over the jobs; needed where there are some.",
+    )
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List members"),
+    retrieve=extend_schema(summary="Read about a member"),
+    partial_update=extend_schema(summary="Give a member another role", request=MemberChanges),
+    destroy=extend_schema(
+        summary="Remove a member", parameters=[RemovalQuery], responses={204: None}
+    ),
+)
+class MemberViewSet(Listed, Retrieved, ScopedViewSet):
+    """The people of the organizations that you administer, and yourself in those you belong to."""
+
+    policy = membership_policy
+    grants = {
+        "list": "inspect",
+        "retrieve": "inspect",
+        "partial_update": "manage",
+        "destroy": "manage",
+    }
+    orders = both_ways(
+        Order("name", person_name("user"), "text"), Order("joined", F("created_at"), "time")
+    )
+    filterset_class = MemberFilter
+    serializer_class = MemberOut
+
+    def rows(self) -> QuerySet[Membership]:
+        return Membership.objects.select_related("organization", "user")
+
+    def get_queryset(self) -> QuerySet[Membership]:
+        return membership_policy.rows(self.request.user, "inspect", self.rows())
+
+    def partial_update(self, request: Request, id: Any) -> Response:
+        member = self.get_object()
+        return Response(self.shown(set_member_role(member, self.read(MemberChanges)["role"])))
+
+    def destroy(self, request: Request, id: Any) -> Response:
+        member = self.get_object()
+        query = query_of(request, RemovalQuery, {"request": request})
+        remove_member(member, successor=query.get("successor"))
+        return Response(status=204)
