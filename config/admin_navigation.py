@@ -40,6 +40,7 @@ _GROUPS: dict[str, dict[str, str]] = {
     "People": {
         "sites.Organization": "apartment",
         "sites.Membership": "badge",
+        "sites.Invitation": "mail",
         "sites.User": "person",
         "auth.Group": "group",
         "sites.AccessToken": "key",

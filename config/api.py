@@ -11,6 +11,7 @@ from jobs.api.jobs import JobViewSet
 from jobs.api.proposals import ProposalViewSet
 from jobs.api.runs import ConnectionJobViewSet, RunViewSet
 from sites.api.credentials import CredentialViewSet
+from sites.api.invitations import InvitationViewSet
 from sites.api.members import MemberViewSet
 from sites.api.own import Me, TokenViewSet, Upload
 from sites.api.places import OrganizationViewSet, SiteViewSet, TargetViewSet
@@ -21,6 +22,7 @@ router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 for prefix, viewset in {
     "organizations": OrganizationViewSet,
     "members": MemberViewSet,
+    "invitations": InvitationViewSet,
     "sites": SiteViewSet,
     "targets": TargetViewSet,
     "credentials": CredentialViewSet,

@@ -10,6 +10,7 @@ from django.apps import apps
 AUDITED: dict[str, tuple[str, ...]] = {
     "sites.Organization": (),
     "sites.Membership": (),
+    "sites.Invitation": ("token_hash",),
     "sites.Site": (),
     # Settings may hold passwords; the accepted snapshot changes with every backup.
     "sites.Target": ("settings", "accepted_snapshot"),

@@ -15,7 +15,7 @@ from django_filters import rest_framework as filters
 from django_filters.fields import IsoDateTimeField
 
 from .access import Policy
-from .models import Credential, Membership, Organization, Role, Site, Target
+from .models import Credential, Invitation, Membership, Organization, Role, Site, Target
 from .permissions import organization_policy, site_policy
 
 SEARCH_LIMIT = 200
@@ -205,3 +205,14 @@ class MemberFilter(ListFilter):
             | Q(user__username__icontains=value)
             | Q(user__email__icontains=value)
         )
+
+
+class InvitationFilter(ListFilter):
+    search = TextFilter(
+        field_name="email", lookup_expr="icontains", label="Part of the email address."
+    )
+    organization = KeyFilter(organization_policy, "organization")
+
+    class Meta:
+        model = Invitation
+        fields: list[str] = []

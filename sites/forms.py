@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from .filters import person_name
-from .models import AccessToken, Membership, Role, User
+from .models import AccessToken, Membership, ObjectRole, Organization, Role, Site, User
 
 LASTING = (("30", "30 days"), ("90", "90 days"), ("365", "One year"), ("never", "Until revoked"))
 
@@ -44,6 +44,12 @@ class TokenForm(forms.Form):
         return None if days == "never" else timezone.now() + timedelta(days=int(days))
 
 
+ROLES = (
+    "Administrators manage people, places and agents. Managers see every job, start it and add"
+    " some. Members do what their roles on sites and targets allow."
+)
+
+
 class RoleForm(forms.Form):
     """What a member is in the organization."""
 
@@ -51,8 +57,7 @@ class RoleForm(forms.Form):
         label="Role",
         choices=Role.choices,
         widget=forms.Select(attrs={"class": "form-select"}),
-        help_text="Administrators manage people, places and agents. Managers see every job, start"
-        " it and add some. Members do what their roles on sites and targets allow.",
+        help_text=ROLES,
     )
 
 
@@ -85,3 +90,86 @@ class SuccessorForm(forms.Form):
         field.queryset = members.order_by(person_name("user"), "pk")
         own = members.filter(user=by).values_list("public_id", flat=True).first()
         self.initial.setdefault("successor", own)
+
+
+class InvitationForm(forms.Form):
+    """Who is asked to join, as what, and with which role on which sites."""
+
+    email = forms.EmailField(
+        label="Email address",
+        max_length=254,
+        widget=forms.EmailInput(attrs={"class": "form-control", "autocomplete": "off"}),
+    )
+    role = forms.ChoiceField(
+        label="Role",
+        choices=Role.choices,
+        initial=Role.MEMBER,
+        widget=forms.Select(attrs={"class": "form-select"}),
+        help_text=ROLES,
+    )
+    site_role = forms.ChoiceField(
+        label="Role on sites",
+        choices=[("", "None"), *ObjectRole.choices],
+        required=False,
+        widget=forms.Select(attrs={"class": "form-select"}),
+        help_text="Viewers see the site's jobs and runs, editors run and edit them.",
+    )
+    sites = forms.ModelMultipleChoiceField(
+        label="Sites",
+        queryset=Site.objects.none(),
+        required=False,
+        to_field_name="public_id",
+        widget=forms.SelectMultiple(attrs={"class": "form-select"}),
+        help_text="Those to which this role is given.",
+    )
+
+    def __init__(self, *args: Any, organization: Organization, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["sites"]
+        assert isinstance(field, forms.ModelMultipleChoiceField)
+        field.queryset = organization.sites.filter(archived_at=None).order_by("name")
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if bool(data.get("site_role")) != bool(data.get("sites")):
+            raise forms.ValidationError("Choose both a role on sites and the sites, or neither.")
+        return data
+
+    def site_roles(self) -> list[tuple[Site, str]]:
+        """Give each chosen site with the role there."""
+        return [(site, self.cleaned_data["site_role"]) for site in self.cleaned_data["sites"]]
+
+
+class SignUpForm(forms.Form):
+    """The name and the password of a person who was invited."""
+
+    first_name = forms.CharField(
+        label="First name",
+        max_length=150,
+        widget=forms.TextInput(attrs={"class": "form-control", "autocomplete": "given-name"}),
+    )
+    last_name = forms.CharField(
+        label="Last name",
+        max_length=150,
+        required=False,
+        widget=forms.TextInput(attrs={"class": "form-control", "autocomplete": "family-name"}),
+    )
+    password = forms.CharField(
+        label="Password",
+        strip=False,
+        max_length=1000,
+        widget=forms.PasswordInput(attrs={"class": "form-control", "autocomplete": "new-password"}),
+        help_text="At least 12 characters: some words that nobody would guess, for example.",
+    )
+    again = forms.CharField(
+        label="Password again",
+        strip=False,
+        max_length=1000,
+        widget=forms.PasswordInput(attrs={"class": "form-control", "autocomplete": "new-password"}),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if data.get("password") and data.get("again") and data["password"] != data["again"]:
+            self.add_error("again", "This is not the same password.")
+        return data

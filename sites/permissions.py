@@ -18,6 +18,7 @@ from .models import (
     AccessToken,
     Credential,
     Event,
+    Invitation,
     Membership,
     Organization,
     Role,
@@ -48,6 +49,10 @@ membership_policy = Policy(
         "inspect": [by_person("user"), ADMINISTRATOR, superuser],
         "manage": [ADMINISTRATOR, superuser],
     },
+)
+
+invitation_policy = Policy(
+    Invitation, {"view": [ADMINISTRATOR, superuser], "manage": [ADMINISTRATOR, superuser]}
 )
 
 

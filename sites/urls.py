@@ -3,7 +3,7 @@
 from django.urls import path
 
 from . import views
-from .views import members
+from .views import invitations, members
 
 urlpatterns = [
     path("favicon.ico", views.favicon, name="favicon"),
@@ -13,6 +13,19 @@ urlpatterns = [
     path("profile/tokens/<uuid:public_id>/revoke", views.token_revoke, name="token-revoke"),
     path("sites", views.sites, name="site-list"),
     path("members", members.member_list, name="member-list"),
+    path("members/invitations", invitations.invitation_list, name="invitation-list"),
+    path("members/invitations/add", invitations.invitation_add, name="invitation-add"),
+    path(
+        "members/invitations/<uuid:public_id>/send",
+        invitations.invitation_send,
+        name="invitation-send",
+    ),
+    path(
+        "members/invitations/<uuid:public_id>/revoke",
+        invitations.invitation_revoke,
+        name="invitation-revoke",
+    ),
+    path("join/<str:token>", invitations.join, name="join"),
     path("members/<uuid:public_id>", members.member_detail, name="member-detail"),
     path("members/<uuid:public_id>/remove", members.member_remove, name="member-remove"),
 ]

@@ -13,6 +13,9 @@
 | `VAULT_ROOT`         | `vault/` in the data folder | snapshots; a shared volume when several hosts serve |
 | `STORAGE_URL`        | `files/` in the data folder | `s3://key:secret@host:port/bucket/prefix?region=…`: files of runs, inputs, large content; without key and host AWS with the environment's credentials. `endpoint=` a whole address instead of the host, `tls=no` plain http, `timeout=` seconds for an answer (15), `downloads=portal` sends files through the portal where people cannot reach the storage |
 | `STORAGE_LIMIT_MB`   | 0: none                   | what an organization without a limit of its own may keep in file storage |
+| `EMAIL_URL`          | files in `mail/` in the data folder | `smtp+tls://user:password@host:587`: the server that takes mail; `smtps://` is TLS from the start, `smtp://` plain |
+| `EMAIL_FROM`         | `yardmaster@` the host of `PUBLIC_URL` | the sender of mail                  |
+| `INVITATION_DAYS`    | 7                         | how long an invitation can be accepted           |
 | `MESSAGE_MODEL_URL`  | none                      | OpenAI-compatible address, such as `https://host/v1`: a language model that words commit messages, for jobs that ask for it |
 | `MESSAGE_MODEL`      | none                      | the model's name there                           |
 | `MESSAGE_MODEL_KEY`  | none                      | the key that is sent to it                       |
@@ -32,6 +35,7 @@ from urllib.parse import urlsplit
 import environ
 
 from config import logs
+from config.mail_url import mail_at
 from config.storage_url import storage_at
 
 BASE_DIR = Path(__file__).resolve().parents[2]
@@ -181,12 +185,12 @@ AUTHENTICATION_BACKENDS = [
 ANONYMOUS_USER_NAME = None
 GUARDIAN_RAISE_403 = False
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
+    {"NAME": f"django.contrib.auth.password_validation.{name}", "OPTIONS": options}
+    for name, options in (
+        ("UserAttributeSimilarityValidator", {}),
+        ("MinimumLengthValidator", {"min_length": 12}),
+        ("CommonPasswordValidator", {}),
+        ("NumericPasswordValidator", {}),
     )
 ]
 LOGIN_URL = "account_login"
@@ -200,6 +204,15 @@ ACCOUNT_SESSION_REMEMBER = True
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = False
+
+INVITATION_DAYS = env.int("INVITATION_DAYS", default=7)
+
+# --- mail ----------------------------------------------------------------------------------------
+MAIL_FOLDER = DATA_DIR / "mail"
+globals().update(mail_at(env.str("EMAIL_URL", default=""), MAIL_FOLDER))
+DEFAULT_FROM_EMAIL = env.str(
+    "EMAIL_FROM", default=f"Yardmaster <yardmaster@{urlsplit(PUBLIC_URL).hostname}>"
+)
 
 # --- REST ----------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

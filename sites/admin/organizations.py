@@ -7,19 +7,21 @@ from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.models import Group
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
 from django.template.defaultfilters import filesizeformat
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.decorators import display
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from .. import quota
+from .. import invitations, quota
 from ..access import grants_of
 from ..access.admin import Among, ScopedAdmin, ScopedInline
 from ..members import account_changed, add_member, remove_member, set_member_role
-from ..models import Membership, Organization, User
+from ..models import Invitation, Membership, Organization, User
 from ..permissions import (
     group_policy,
+    invitation_policy,
     membership_policy,
     organization_policy,
     user_policy,
@@ -87,6 +89,65 @@ class MembershipAdmin(ScopedAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Membership) -> None:
         remove_member(Membership.objects.get(pk=obj.pk))
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ScopedAdmin):
+    """Who was asked to join; invitations are made in the portal, which sends their mail."""
+
+    policy = invitation_policy
+    acts = {"revoke": "manage"}
+    actions_detail = ("revoke",)
+    list_display = ("email", "organization", "role", "sent_at", "expires_at", "accepted_at")
+    list_select_related = ("organization",)
+    list_filter = (
+        ("organization", Among),
+        ("role", ChoicesDropdownFilter),
+        ("accepted_at", admin.EmptyFieldListFilter),
+        ("revoked_at", admin.EmptyFieldListFilter),
+    )
+    search_fields = ("email",)
+    readonly_fields = fields = (
+        "organization",
+        "email",
+        "role",
+        "sites",
+        "invited_by",
+        "public_id",
+        "created_at",
+        "sent_at",
+        "expires_at",
+        "accepted_at",
+        "accepted_by",
+        "revoked_at",
+    )
+
+    @display(description="Roles on sites")
+    def sites(self, invitation: Invitation) -> str:
+        return ", ".join(str(given) for given in invitation.site_roles.select_related("site"))
+
+    def offers(self, name: str, obj: Invitation) -> bool:
+        return obj.accepted_at is None and obj.revoked_at is None
+
+    @action(description="Revoke", icon="mail_off", variant=ActionVariant.DANGER)
+    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """End the invitation; its link works no more."""
+
+        def do(invitation: Invitation) -> str:
+            invitations.revoke(invitation)
+            return f"The invitation of {invitation.email} is revoked."
+
+        return self.ask(
+            request,
+            object_id,
+            "revoke",
+            title="Revoke invitation",
+            question=lambda invitation: (
+                f"Revoke the invitation of {invitation.email}? Its link works no more."
+            ),
+            do=do,
+            danger=True,
+        )
 
 
 @admin.register(User)

@@ -8,6 +8,7 @@ from .grants import (
     TargetGroupPermission,
     TargetUserPermission,
 )
+from .invitation import Invitation, InvitedRole, ObjectRole
 from .organization import Membership, Organization, Role, User
 from .place import Site, Target
 from .snapshot import Snapshot
@@ -19,7 +20,10 @@ __all__ = [
     "Credential",
     "Event",
     "IdempotencyKey",
+    "Invitation",
+    "InvitedRole",
     "Membership",
+    "ObjectRole",
     "Organization",
     "Role",
     "Site",

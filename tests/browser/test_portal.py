@@ -10,6 +10,7 @@ from django.test import Client
 from playwright.sync_api import Page, expect
 
 from jobs.models import Job
+from sites import invitations
 from sites.models import Membership, User
 from tests import factories
 from tests.backups import back_up
@@ -241,6 +242,9 @@ def test_every_page_is_for_everyone_and_fits(
     page = opened.page
     tabs = [f"/jobs/{run.public_id}?tab={tab}" for tab in ("summary", "changes", "history")]
     edda_s = Membership.objects.get(user=job.owner)
+    invitation = invitations.invite(
+        job.organization, email="new@example.com", role="member", by=alice
+    )
     for path in (
         "/",
         "/jobs",
@@ -260,6 +264,9 @@ def test_every_page_is_for_everyone_and_fits(
         "/members",
         f"/members/{edda_s.public_id}",
         f"/members/{edda_s.public_id}/remove",
+        "/members/invitations",
+        "/members/invitations/add",
+        f"/members/invitations/{invitation.public_id}/revoke",
         "/agents",
         "/agents/add",
         f"/agents/{agent.agent.public_id}",

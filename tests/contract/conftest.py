@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from django.core import mail
 
 from agents.models import AgentPool, Function
 from jobs.models import Job, JobRun
-from sites import credentials, places
+from sites import credentials, invitations, places
 from sites.models import AccessToken, Credential, Membership, Organization, Site, Target, User
 from tests import factories
 from tests.backups import back_up, leave_file
@@ -104,6 +105,9 @@ def world(
     proposed = factories.run(careful, by=edda)
     back_up(enrolled.api, {"plc/main.st": b"x := 3;\n"})
 
+    invitation = invitations.invite(works, email="new@example.org", role="member", by=alice)
+    invitations.send(invitation)
+
     waiting = factories.run(job, by=edda)
     token = AccessToken.objects.filter(user=edda).first()
     assert token is not None
@@ -111,6 +115,8 @@ def world(
     ids = {
         "works": works.public_id,
         "member": Membership.objects.get(user=edda).public_id,
+        "invitation": invitation.public_id,
+        "joining": str(mail.outbox[-1].body).partition("/join/")[2].split()[0],
         "hall": hall.public_id,
         "press": press.public_id,
         "link": link.public_id,

@@ -34,6 +34,7 @@ RUN_VIEW = "401 404 404 200 200 404 200 200"
 STARTER = "401 404 404 403 200 404 403 403"
 SEEN_BY_MANAGER = "401 404 404 200 200 200 200 200"
 ADMINISTERED = "401 404 404 403 403 403 {ok} {ok}"
+UNSEEN = "401 404 404 404 404 404 {ok} {ok}"
 
 TABLE = [
     Row("GET", "schema", "schema", OPEN),
@@ -53,6 +54,22 @@ TABLE = [
         {"role": "manager"},
     ),
     Row("DELETE", "members/<uuid:id>", "members/{member}", "401 404 403 403 403 403 422 422"),
+    Row("GET", "invitations", "invitations", OWN),
+    Row(
+        "POST",
+        "invitations",
+        "invitations",
+        "401 422 403 403 403 403 201 201",
+        {"organization": "{works}", "email": "new@example.com"},
+    ),
+    Row("GET", "invitations/<uuid:id>", "invitations/{invitation}", UNSEEN.format(ok=200)),
+    Row("DELETE", "invitations/<uuid:id>", "invitations/{invitation}", UNSEEN.format(ok=204)),
+    Row(
+        "POST",
+        "invitations/<uuid:id>/send",
+        "invitations/{invitation}/send",
+        UNSEEN.format(ok=200),
+    ),
     Row("GET", "sites", "sites", OWN),
     Row(
         "POST",

@@ -32,6 +32,12 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/members"): (302, 200, 403, 403, 403, 403, 200, 200),
     ("GET", "/members/{member}"): (302, 404, 403, 403, 403, 403, 200, 200),
     ("GET", "/members/{member}/remove"): (302, 404, 403, 403, 403, 403, 200, 200),
+    ("GET", "/members/invitations"): (302, 200, 403, 403, 403, 403, 200, 200),
+    ("GET", "/members/invitations/add"): (302, 200, 403, 403, 403, 403, 200, 200),
+    ("POST", "/members/invitations/{invitation}/send"): (302, *(404,) * 5, 302, 302),
+    ("GET", "/members/invitations/{invitation}/revoke"): (302, *(404,) * 5, 200, 200),
+    # For whoever has the link, which went to one address.
+    ("GET", "/join/{joining}"): (200,) * 8,
     ("GET", "/jobs"): (302, 200, 200, 200, 200, 200, 200, 200),
     ("GET", "/jobs/history"): (302, 200, 200, 200, 200, 200, 200, 200),
     ("GET", "/jobs/history/export"): (302, 200, 200, 200, 200, 200, 200, 200),

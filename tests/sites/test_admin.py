@@ -43,6 +43,7 @@ PAGELESS = {
     "sites.TargetGroupPermission": "on the page People and roles",
     "agents.PoolUserPermission": "on the page People and roles",
     "agents.PoolGroupPermission": "on the page People and roles",
+    "sites.InvitedRole": "on the page of its invitation",
     "sites.StorageUse": "on the organization's page",
     "sites.StoredFile": "counts; the files are on their runs' pages",
     "sites.IdempotencyKey": "holds answers that were given to one person",

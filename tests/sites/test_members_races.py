@@ -1,9 +1,13 @@
-"""Administrators who change each other at the same moment: one stays, whatever the order."""
+"""People who come and go at the same moment: one administrator stays, one link lets one in."""
 
 from __future__ import annotations
 
-import pytest
+import re
 
+import pytest
+from django.core import mail
+
+from sites import invitations
 from sites.members import remove_member, set_member_role
 from sites.models import Membership, Organization, User
 from sites.problems import Refused
@@ -37,3 +41,33 @@ def test_of_two_who_take_each_others_role_one_stays(alice: User, works: Organiza
             Membership.objects.update_or_create(
                 organization=works, user=user, defaults={"role": "administrator"}
             )
+
+
+def test_of_two_who_come_with_one_link_one_joins(
+    alice: User, works: Organization, elsewhere: Organization, oscar: User
+) -> None:
+    """Nor do two links to one address, of two organizations, make two accounts."""
+    first = [_link_to("nora@example.com", works, alice)] * 3
+    second = [_link_to("nils@example.com", works, alice)]
+    second += [_link_to("nils@example.com", elsewhere, oscar)]
+
+    def sign_up(token: str) -> str:
+        try:
+            invitations.sign_up(token, first_name="N", last_name="", password="eleven small boats")
+        except Refused as refusal:
+            return refusal.code
+        return "joined"
+
+    said = at_once([lambda t=token: sign_up(t) for token in first])  # type: ignore[misc]
+    assert sorted(said) == ["joined", "link_over", "link_over"]
+    said = at_once([lambda t=token: sign_up(t) for token in second])  # type: ignore[misc]
+    assert sorted(said) == ["joined", "log_in"]
+    for email in ("nora@example.com", "nils@example.com"):
+        assert Membership.objects.filter(user__email=email).count() == 1
+
+
+def _link_to(email: str, organization: Organization, by: User) -> str:
+    invitations.send(invitations.invite(organization, email=email, role="member", by=by))
+    found = re.search(r"/join/(\S+)", str(mail.outbox[-1].body))
+    assert found
+    return found[1]
