@@ -41,6 +41,7 @@ _GROUPS: dict[str, dict[str, str]] = {
         "sites.Organization": "apartment",
         "sites.Membership": "badge",
         "sites.Invitation": "mail",
+        "sites.Team": "groups",
         "sites.User": "person",
         "auth.Group": "group",
         "sites.AccessToken": "key",

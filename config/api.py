@@ -17,12 +17,14 @@ from sites.api.own import Me, TokenViewSet, Upload
 from sites.api.places import OrganizationViewSet, SiteViewSet, TargetViewSet
 from sites.api.problems import nothing_here
 from sites.api.snapshots import SnapshotViewSet, TargetSnapshotViewSet
+from sites.api.teams import TeamViewSet
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 for prefix, viewset in {
     "organizations": OrganizationViewSet,
     "members": MemberViewSet,
     "invitations": InvitationViewSet,
+    "teams": TeamViewSet,
     "sites": SiteViewSet,
     "targets": TargetViewSet,
     "credentials": CredentialViewSet,

@@ -11,6 +11,7 @@ AUDITED: dict[str, tuple[str, ...]] = {
     "sites.Organization": (),
     "sites.Membership": (),
     "sites.Invitation": ("token_hash",),
+    "sites.Team": (),
     "sites.Site": (),
     # Settings may hold passwords; the accepted snapshot changes with every backup.
     "sites.Target": ("settings", "accepted_snapshot"),

@@ -15,8 +15,8 @@ from django_filters import rest_framework as filters
 from django_filters.fields import IsoDateTimeField
 
 from .access import Policy
-from .models import Credential, Invitation, Membership, Organization, Role, Site, Target
-from .permissions import organization_policy, site_policy
+from .models import Credential, Invitation, Membership, Organization, Role, Site, Target, Team
+from .permissions import organization_policy, site_policy, team_policy
 
 SEARCH_LIMIT = 200
 
@@ -187,10 +187,20 @@ class CredentialFilter(ListFilter):
         fields: list[str] = []
 
 
+class _OfTeam(KeyFilter):
+    """Narrow to the people of a team, as members of its organization."""
+
+    def filter(self, qs: QuerySet[Any], value: Team | None) -> QuerySet[Any]:
+        if value is None:
+            return qs
+        return qs.filter(user__groups=value.group_id, organization=value.organization_id)
+
+
 class MemberFilter(ListFilter):
     search = TextFilter(method="look_for", label="Part of the name, user name or email address.")
     organization = KeyFilter(organization_policy, "organization")
     role = ChoicesFilter(Role.choices)
+    team = _OfTeam(team_policy, "user__groups__team")
 
     class Meta:
         model = Membership
@@ -215,4 +225,13 @@ class InvitationFilter(ListFilter):
 
     class Meta:
         model = Invitation
+        fields: list[str] = []
+
+
+class TeamFilter(ListFilter):
+    search = by_name()
+    organization = KeyFilter(organization_policy, "organization")
+
+    class Meta:
+        model = Team
         fields: list[str] = []

@@ -9,8 +9,9 @@ from django import forms
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from .access import grantable_places
 from .filters import person_name
-from .models import AccessToken, Membership, ObjectRole, Organization, Role, Site, User
+from .models import AccessToken, Membership, ObjectRole, Organization, Role, Site, Team, User
 
 LASTING = (("30", "30 days"), ("90", "90 days"), ("365", "One year"), ("never", "Until revoked"))
 
@@ -173,3 +174,63 @@ class SignUpForm(forms.Form):
         if data.get("password") and data.get("again") and data["password"] != data["again"]:
             self.add_error("again", "This is not the same password.")
         return data
+
+
+class NameForm(forms.Form):
+    """The name of a team."""
+
+    name = forms.CharField(
+        label="Name",
+        max_length=120,
+        widget=forms.TextInput(attrs={"class": "form-control", "autocomplete": "off"}),
+    )
+
+
+class TeamMemberForm(forms.Form):
+    """Who comes into a team: members of its organization who are not in it."""
+
+    member = _OfPeople(
+        label="Member",
+        queryset=Membership.objects.none(),
+        to_field_name="public_id",
+        widget=forms.Select(attrs={"class": "form-select"}),
+    )
+
+    def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["member"]
+        assert isinstance(field, forms.ModelChoiceField)
+        members = Membership.objects.filter(organization=team.organization).select_related("user")
+        others = members.exclude(user__groups=team.group_id)
+        field.queryset = others.order_by(person_name("user"), "pk")
+
+
+class TeamRoleForm(forms.Form):
+    """Which role a team has on a site, target or pool."""
+
+    place = forms.ChoiceField(label="On", widget=forms.Select(attrs={"class": "form-select"}))
+    role = forms.ChoiceField(
+        label="Role",
+        choices=[*ObjectRole.choices, ("", "No role: take it away")],
+        required=False,
+        widget=forms.Select(attrs={"class": "form-select"}),
+        help_text="A pool can be chosen for jobs by its editors.",
+    )
+
+    def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.places = {
+            f"{kind}:{place.public_id}": place
+            for kind, places in grantable_places(team.organization).items()
+            for place in places
+        }
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for key, place in self.places.items():
+            kind = str(place._meta.verbose_name_plural).capitalize()
+            groups.setdefault(kind, []).append((key, str(place)))
+        field = self.fields["place"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = list(groups.items())
+
+    def clean_place(self) -> Any:
+        return self.places[self.cleaned_data["place"]]

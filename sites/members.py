@@ -56,7 +56,7 @@ def add_member(organization: Organization, user: User, role: str) -> Membership:
 def set_member_role(membership: Membership, role: str) -> Membership:
     """Give a member another role. Refused 409 where that would leave no administrator."""
     with transaction.atomic():
-        member = _locked(membership)
+        member = locked_member(membership)
         if role != Role.ADMINISTRATOR:
             _keep_an_administrator(member)
         member.role = role
@@ -73,7 +73,7 @@ def remove_member(membership: Membership, *, successor: Membership | None = None
     the last administrator, and 422 without a successor where one is needed.
     """
     with transaction.atomic():
-        member = _locked(membership)
+        member = locked_member(membership)
         _keep_an_administrator(member)
         _hand_over(member, successor)
         user, organization = member.user, member.organization
@@ -92,10 +92,11 @@ def account_changed(user: User) -> None:
             access_changed([user], organization=membership.organization)
 
 
-def _locked(membership: Membership) -> Membership:
+def locked_member(membership: Membership) -> Membership:
     """Read a membership as it is, after all who change members of the organization before us.
 
-    A run that starts meanwhile refers to the organization: it is not kept waiting.
+    Call inside a transaction. A run that starts meanwhile refers to the organization: it is not
+    kept waiting.
     """
     Organization.objects.select_for_update(no_key=True).get(pk=membership.organization_id)
     members = Membership.objects.select_related("organization", "user")

@@ -25,6 +25,7 @@ from .models import (
     Site,
     Snapshot,
     Target,
+    Team,
     User,
 )
 
@@ -53,6 +54,10 @@ membership_policy = Policy(
 
 invitation_policy = Policy(
     Invitation, {"view": [ADMINISTRATOR, superuser], "manage": [ADMINISTRATOR, superuser]}
+)
+
+team_policy = Policy(
+    Team, {"view": [ADMINISTRATOR, superuser], "manage": [ADMINISTRATOR, superuser]}
 )
 
 

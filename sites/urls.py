@@ -3,7 +3,7 @@
 from django.urls import path
 
 from . import views
-from .views import invitations, members
+from .views import invitations, members, teams
 
 urlpatterns = [
     path("favicon.ico", views.favicon, name="favicon"),
@@ -25,6 +25,16 @@ urlpatterns = [
         invitations.invitation_revoke,
         name="invitation-revoke",
     ),
+    path("members/teams", teams.team_list, name="team-list"),
+    path("members/teams/<uuid:public_id>", teams.team_detail, name="team-detail"),
+    path("members/teams/<uuid:public_id>/members", teams.team_join, name="team-join"),
+    path(
+        "members/teams/<uuid:public_id>/members/<uuid:member_id>/remove",
+        teams.team_leave,
+        name="team-leave",
+    ),
+    path("members/teams/<uuid:public_id>/roles", teams.team_role, name="team-role"),
+    path("members/teams/<uuid:public_id>/delete", teams.team_delete, name="team-delete"),
     path("join/<str:token>", invitations.join, name="join"),
     path("members/<uuid:public_id>", members.member_detail, name="member-detail"),
     path("members/<uuid:public_id>/remove", members.member_remove, name="member-remove"),

@@ -247,6 +247,9 @@ SPECTACULAR_SETTINGS = {
         "RecordStatus": "jobs.models.RunRecord.Status",
         "TargetKind": "sites.models.Target.Kind",
         "CredentialKind": "sites.models.Credential.Kind",
+        "Role": "sites.models.Role",
+        "ObjectRole": "sites.models.ObjectRole",
+        "PlaceKind": ["site", "target", "pool"],
         "ProposalState": "jobs.models.Proposal.State",
         "AgentState": "agents.filters.STATES",
         # What an agent may report.

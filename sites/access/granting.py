@@ -1,4 +1,4 @@
-"""The admin page on which roles on one site, target or pool are given to people and groups."""
+"""The admin page on which roles on one site, target or pool are given to people and teams."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -27,14 +28,27 @@ ROLES = (
 )
 
 
+def name_of(who: User | Group) -> str:
+    """Name a person, or a group as what it is in its organization: a team."""
+    team = getattr(who, "team", None)
+    return str(team or who)
+
+
+class GroupChoice(forms.ModelChoiceField):
+    """A choice of teams, and of groups that belong to no organization."""
+
+    def label_from_instance(self, obj: Group) -> str:
+        return name_of(obj)
+
+
 class RoleForm(forms.Form):
     """Who is to have which role. People are members: a role without a membership is nothing."""
 
     user = forms.ModelChoiceField(
         label="Person", queryset=User.objects.none(), required=False, widget=UnfoldAdminSelectWidget
     )
-    group = forms.ModelChoiceField(
-        label="or group",
+    group = GroupChoice(
+        label="or team",
         queryset=Group.objects.none(),
         required=False,
         widget=UnfoldAdminSelectWidget,
@@ -48,11 +62,13 @@ class RoleForm(forms.Form):
         assert isinstance(group, forms.ModelChoiceField)
         assert isinstance(role, forms.ChoiceField)
         user.queryset = User.objects.filter(memberships__organization=on.organization)
-        # Groups belong to no organization: superusers give them roles, others take those away.
+        # Groups that are no team belong to no organization: superusers give them roles, others take
+        # those away.
         given = [who.pk for who, _ in roles_on(on) if isinstance(who, Group)]
-        groups = (
-            Group.objects.all() if grants_of(by).superuser else Group.objects.filter(pk__in=given)
-        )
+        offered = Q(team__organization=on.organization) | Q(pk__in=given)
+        if grants_of(by).superuser:
+            offered |= Q(team=None)
+        groups = Group.objects.filter(offered).select_related("team").order_by("name")
         group.queryset = groups
         if not groups.exists():
             del self.fields["group"]
@@ -62,7 +78,7 @@ class RoleForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
         if bool(data.get("user")) == bool(data.get("group")):
-            raise forms.ValidationError("Choose one person or one group.")
+            raise forms.ValidationError("Choose one person or one team.")
         return data
 
 
@@ -88,7 +104,7 @@ class GrantingAdmin(ScopedAdmin):
             role = form.cleaned_data["role"]
             set_role(who, role or None, on=obj)
             is_now = f"is {role} of" if role else "has no role any more on"
-            messages.success(request, f"{who} {is_now} {obj}.")
+            messages.success(request, f"{name_of(who)} {is_now} {obj}.")
             return redirect(f"{page}_people_and_roles", obj.pk)
         context = {
             **self.admin_site.each_context(request),
@@ -98,7 +114,8 @@ class GrantingAdmin(ScopedAdmin):
             "form": form,
             "given": [
                 (
-                    who,
+                    name_of(who),
+                    who.pk,
                     "group" if isinstance(who, Group) else "user",
                     dict(self.roles).get(role, role),
                 )

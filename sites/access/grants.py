@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.db import connection, models, transaction
@@ -18,8 +19,10 @@ from ..models import (
     SiteUserPermission,
     TargetGroupPermission,
     TargetUserPermission,
+    Team,
     User,
 )
+from ..problems import Refused
 
 # The four object roles are four verbs, each including those before it.
 VERBS = ("view", "operate", "manage", "delete")
@@ -140,21 +143,53 @@ def roles_on(on: models.Model) -> list[tuple[User | Group, str]]:
     found: list[tuple[User | Group, str]] = []
     for table, column in zip(_tables_of(on), ("user", "group"), strict=True):
         rows = table._default_manager.filter(content_object=on).order_by(column)
-        found += _highest(rows, column)
+        found += _highest(
+            rows.select_related("user" if column == "user" else "group__team"), column
+        )
     return found
 
 
-def roles_of(who: User | Group, organization: Organization) -> list[tuple[models.Model, str]]:
-    """List the sites, targets and pools of an organization on which someone was given a role."""
+def roles_of(who: User | Group, organization: Organization) -> list[tuple[str, Any, str]]:
+    """List the sites, targets and pools of an organization on which someone was given a role.
+
+    Gives kind, object and role of each.
+    """
     column = "user" if isinstance(who, User) else "group"
-    found: list[tuple[models.Model, str]] = []
-    for _, by_user, by_group in _TABLES:
+    found: list[tuple[str, Any, str]] = []
+    for kind, by_user, by_group in _TABLES:
         table = by_user if column == "user" else by_group
         rows = table._default_manager.filter(
             **{column: who, "content_object__organization": organization}
         )
-        found += _highest(rows.order_by("content_object__name"), "content_object")
+        highest = _highest(rows.order_by("content_object__name"), "content_object")
+        found += [(kind, place, role) for place, role in highest]
     return found
+
+
+def grantable_places(organization: Organization) -> dict[str, models.QuerySet[Any]]:
+    """Give by kind what roles can be given on in an organization."""
+    found = {}
+    for kind, by_user, _ in _TABLES:
+        model: Any = by_user._meta.get_field("content_object").related_model
+        rows = model._default_manager.filter(organization=organization).order_by("name", "pk")
+        columns = {column.name for column in model._meta.fields}
+        found[kind] = rows.filter(**dict.fromkeys(columns & {"archived_at"}))
+    return found
+
+
+def granted_place(organization: Organization, kind: str, public_id: UUID) -> Any:
+    """Find what a role is to be given on. Refused 422 where there is no such thing there."""
+    place = grantable_places(organization)[kind].filter(public_id=public_id).first()
+    if place is None:
+        words = f"No such {kind}."
+        raise Refused("invalid", words, status=422, errors={"id": [words]})
+    return place
+
+
+def roles_for(on: models.Model | type[models.Model]) -> list[str]:
+    """Name the roles that are told apart on a site, target or pool: a pool can only be chosen."""
+    verbs = {codename.split("_")[0] for codename, _ in on._meta.permissions}
+    return [role for role, level in OBJECT_ROLES.items() if VERBS[level - 1] in verbs]
 
 
 def _highest(rows: models.QuerySet[Any], column: str) -> list[tuple[Any, str]]:
@@ -169,18 +204,32 @@ def _highest(rows: models.QuerySet[Any], column: str) -> list[tuple[Any, str]]:
 
 
 def withdraw_roles(user: User, organization: Organization) -> None:
-    """Take every object role that a person was given in an organization."""
+    """Take every object role that a person was given in an organization, alone or with a team."""
+    user.groups.remove(*user.groups.filter(team__organization=organization))
     for _, by_user, _ in _TABLES:
         by_user._default_manager.filter(
             user=user, content_object__organization=organization
         ).delete()
 
 
+def _check_role(who: User | Group, role: str | None, on: Any) -> None:
+    if role and role not in roles_for(on):
+        known = ", ".join(roles_for(on))
+        words = f"On a {on._meta.verbose_name} there is the role {known} alone."
+        raise Refused("invalid", words, status=422, errors={"role": [words]})
+    others = Team.objects.exclude(organization=on.organization)
+    if isinstance(who, Group) and others.filter(group=who).exists():
+        words = f"A team of another organization is given nothing in {on.organization}."
+        raise Refused("invalid", words, status=422, errors={"group": [words]})
+
+
 def set_role(who: User | Group, role: str | None, *, on: models.Model) -> None:
     """Give a user or group exactly this object role on a site, target or pool; None takes it away.
 
-    Also writes the Event that ends the live connections of the people concerned.
+    Also writes the Event that ends the live connections of the people concerned. Refused 422 for a
+    role that is none there, and for a team of another organization.
     """
+    _check_role(who, role, on)
     by_user, by_group = _tables_of(on)
     table, column = (by_user, "user") if isinstance(who, User) else (by_group, "group")
     codenames = [

@@ -18,14 +18,16 @@ from .. import invitations, quota
 from ..access import grants_of
 from ..access.admin import Among, ScopedAdmin, ScopedInline
 from ..members import account_changed, add_member, remove_member, set_member_role
-from ..models import Invitation, Membership, Organization, User
+from ..models import Invitation, Membership, Organization, Team, User
 from ..permissions import (
     group_policy,
     invitation_policy,
     membership_policy,
     organization_policy,
+    team_policy,
     user_policy,
 )
+from ..teams import add_team, delete_team, people_of, rename_team
 
 
 class SuperuserAdds(ScopedAdmin):
@@ -150,6 +152,35 @@ class InvitationAdmin(ScopedAdmin):
         )
 
 
+@admin.register(Team)
+class TeamAdmin(ScopedAdmin):
+    """Teams by name; who is in one is set in the portal, and roles on the page of each place."""
+
+    policy = team_policy
+    may_change = may_delete = "manage"
+    may_add = ("organization", "manage")
+    fixed = ("organization",)
+    list_display = ("name", "organization", "created_at")
+    list_select_related = ("organization",)
+    list_filter = (("organization", Among),)
+    search_fields = ("name",)
+    fields = ("organization", "name", "people", "public_id", "created_at")
+    readonly_fields = ("people", "public_id", "created_at")
+
+    @display(description="People")
+    def people(self, team: Team) -> str:
+        return ", ".join(map(str, people_of(team))) if team.pk else ""
+
+    def save_model(self, request: HttpRequest, obj: Team, form: Any, change: bool) -> None:
+        if change:
+            rename_team(obj, obj.name)
+        else:
+            obj.pk = add_team(obj.organization, obj.name).pk
+
+    def delete_model(self, request: HttpRequest, obj: Team) -> None:
+        delete_team(obj)
+
+
 @admin.register(User)
 class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc]
     """Administrators look up the people of their organizations; accounts are the superuser's."""
@@ -204,7 +235,10 @@ class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc]
 
 @admin.register(Group)
 class GroupAdmin(StockGroupAdmin, SuperuserAdds):  # type: ignore[misc]
-    """Groups are of no organization: a role given to one reaches members of several."""
+    """Groups are of no organization: a role given to one reaches members of several.
+
+    Those of teams are among them, for superusers to see who is in which.
+    """
 
     policy = group_policy
     organization = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import F, QuerySet
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,7 +16,8 @@ from ..keyset import Order, both_ways
 from ..members import remove_member, set_member_role
 from ..models import Membership, Role
 from ..permissions import membership_policy
-from .fields import Key, Person, Strict, query_of
+from ..teams import teams_of, with_teams
+from .fields import Key, Named, Person, Strict, query_of
 
 
 class MemberOut(serializers.Serializer[Membership]):
@@ -26,9 +27,14 @@ class MemberOut(serializers.Serializer[Membership]):
     username = serializers.CharField(source="user.username")
     email = serializers.CharField(source="user.email")
     role = serializers.ChoiceField(Role.choices)
+    teams = serializers.SerializerMethodField()
     active = serializers.BooleanField(source="user.is_active", help_text="Whether they can log in.")
     last_login_at = serializers.DateTimeField(source="user.last_login", allow_null=True)
     joined_at = serializers.DateTimeField(source="created_at")
+
+    @extend_schema_field(Named(many=True))
+    def get_teams(self, member: Membership) -> Any:
+        return Named(teams_of(member), many=True).data
 
 
 class MemberChanges(Strict):
@@ -68,14 +74,15 @@ class MemberViewSet(Listed, Retrieved, ScopedViewSet):
     serializer_class = MemberOut
 
     def rows(self) -> QuerySet[Membership]:
-        return Membership.objects.select_related("organization", "user")
+        return with_teams(Membership.objects.select_related("organization", "user"))
 
     def get_queryset(self) -> QuerySet[Membership]:
         return membership_policy.rows(self.request.user, "inspect", self.rows())
 
     def partial_update(self, request: Request, id: Any) -> Response:
         member = self.get_object()
-        return Response(self.shown(set_member_role(member, self.read(MemberChanges)["role"])))
+        set_member_role(member, self.read(MemberChanges)["role"])
+        return Response(self.shown(self.rows().get(pk=member.pk)))
 
     def destroy(self, request: Request, id: Any) -> Response:
         member = self.get_object()

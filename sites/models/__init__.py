@@ -13,6 +13,7 @@ from .organization import Membership, Organization, Role, User
 from .place import Site, Target
 from .snapshot import Snapshot
 from .storage import StorageUse, StoredFile
+from .team import Team
 from .token import AccessToken, IdempotencyKey
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "Target",
     "TargetGroupPermission",
     "TargetUserPermission",
+    "Team",
     "User",
 ]

@@ -20,6 +20,7 @@ from ..models import Membership, Role
 from ..pages import PortalRequest, within_organization
 from ..permissions import membership_policy, organization_policy
 from ..problems import Refused
+from ..teams import teams_of, with_teams
 
 ON_PAGE = 50
 
@@ -34,7 +35,7 @@ def managed(request: PortalRequest) -> None:
 
 def _members(request: PortalRequest) -> QuerySet[Membership]:
     members = Membership.objects.filter(organization=request.organization)
-    return members.select_related("organization", "user")
+    return with_teams(members.select_related("organization", "user"))
 
 
 def _member(request: PortalRequest, public_id: UUID) -> Membership:
@@ -52,13 +53,15 @@ def member_list(request: PortalRequest) -> HttpResponse:
     filters = MemberFilter(request.GET, queryset=_members(request), request=request)
     rows = filters.qs if filters.is_valid() else Membership.objects.none()
     rows = rows.order_by(person_name("user"), "pk")
+    page = Paginator(rows, ON_PAGE).get_page(request.GET.get("page"))
     roles = [value for value in request.GET.getlist("role") if value]
     return render(
         request,
         "sites/member_list.html",
         {
             "nav": "members",
-            "page": Paginator(rows, ON_PAGE).get_page(request.GET.get("page")),
+            "page": page,
+            "teams": {member.pk: teams_of(member) for member in page},
             "search": request.GET.get("search", "").strip(),
             "roles": [(value, label, value in roles) for value, label in Role.choices],
             "narrowed": [str(label) for value, label in Role.choices if value in roles],
@@ -71,14 +74,16 @@ def member_list(request: PortalRequest) -> HttpResponse:
 def member_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Show what one member may do in the organization, and give them another role."""
     member = _member(request, public_id)
-    form = RoleForm(request.POST if request.method == "POST" else None, initial=vars(member))
+    form = RoleForm(
+        request.POST if request.method == "POST" else None, initial={"role": member.role}
+    )
     if request.method == "POST" and form.is_valid():
         try:
-            member = set_member_role(member, form.cleaned_data["role"])
+            changed = set_member_role(member, form.cleaned_data["role"])
         except Refused as refusal:
             form.add_error(None, refusal.detail)
         else:
-            label = member.get_role_display().lower()
+            label = changed.get_role_display().lower()
             messages.success(request, f"{member.user}: {label} of {member.organization} now.")
             return _onward(request, member)
     return render(
@@ -90,6 +95,7 @@ def member_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
             "form": form,
             "given": roles_of(member.user, member.organization),
             "owned": held_by(member),
+            "teams": teams_of(member),
         },
         status=422 if form.errors else 200,
     )
@@ -129,6 +135,7 @@ def member_remove(request: PortalRequest, public_id: UUID) -> HttpResponse:
             "form": form,
             "given": roles_of(member.user, member.organization),
             "owned": owned,
+            "teams": teams_of(member),
             "others": member.user.memberships.exclude(pk=member.pk).exists(),
         },
         status=422 if form.errors else 200,

@@ -10,7 +10,8 @@ from django.test import Client
 from playwright.sync_api import Page, expect
 
 from jobs.models import Job
-from sites import invitations
+from sites import invitations, teams
+from sites.access import set_role
 from sites.models import Membership, User
 from tests import factories
 from tests.backups import back_up
@@ -242,6 +243,9 @@ def test_every_page_is_for_everyone_and_fits(
     page = opened.page
     tabs = [f"/jobs/{run.public_id}?tab={tab}" for tab in ("summary", "changes", "history")]
     edda_s = Membership.objects.get(user=job.owner)
+    team = teams.add_team(job.organization, "Night shift")
+    teams.add_to_team(team, edda_s)
+    set_role(team.group, "viewer", on=job.site)
     invitation = invitations.invite(
         job.organization, email="new@example.com", role="member", by=alice
     )
@@ -267,6 +271,9 @@ def test_every_page_is_for_everyone_and_fits(
         "/members/invitations",
         "/members/invitations/add",
         f"/members/invitations/{invitation.public_id}/revoke",
+        "/members/teams",
+        f"/members/teams/{team.public_id}",
+        f"/members/teams/{team.public_id}/delete",
         "/agents",
         "/agents/add",
         f"/agents/{agent.agent.public_id}",

@@ -12,7 +12,7 @@ from django.core import mail
 
 from agents.models import AgentPool, Function
 from jobs.models import Job, JobRun
-from sites import credentials, invitations, places
+from sites import credentials, invitations, places, teams
 from sites.models import AccessToken, Credential, Membership, Organization, Site, Target, User
 from tests import factories
 from tests.backups import back_up, leave_file
@@ -115,6 +115,7 @@ def world(
     ids = {
         "works": works.public_id,
         "member": Membership.objects.get(user=edda).public_id,
+        "team": teams.add_team(works, "Night shift").public_id,
         "invitation": invitation.public_id,
         "joining": str(mail.outbox[-1].body).partition("/join/")[2].split()[0],
         "hall": hall.public_id,

@@ -36,6 +36,12 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/members/invitations/add"): (302, 200, 403, 403, 403, 403, 200, 200),
     ("POST", "/members/invitations/{invitation}/send"): (302, *(404,) * 5, 302, 302),
     ("GET", "/members/invitations/{invitation}/revoke"): (302, *(404,) * 5, 200, 200),
+    ("GET", "/members/teams"): (302, 200, 403, 403, 403, 403, 200, 200),
+    ("GET", "/members/teams/{team}"): (302, *(404,) * 5, 200, 200),
+    ("GET", "/members/teams/{team}/delete"): (302, *(404,) * 5, 200, 200),
+    ("POST", "/members/teams/{team}/members"): (302, *(404,) * 5, 302, 302),
+    ("POST", "/members/teams/{team}/members/{member}/remove"): (302, *(404,) * 5, 302, 302),
+    ("POST", "/members/teams/{team}/roles"): (302, *(404,) * 5, 302, 302),
     # For whoever has the link, which went to one address.
     ("GET", "/join/{joining}"): (200,) * 8,
     ("GET", "/jobs"): (302, 200, 200, 200, 200, 200, 200, 200),
@@ -73,7 +79,12 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("POST", "/profile/tokens/{token}/revoke"): (302, 404, 404, 404, 302, 404, 404, 404),
     ("POST", "/theme"): (302, 302, 302, 302, 302, 302, 302, 302),
 }
-BODY = {"/organization": {"organization": "{works}"}, "/theme": {"theme": "dark"}}
+BODY = {
+    "/members/teams/{team}/members": {"member": "{member}"},
+    "/members/teams/{team}/roles": {"place": "site:{hall}", "role": "viewer"},
+    "/organization": {"organization": "{works}"},
+    "/theme": {"theme": "dark"},
+}
 
 
 def ask(world: World, cookies: SimpleCookie, method: str, address: str) -> int:

@@ -22,6 +22,7 @@ EXAMPLES = 6
 # By the first word of an address: something that is there.
 THERE = {
     "members": "member",
+    "teams": "team",
     "invitations": "invitation",
     "sites": "hall",
     "targets": "press",

@@ -92,7 +92,7 @@ def test_somebody_is_invited_and_joins_with_a_new_account(
     user = User.objects.get(email="nora@example.com")
     assert (str(user), user.check_password(NEW["password"])) == ("Nora North", True)
     assert Membership.objects.get(user=user).role == "manager"
-    assert roles_of(user, works) == [(hall, "editor")]
+    assert roles_of(user, works) == [("site", hall, "editor")]
     assert "Welcome to North Works." in nora.get("/").content.decode()
     assert Client().post(link(), NEW | {"first_name": "Eve"}).status_code == 404
     assert User.objects.filter(email="nora@example.com").count() == 1

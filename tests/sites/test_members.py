@@ -95,9 +95,9 @@ def test_lists_cost_the_same_with_more_members(
     for more in ((), ("edda", "vera")):
         for name in more:
             factories.member(works, name, "member")
-        with django_assert_num_queries(7):
+        with django_assert_num_queries(8):
             assert client.get("/members").status_code == 200
-        with django_assert_num_queries(5):
+        with django_assert_num_queries(6):
             assert api.get("members").status_code == 200
 
 

@@ -1,0 +1,93 @@
+"""Which members are given roles together: a team is of one organization, and so is all it has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, transaction
+from django.db.models import Prefetch, QuerySet
+
+from .events import access_changed
+from .members import locked_member
+from .models import Membership, Organization, Team, User
+from .problems import Refused
+
+
+def add_team(organization: Organization, name: str) -> Team:
+    """Make a team without people. Refused 422 for a name that another one has."""
+    team = Team(organization=organization, name=name)
+    try:
+        with transaction.atomic():
+            team.group = Group.objects.create(name=_group_name(team))
+            team.save()
+    except IntegrityError:
+        raise _taken(name) from None
+    return team
+
+
+def rename_team(team: Team, name: str) -> Team:
+    """Give a team another name. Refused 422 for one that another team has."""
+    team.name = name
+    try:
+        with transaction.atomic():
+            team.save(update_fields=["name"])
+            Group.objects.filter(pk=team.group_id).update(name=_group_name(team))
+    except IntegrityError:
+        raise _taken(name) from None
+    return team
+
+
+def delete_team(team: Team) -> None:
+    """End a team with every role that it was given; its people stay members."""
+    with transaction.atomic():
+        people = list(people_of(team))
+        team.delete()
+        Group.objects.filter(pk=team.group_id).delete()
+        access_changed(people, organization=team.organization)
+
+
+def add_to_team(team: Team, member: Membership) -> None:
+    """Let a member have what the team is given. Refused 422 for one of another organization."""
+    if member.organization_id != team.organization_id:
+        words = f"A team of {team.organization} has members of {team.organization} alone."
+        raise Refused("invalid", words, status=422, errors={"member": [words]})
+    with transaction.atomic():
+        user = locked_member(member).user
+        user.groups.add(team.group_id)
+        access_changed([user], organization=team.organization)
+
+
+def take_from_team(team: Team, member: Membership) -> None:
+    """Take from a member what the team is given."""
+    with transaction.atomic():
+        member.user.groups.remove(team.group_id)
+        access_changed([member.user], organization=team.organization)
+
+
+def people_of(team: Team) -> list[User]:
+    """Name the people of a team, as they are sorted everywhere."""
+    users = User.objects.filter(groups=team.group_id)
+    return sorted(users, key=lambda user: str(user).casefold())
+
+
+def with_teams(members: QuerySet[Membership]) -> QuerySet[Membership]:
+    """Have the teams of a page of members read at once, for `teams_of`."""
+    groups = Group.objects.exclude(team=None).select_related("team").order_by("team__name")
+    return members.prefetch_related(Prefetch("user__groups", groups, "in_teams"))
+
+
+def teams_of(member: Membership) -> list[Team]:
+    """List the teams of the organization in which a member is, read by `with_teams`."""
+    groups: list[Any] = member.user.in_teams  # type: ignore[attr-defined]
+    return [one.team for one in groups if one.team.organization_id == member.organization_id]
+
+
+def _group_name(team: Team) -> str:
+    """Give a name that no other group has, and by which superusers know the team among groups."""
+    return f"{team.name[:60]} · {team.organization.name[:60]} · {team.public_id.hex[:12]}"
+
+
+def _taken(name: str) -> Refused:
+    words = f"There is a team “{name}” already."
+    return Refused("name_taken", words, status=422, errors={"name": [words]})
