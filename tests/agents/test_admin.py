@@ -15,17 +15,12 @@ from jobs.states import Status
 from sites import tokens
 from sites.models import Organization, Site, User
 from tests import factories
+from tests.pages import as_
 
 # Doors and templates: the rules behind them are tested on both databases.
 pytestmark = pytest.mark.once
 
 CODE = re.compile(r"[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}")
-
-
-def as_(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def url(name: str, *args: Any) -> str:

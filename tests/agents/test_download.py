@@ -18,7 +18,7 @@ from django.test import Client
 
 from agents import download
 from sites.models import Site, User
-from tests.agents.test_pages import as_
+from tests.pages import as_
 from tests.yardmaster.portal import PATIENCE_S, Portal
 
 # Python without the packages beside it, on its own and out of this folder.

@@ -6,7 +6,6 @@ import re
 import uuid
 
 import pytest
-from django.conf import settings
 from django.test import Client
 
 from agents.models import Agent
@@ -14,14 +13,9 @@ from jobs.models import Job
 from sites.models import Site, User
 from tests import factories
 from tests.factories import FOLDER, Enrolled
+from tests.pages import as_
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
-
-
-def as_(user: User) -> Client:
-    client = Client(raise_request_exception=False)
-    client.force_login(user, backend=settings.AUTHENTICATION_BACKENDS[0])
-    return client
 
 
 def test_adding_an_agent_shows_one_line_once_that_enrols_it(alice: User, hall: Site) -> None:

@@ -6,7 +6,6 @@ import re
 
 import pytest
 from django.contrib.auth.models import Group
-from django.test import Client
 
 from agents.catalogue import queues_of
 from agents.models import AgentPool, Function
@@ -16,15 +15,10 @@ from sites.access import set_role
 from sites.models import Event, Organization, Site, Target, User
 from tests import factories
 from tests.factories import Enrolled
+from tests.pages import as_
 from tests.people import API
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
-
-
-def as_(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def changed(enrolled: Enrolled) -> int:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.test import Client
 from django.urls import reverse
 
 from agents.models import Function
@@ -17,17 +16,12 @@ from jobs.states import Status
 from sites.access.admin import CappedPaginator
 from sites.models import Site, Target, User
 from tests import factories
+from tests.pages import as_
 
 # Doors and templates: the rules behind them are tested on both databases.
 pytestmark = pytest.mark.once
 
 RUN_PAGES = ("jobrun", "statustransition", "claim", "runfile", "runrecord", "runlog", "latereport")
-
-
-def as_(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def url(name: str, *args: Any) -> str:

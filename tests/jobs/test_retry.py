@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.conf import settings
-from django.test import Client
 from django.urls import reverse
 
 from agents.models import Function
@@ -14,6 +12,7 @@ from sites.access import set_role
 from sites.models import Site, Target, User
 from tests import factories
 from tests.factories import Enrolled
+from tests.pages import as_
 from tests.people import API
 
 
@@ -21,12 +20,6 @@ def failed(agent: Enrolled) -> None:
     held = agent.api.claim()[0]
     agent.api.move(held, "running")
     assert agent.api.finish(held, "failed").status_code == 200
-
-
-def as_(user: User) -> Client:
-    client = Client()
-    client.force_login(user, backend=settings.AUTHENTICATION_BACKENDS[0])
-    return client
 
 
 def test_a_job_that_is_at_work_again_gives_its_run_and_says_so(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.test import Client
 
 from agents import catalogue
 from agents.models import Function
@@ -13,6 +12,7 @@ from jobs.models import Job, RunLog
 from sites.models import Target, User
 from tests import factories
 from tests.factories import Enrolled
+from tests.pages import as_
 from tests.people import API
 
 pytestmark = pytest.mark.once
@@ -37,12 +37,6 @@ GIVEN: dict[str, Any] = {
     "login": {"name": "backup", "key": PASSWORD},
     "codes": [PASSWORD + "1"],
 }
-
-
-def as_(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def advertise(agent: Enrolled, version: str, schema: dict[str, Any]) -> Function:

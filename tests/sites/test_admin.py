@@ -31,6 +31,7 @@ from sites.models import (
     User,
 )
 from tests import factories
+from tests.pages import as_
 
 pytestmark = pytest.mark.once
 
@@ -58,12 +59,6 @@ PAGES = [model._meta.label for model in admin.site._registry]
 
 def page(model: type[models.Model] | models.Model, name: str, *args: Any) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=args)
-
-
-def as_(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def test_every_model_has_a_page_or_a_reason() -> None:

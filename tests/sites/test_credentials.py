@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test import Client
 from django.urls import reverse
 
 from sites import credentials, encryption
@@ -16,6 +15,7 @@ from sites.access import set_role
 from sites.models import Credential, Organization, Site, Target, User
 from sites.problems import Refused
 from tests import factories
+from tests.pages import as_
 from tests.people import API
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
@@ -29,12 +29,6 @@ def given(
 ) -> Credential:
     made = Credential(organization=organization, name=name, username="plc", **more)
     return credentials.add(made, {"password": SECRET}, by=by)
-
-
-def as_(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def body(works: Organization, **more: Any) -> dict[str, Any]:

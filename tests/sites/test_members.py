@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import pytest
 from django.apps import apps
-from django.test import Client
 
 from jobs.models import Job
 from sites.access import set_role
@@ -21,13 +20,8 @@ from sites.models import (
     User,
 )
 from tests import factories
+from tests.pages import as_
 from tests.people import API
-
-
-def as_(user: User) -> Client:
-    client = Client(raise_request_exception=False)
-    client.force_login(user)
-    return client
 
 
 def of(user: User) -> Membership:

@@ -7,21 +7,15 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
 from sites import access_tokens
 from sites.models import AccessToken, Organization, User
 from tests import factories
+from tests.pages import as_
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
-
-
-def as_(user: User) -> Client:
-    client = Client(raise_request_exception=False)
-    client.force_login(user, backend=settings.AUTHENTICATION_BACKENDS[0])
-    return client
 
 
 def html(client: Client, path: str = "/profile") -> str:

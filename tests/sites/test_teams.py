@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import Group
-from django.test import Client
 from django.urls import reverse
 
 from agents.models import AgentPool
@@ -18,13 +17,8 @@ from sites.members import remove_member
 from sites.models import Event, Membership, Organization, Site, Target, Team, User
 from sites.problems import Refused
 from tests import factories
+from tests.pages import as_
 from tests.people import API
-
-
-def as_(user: User) -> Client:
-    client = Client(raise_request_exception=False)
-    client.force_login(user)
-    return client
 
 
 def of(user: User) -> Membership:
