@@ -171,6 +171,22 @@ class JobRun(models.Model):
             models.Index(
                 fields=["job", "started_by", "-created_at", "-id"], name="run_of_job_by_starter"
             ),
+            # What is rare is not looked for among all that is not, whatever the sort.
+            models.Index(
+                fields=["organization", "-created_at", "-id"],
+                condition=Q(status="failed"),
+                name="run_failed",
+            ),
+            models.Index(
+                fields=["organization", "-created_at", "-id"],
+                condition=Q(status__in=statuses(frozenset({Status.CANCELED, Status.TIMED_OUT}))),
+                name="run_cancelled",
+            ),
+            models.Index(
+                fields=["organization", "result", "-created_at", "-id"],
+                condition=Q(status="completed"),
+                name="run_by_result",
+            ),
             # The sorts of Job History, for who sees all of an organization.
             models.Index(
                 "organization", STARTED.desc(), models.F("id").desc(), name="run_by_start"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
+from jobs.filters import RunFilter
 from jobs.models import Job, JobRun
 from jobs.querysets import RunQuerySet
 from sites.models import User
@@ -56,3 +57,27 @@ def test_a_managers_newest_run_of_each_job_is_read_along_an_index(
 def test_sqlite_knows_the_conditions_of_its_indexes_again(index: str, runs: RunQuerySet) -> None:
     """It compares them word for word: in another order `/agents` counted through every run."""
     assert f"INDEX {index}" in runs.explain()
+
+
+@pytest.mark.parametrize(
+    ("index", "narrowed"),
+    [
+        ("run_failed", {"outcome": "failed"}),
+        ("run_cancelled", {"outcome": "cancelled"}),
+        ("run_by_result", {"outcome": "partial"}),
+    ],
+)
+def test_what_is_rare_is_not_looked_for_among_all_runs(
+    index: str, narrowed: dict[str, str], job: Job, edda: User, rf: RequestFactory
+) -> None:
+    """With 300,000 runs and none that failed SQLite took 325 ms to find that out."""
+    factories.run(job, by=edda)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")
+    request = rf.get("/")
+    request.user = edda
+    runs = JobRun.objects.filter(organization=job.organization)
+    found = RunFilter(narrowed, queryset=runs, request=request).qs
+    plan = found.order_by("-created_at", "-id").explain()
+    assert index in plan, plan
