@@ -1,7 +1,13 @@
-"""Who may do what with organizations, sites, targets and snapshots."""
+"""Who may do what with organizations, sites, targets and snapshots, and read of their changes."""
 
+from functools import reduce
+from operator import or_
+
+from auditlog import get_logentry_model
+from auditlog.registry import auditlog
 from django.contrib.auth.models import Group
-from django.db.models import Q
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model, Q
 
 from .access import (
     ADMINISTRATOR,
@@ -163,5 +169,31 @@ def _colleagues(grants: Grants) -> Q | None:
 token_policy = Policy(AccessToken, {"view": [_own_user], "revoke": [_own_user]})
 user_policy = Policy(User, {"view": [_oneself, _colleagues, superuser], "manage": [superuser]})
 
-# Groups and the record of configuration changes belong to no organization.
+# Groups belong to no organization.
 group_policy = Policy(Group, {"view": [superuser], "manage": [superuser]})
+
+LogEntry = get_logentry_model()
+
+
+def _changes_there(grants: Grants) -> Q | None:
+    """The recorded changes of what the person's organizations have; of tokens, which are each
+    person's own, none.
+    """
+    ids = grants.organizations(Role.ADMINISTRATOR)
+    if not ids:
+        return None
+    found = [Q(content_type=_type_of(Membership), additional_data__organization__in=ids)]
+    for model in auditlog.get_models():
+        if model is Organization:
+            found.append(Q(content_type=_type_of(model), object_id__in=ids))
+        elif model is not AccessToken:
+            rows = model._default_manager.filter(organization__in=ids).values("pk")
+            found.append(Q(content_type=_type_of(model), object_id__in=rows))
+    return reduce(or_, found)
+
+
+def _type_of(model: type[Model]) -> ContentType:
+    return ContentType.objects.get_for_model(model)
+
+
+log_policy = Policy(LogEntry, {"view": [_changes_there, superuser]})

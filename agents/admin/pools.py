@@ -53,7 +53,6 @@ class AgentPoolAdmin(GrantingAdmin):
         ("archived_at", admin.EmptyFieldListFilter),
     )
     search_fields = ("name",)
-    autocomplete_fields = ("agents",)
     fields = ("organization", "name", "restricted", "agents", *ABOUT)
     readonly_fields = ABOUT
 

@@ -109,7 +109,6 @@ class JobAdmin(ScopedAdmin):
     )
     search_fields = ("name", "target__name")
     readonly_fields = ("site", "organization", "owner", "public_id", "created_at", "updated_at")
-    autocomplete_fields = ("target",)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Leave the parameters out where they would be printed instead of masked in the form."""

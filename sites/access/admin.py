@@ -11,13 +11,11 @@ from django.contrib import messages
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.exceptions import NotRegistered
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
-from django.core.paginator import Paginator
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.functional import cached_property
 from django.utils.timezone import make_aware
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.contrib.filters.admin import RangeDateTimeFilter, RelatedDropdownFilter
@@ -29,29 +27,8 @@ from ..models import Role, User
 from ..problems import Refused
 from .admin_site import admitted
 from .grants import grants_of
+from .lists import CappedPaginator, ScopedList
 from .policy import EVERY, Policy
-
-
-class CappedPaginator(Paginator):
-    """Counts no further than 10,000 rows, which takes the same time whatever the table's size."""
-
-    most = 10_000
-    template_name = "admin/capped_pagination.html"
-
-    @cached_property
-    def counted(self) -> int:
-        """How many rows there are, or one more than `most`."""
-        rows: Any = self.object_list
-        return int(rows.order_by()[: self.most + 1].count())
-
-    @property
-    def count(self) -> int:
-        return min(self.counted, self.most)
-
-    @property
-    def total(self) -> str:
-        """The count as people read it."""
-        return f"{self.most:,}+" if self.counted > self.most else f"{self.counted:,}"
 
 
 def person(request: HttpRequest) -> User:
@@ -100,15 +77,6 @@ def _instant(day: str, hour: str, otherwise: time) -> datetime:
     """Read a day and a time of day in the portal's zone; at the calendar's ends there is none."""
     at = forms.TimeField().clean(hour) if hour else otherwise
     return make_aware(datetime.combine(forms.DateField().clean(day), at)).astimezone(UTC)
-
-
-class ScopedList(ChangeList):
-    """A list that offers “Show all” only where a filter or a search hides something."""
-
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        if not (self.query or self.has_active_filters):
-            self.full_result_count = self.result_count
 
 
 class ScopedForm(forms.ModelForm):
@@ -276,6 +244,18 @@ class ScopedAdmin(ModelAdmin):
             columns = {column.name for column in related._meta.fields}
             rows = rows.filter(**dict.fromkeys(columns & {"archived_at", "retired_at"}))
         return rows
+
+    def get_autocomplete_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        """Have every choice searched for: an organization may have thousands of targets."""
+        fields = (*self.model._meta.fields, *self.model._meta.many_to_many)
+        admins = self.admin_site._registry
+        return tuple(
+            field.name
+            for field in fields
+            if field.remote_field and field.remote_field.model in admins
+            # Without search fields there is nothing to search in.
+            if admins[field.remote_field.model].search_fields
+        )
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         choices = kwargs["queryset"] = self.choices_for(db_field, request)

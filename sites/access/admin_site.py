@@ -7,10 +7,14 @@ from typing import Any
 
 from csp.decorators import csp_update
 from django.conf import settings
+from django.contrib.admin.exceptions import NotRegistered
+from django.contrib.admin.views.autocomplete import AutocompleteJsonView
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 from unfold.sites import UnfoldAdminSite
@@ -28,6 +32,20 @@ def admitted(user: User | AnonymousUser) -> bool:
     return grants.superuser or bool(grants.organizations(Role.ADMINISTRATOR))
 
 
+class ScopedChoices(AutocompleteJsonView):
+    """What a field may name, as its own form takes it: not all that the person may see."""
+
+    admin_site: Any
+
+    def get_queryset(self) -> QuerySet[Any]:
+        found: QuerySet[Any] = super().get_queryset()
+        try:
+            asking: Any = self.admin_site.get_model_admin(self.source_field.model)
+        except NotRegistered:
+            raise PermissionDenied from None
+        return found.filter(pk__in=asking.choices_for(self.source_field, self.request).values("pk"))
+
+
 class PortalAdminSite(UnfoldAdminSite):
     """The admin of the portal: entered by role, through the portal's own log-in."""
 
@@ -41,6 +59,9 @@ class PortalAdminSite(UnfoldAdminSite):
 
     def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Callable[..., Any]:
         return csp_update(RELAXED)(super().admin_view(view, cacheable))
+
+    def autocomplete_view(self, request: HttpRequest) -> HttpResponseBase:
+        return ScopedChoices.as_view(admin_site=self)(request)
 
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -81,7 +81,6 @@ class MembershipAdmin(ScopedAdmin):
     search_fields = ("user__username", "user__first_name", "user__last_name", "user__email")
     fields = ("organization", "user", "role", "created_at")
     readonly_fields = ("created_at",)
-    autocomplete_fields = ("user",)
 
     def save_model(self, request: HttpRequest, obj: Membership, form: Any, change: bool) -> None:
         if change:

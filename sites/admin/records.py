@@ -2,23 +2,17 @@
 
 from typing import Any
 
-from auditlog import get_logentry_model
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.html import format_html, format_html_join
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
-from unfold.decorators import action
+from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
 from .. import access_tokens
-from ..access import Policy, superuser
-from ..access.admin import Between, ScopedAdmin
+from ..access.admin import Among, Between, ScopedAdmin
 from ..models import AccessToken, Event
-from ..permissions import (
-    event_policy,
-    token_policy,
-)
-
-LogEntry = get_logentry_model()
+from ..permissions import LogEntry, event_policy, log_policy, token_policy
 
 
 @admin.register(Event)
@@ -88,11 +82,16 @@ class AccessTokenAdmin(ScopedAdmin):
 class LogEntryAdmin(ScopedAdmin):
     """Who changed which configuration; written by auditlog, which leaves secrets out."""
 
-    policy = Policy(LogEntry, {"view": [superuser]})
-    organization = ""
-    list_display = ("timestamp", "actor", "action", "content_type", "object_repr")
+    policy = log_policy
+    organization = ""  # the policy knows which rows each entry is about
+    list_display = ("timestamp", "actor", "action", "content_type", "object_repr", "what")
     list_select_related = ("actor", "content_type")
-    list_filter = (("action", ChoicesDropdownFilter), ("timestamp", Between))
+    list_filter = (
+        ("action", ChoicesDropdownFilter),
+        ("actor", Among),
+        ("timestamp", Between),
+    )
+    search_fields = ("object_repr",)
     ordering = ("-timestamp", "-id")
     readonly_fields = fields = (
         "timestamp",
@@ -100,6 +99,34 @@ class LogEntryAdmin(ScopedAdmin):
         "action",
         "content_type",
         "object_repr",
-        "changes",
+        "before_and_after",
         "remote_addr",
     )
+
+    @display(description="What")
+    def what(self, entry: Any) -> str:
+        """Name the fields that changed."""
+        return ", ".join(field.replace("_", " ") for field, _, _ in changes_of(entry))
+
+    @display(description="Before and after")
+    def before_and_after(self, entry: Any) -> str:
+        """Show each field with what it held before and holds since."""
+        rows = format_html_join(
+            "", "<tr><th>{}</th><td>{}</td><td>→</td><td>{}</td></tr>", changes_of(entry)
+        )
+        return format_html("<table>{}</table>", rows)
+
+
+def changes_of(entry: Any) -> list[tuple[str, str, str]]:
+    """Give each field that an entry tells of, with its value before and after."""
+    found = []
+    for field, change in sorted((entry.changes or {}).items()):
+        if isinstance(change, dict):
+            # Of a list: which ones came to it or left it.
+            names = ", ".join(map(str, change.get("objects", ())))
+            came = change.get("operation") == "add"
+            found.append((field, "–" if came else names, names if came else "–"))
+        else:
+            before, after = ("–" if value in ("None", None, "") else str(value) for value in change)
+            found.append((field, before, after))
+    return found

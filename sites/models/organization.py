@@ -65,3 +65,7 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.organization}: {self.get_role_display()}"
+
+    def get_additional_data(self) -> dict[str, int]:
+        """Say in the audit log whose member it was: a membership that ended leaves no row."""
+        return {"organization": self.organization_id}

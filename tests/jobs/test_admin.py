@@ -13,7 +13,7 @@ from agents.models import Function
 from jobs.models import Job, JobRun, RunInput, RunLog, StatusTransition
 from jobs.starts import start_run
 from jobs.states import Status
-from sites.access.admin import CappedPaginator
+from sites.access.lists import CappedPaginator
 from sites.models import Site, Target, User
 from tests import factories
 from tests.pages import as_
