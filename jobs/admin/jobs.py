@@ -12,12 +12,14 @@ from unfold.decorators import action
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from sites.access.admin import Among, ScopedAdmin, ScopedForm, person
+from sites.access.admin import Among, ScopedForm, person
 from sites.access.bulk import ask_each
+from sites.access.exchanging import ExchangingAdmin
 from sites.json_field import JSONField
 from sites.masking import HIDDEN, restored
 
 from .. import definitions, starts
+from ..exchanged import JOBS
 from ..masking import shown_parameters
 from ..models import Job
 from ..permissions import job_policy
@@ -89,8 +91,10 @@ class JobForm(ScopedForm):
 
 
 @admin.register(Job)
-class JobAdmin(ScopedAdmin):
+class JobAdmin(ExchangingAdmin):
     policy = job_policy
+    exchanged = JOBS
+    exchange_joins = ("organization", "site", "target", "function__tool", "agent", "pool")
     form = JobForm
     may_change = "edit"
     may_add = ("target", "create_job")

@@ -11,8 +11,10 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from ..access.admin import Among, Between, ScopedAdmin, ScopedForm, person
+from ..access.exchanging import ExchangingAdmin
 from ..access.granting import GrantingAdmin
 from ..archiving import archive_site, archive_target
+from ..exchanged import TARGETS
 from ..json_field import JSONField
 from ..masking import HIDDEN, masked
 from ..models import Site, Snapshot, Target
@@ -114,8 +116,10 @@ class TargetForm(ScopedForm):
 
 
 @admin.register(Target)
-class TargetAdmin(GrantingAdmin):
+class TargetAdmin(GrantingAdmin, ExchangingAdmin):
     policy = target_policy
+    exchanged = TARGETS
+    exchange_joins = ("organization", "site")
     form = TargetForm
     may_change = "edit"
     may_add = ("site", "create_target")

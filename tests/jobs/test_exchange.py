@@ -1,0 +1,91 @@
+"""Saved jobs leave as CSV and come back, by the rules of their other doors."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents import enrolment
+from agents.models import AgentPool
+from jobs.models import Job
+from sites.models import Organization, Target, User
+from tests import factories
+from tests.factories import Enrolled
+from tests.sites.test_exchange import confirm, exported, look, told, written
+
+JOBS = "jobs_job"
+
+
+@pytest.fixture
+def row(job: Job, alice: User) -> dict[str, str]:
+    """The job as it leaves, with a secret."""
+    Job.objects.filter(pk=job.pk).update(
+        parameters={"exclude": ["tmp"], "password": "open sesame"}, tags=["nightly"]
+    )
+    (found,) = exported(alice, JOBS)
+    return found
+
+
+def test_a_job_leaves_without_its_secret_and_comes_back(
+    row: dict[str, str], job: Job, press: Target, alice: User
+) -> None:
+    assert row["parameters"] == '{"exclude": ["tmp"], "password": "••••"}'
+    assert (row["function"], row["target"], row["tags"]) == (
+        "folder.backup", "Press line 1", '["nightly"]',
+    )  # fmt: skip
+    looked = look(alice, written([row]), JOBS)
+    assert "as it was" in told(looked)
+    changed = row | {"name": "Nightly", "run_timeout_s": "600", "allow_overlap": "true"}
+    twin = row | {"id": "", "name": "Twin", "parameters": '{"exclude": []}', "tags": ""}
+    looked = look(alice, written([changed, twin]), JOBS)
+    assert "changed: name, run_timeout_s, allow_overlap" in told(looked)
+    assert Job.objects.count() == 1
+    assert "2 rows were imported." in told(confirm(alice, looked, JOBS))
+    job.refresh_from_db()
+    assert (job.name, job.run_timeout_s, job.allow_overlap) == ("Nightly", 600, True)
+    assert job.parameters["password"] == "open sesame"
+    made = Job.objects.get(name="Twin")
+    assert (made.owner, made.target, made.tags) == (alice, press, [])
+
+
+def test_what_the_rules_refuse_is_said_by_row(
+    row: dict[str, str], works: Organization, job: Job, alice: User
+) -> None:
+    vault = AgentPool.objects.create(organization=works, name="Vault", restricted=True)
+    new = row | {"id": "", "parameters": "{}"}
+    wrong = {
+        "folder.backup": new | {"function": "folder.nonsense", "name": "A"},
+        "There is no target “Boat”": new | {"target": "Boat", "name": "B"},
+        "exclude": new | {"parameters": '{"exclude": 7}', "name": "C"},
+        "pool: No such pool.": new | {"assignment": "pool", "pool": "Vault", "name": "D"},
+        "agent: Name the agent.": new | {"assignment": "agent", "name": "E"},
+        "Write one of automatic, agent, pool.": new | {"assignment": "me", "name": "F"},
+        "“soon” is no whole number.": new | {"run_timeout_s": "soon", "name": "G"},
+        "Write true or false.": new | {"auto_commit": "maybe", "name": "H"},
+        "for good": row | {"target": "Press line 2"},
+        "tags: Write a JSON list.": new | {"tags": "{}", "name": "I"},
+        "parameters: ": new | {"parameters": '{"password": "••••"}', "name": "J"},
+    }
+    looked = look(alice, written(list(wrong.values())), JOBS)
+    assert looked.status_code == 422
+    for words in wrong:
+        assert words in told(looked), words
+    assert Job.objects.get() == job
+    assert vault.jobs.count() == 0
+
+
+def test_a_job_of_a_retired_agent_comes_back_as_it_was(
+    row: dict[str, str], job: Job, agent: Enrolled, alice: User
+) -> None:
+    Job.objects.filter(pk=job.pk).update(assignment="agent", agent=agent.agent)
+    enrolment.retire(agent.agent, by=alice)
+    (found,) = exported(alice, JOBS)
+    assert found["agent"] == "hall-agent"
+    assert "as it was" in told(look(alice, written([found]), JOBS))
+
+
+def test_foreign_jobs_are_not_there(row: dict[str, str], oscar: User, elsewhere: object) -> None:
+    assert exported(oscar, JOBS) == []
+    refused = look(oscar, written([row, row | {"id": ""}]), JOBS)
+    assert "There is no such job." in told(refused)
+    assert "There is no target “Press line 1”" in told(refused)
+    assert factories.Job.objects.count() == 1
