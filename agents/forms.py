@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import Group
 
-from sites.access import grants_of
+from sites.access import groups_for, name_of
 from sites.models import Organization, Site, User
 from sites.permissions import organization_policy, site_policy
 
@@ -76,7 +76,7 @@ class _Named(forms.ModelMultipleChoiceField):
             return f"{obj.name} ({obj.site.name if obj.site else 'all sites'})"
         if isinstance(obj, User) and str(obj) != obj.get_username():
             return f"{obj} ({obj.get_username()})"
-        return str(obj)
+        return name_of(obj) if isinstance(obj, User | Group) else str(obj)
 
 
 class PoolForm(forms.Form):
@@ -102,9 +102,7 @@ class PoolForm(forms.Form):
         required=False,
         to_field_name="public_id",
     )
-    groups = _Named(
-        label="Groups that may choose it", queryset=Group.objects.none(), required=False
-    )
+    groups = _Named(label="Teams that may choose it", queryset=Group.objects.none(), required=False)
 
     def __init__(
         self,
@@ -119,10 +117,7 @@ class PoolForm(forms.Form):
         self._offer("agents", agent_policy.rows(user, "view", in_use).order_by("name"))
         members = User.objects.filter(memberships__organization=organization, is_active=True)
         choosers = choosers_of(pool) if pool else []
-        given = [who.pk for who in choosers if isinstance(who, Group)]
-        # Groups belong to no organization: superusers name them, others take them away.
-        groups = Group.objects.order_by("name")
-        groups = groups if grants_of(user).superuser else groups.filter(pk__in=given)
+        groups = groups_for(pool or AgentPool(organization=organization), by=user)
         self._offer("people", members.order_by("first_name", "username"))
         self._offer("groups", groups)
         if not groups.exists():
@@ -133,7 +128,7 @@ class PoolForm(forms.Form):
                 "restricted": pool.restricted,
                 "agents": pool.agents.all(),
                 "people": [who for who in choosers if isinstance(who, User)],
-                "groups": given,
+                "groups": [who for who in choosers if isinstance(who, Group)],
             }
             for name, value in known.items():
                 self.initial.setdefault(name, value)

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from sites.access import roles_on, set_role
-from sites.models import User
+from sites.models import Team, User
 from sites.problems import Refused
 
 from . import presence
@@ -32,7 +32,7 @@ def save_pool(
     pool: AgentPool,
     *,
     agents: Sequence[Agent] | None = None,
-    choosers: Iterable[User | Group] | None = None,
+    choosers: Sequence[User | Group] | None = None,
     **columns: Any,
 ) -> AgentPool:
     """Store a new pool or these changes of one; `agents` and `choosers` are whole lists, if given.
@@ -90,7 +90,7 @@ def choosers_of(pool: AgentPool) -> list[User | Group]:
     return [who for who, _ in roles_on(pool)]
 
 
-def _check(pool: AgentPool, agents: Iterable[Agent], choosers: Iterable[User | Group]) -> None:
+def _check(pool: AgentPool, agents: Iterable[Agent], choosers: Sequence[User | Group]) -> None:
     """Refuse (422) whom this pool cannot hold, and who cannot choose it."""
     for agent in agents:
         if agent.organization_id != pool.organization_id:
@@ -101,6 +101,10 @@ def _check(pool: AgentPool, agents: Iterable[Agent], choosers: Iterable[User | G
             continue
         raise Refused("invalid", words, status=422, errors={"agents": [words]})
     people = [who for who in choosers if isinstance(who, User)]
+    ids = [who.pk for who in choosers if isinstance(who, Group)]
+    for team in Team.objects.filter(group__in=ids).exclude(organization=pool.organization):
+        words = f"Team {team} belongs to another organization."
+        raise Refused("invalid", words, status=422, errors={"teams": [words]})
     members = set(pool.organization.memberships.values_list("user_id", flat=True))
     for person in people:
         if person.pk not in members:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth.models import Group
 from django.db.models import F, Prefetch, QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_field, extend_schema_view
 from rest_framework import serializers
@@ -17,12 +18,19 @@ from sites.api.fields import Document, Flag, Key, Keys, Named, Person, Strict, T
 from sites.api.places import organization_for
 from sites.keyset import Order, both_ways
 from sites.models import User
-from sites.permissions import organization_policy, site_policy, user_policy
+from sites.permissions import organization_policy, site_policy, team_policy, user_policy
 
 from .. import enrolment, pools
 from ..filters import STATES, AgentFilter, FunctionFilter, PoolFilter
 from ..line import line_to_paste
-from ..models import Agent, AgentPool, Function, FunctionVersion, PoolUserPermission
+from ..models import (
+    Agent,
+    AgentPool,
+    Function,
+    FunctionVersion,
+    PoolGroupPermission,
+    PoolUserPermission,
+)
 from ..permissions import agent_policy, function_policy, pool_policy
 
 BY_NAME = both_ways(Order("name", F("name"), "text"), Order("created", F("created_at"), "time"))
@@ -171,6 +179,7 @@ class PoolOut(serializers.Serializer[AgentPool]):
     people = serializers.SerializerMethodField(
         help_text="Who may choose it while it is restricted; for those who may manage it."
     )
+    teams = serializers.SerializerMethodField(help_text="The same of teams.")
     created_at = serializers.DateTimeField()
     archived_at = serializers.DateTimeField(allow_null=True)
 
@@ -181,12 +190,20 @@ class PoolOut(serializers.Serializer[AgentPool]):
         given = [row.user for row in pool.pooluserpermission_set.all()]
         return Person(given, many=True).data
 
+    @extend_schema_field(serializers.ListField(child=Named()))
+    def get_teams(self, pool: AgentPool) -> Any:
+        if "manage" not in self.context["permitted"].get(pool.pk, ()):
+            return []
+        groups = [row.group for row in pool.poolgrouppermission_set.all()]
+        return Named([one.team for one in groups if hasattr(one, "team")], many=True).data
+
 
 class PoolChanges(Strict):
     name = Text(max_length=120)
     restricted = Flag(required=False)
     agents = Keys(agent_policy, required=False, help_text="All that are to be in it.")
-    people = Keys(user_policy, required=False, help_text="All members who are to choose it.")
+    people = Keys(user_policy, required=False, help_text="All members who may choose it.")
+    teams = Keys(team_policy, required=False, help_text="All teams that may choose it.")
 
 
 class PoolIn(PoolChanges):
@@ -223,7 +240,10 @@ class PoolViewSet(Listed, Retrieved, ScopedViewSet):
         agents = Prefetch("agents", seen.order_by("name"), to_attr="seen_agents")
         given = PoolUserPermission.objects.select_related("user").order_by("user")
         people = Prefetch("pooluserpermission_set", given)
-        return AgentPool.objects.select_related("organization").prefetch_related(agents, people)
+        teams = PoolGroupPermission.objects.select_related("group__team").order_by("group")
+        return AgentPool.objects.select_related("organization").prefetch_related(
+            agents, people, Prefetch("poolgrouppermission_set", teams)
+        )
 
     def get_queryset(self) -> QuerySet[AgentPool]:
         rows = super().get_queryset()
@@ -250,14 +270,16 @@ class PoolViewSet(Listed, Retrieved, ScopedViewSet):
         return Response(status=204)
 
     def _saved(self, pool: AgentPool, data: dict[str, Any]) -> Any:
-        if (people := data.pop("people", None)) is not None:
-            # Groups are named in the portal; a program leaves those that are there.
-            groups = [
-                who
-                for who in (pools.choosers_of(pool) if pool.pk else ())
-                if not isinstance(who, User)
-            ]
-            data["choosers"] = [*people, *groups]
+        people, teams = data.pop("people", None), data.pop("teams", None)
+        if people is not None or teams is not None:
+            have = pools.choosers_of(pool) if pool.pk else []
+            users = [who for who in have if isinstance(who, User)] if people is None else people
+            groups = [who for who in have if isinstance(who, Group)]
+            if teams is not None:
+                # A group that is no team has no place here, and stays as it is.
+                groups = [who for who in groups if not hasattr(who, "team")]
+                groups += [team.group for team in teams]
+            data["choosers"] = [*users, *groups]
         saved = pools.save_pool(pool, **data)
         return self.shown(self.rows().get(pk=saved.pk))
 

@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
+from sites.access import name_of
 from sites.pages import PortalRequest, within_organization
 from sites.permissions import organization_policy
 from sites.problems import Refused
@@ -28,7 +29,7 @@ def _pools(request: PortalRequest) -> QuerySet[AgentPool]:
 def pool_list(request: PortalRequest) -> HttpResponse:
     """List the pools that the person may see: their agents, and whom they are for."""
     seen = agent_policy.rows(request.user, "view", Agent.objects.in_use()).order_by("name")
-    pools = list(
+    pools: list[Any] = list(
         pool_policy.rows(request.user, "view", _pools(request))
         .order_by("name")
         .prefetch_related(
@@ -40,11 +41,14 @@ def pool_list(request: PortalRequest) -> HttpResponse:
             ),
             Prefetch(
                 "poolgrouppermission_set",
-                PoolGroupPermission.objects.select_related("group").order_by("group"),
+                PoolGroupPermission.objects.select_related("group__team").order_by("group"),
                 to_attr="groups",
             ),
         )
     )
+    for pool in pools:
+        given = [row.user for row in pool.people] + [row.group for row in pool.groups]
+        pool.choosers = [name_of(who) for who in given]
     ids = [pool.pk for pool in pools]
     return render(
         request,

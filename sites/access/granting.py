@@ -8,7 +8,6 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -18,7 +17,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from ..models import User
 from .admin import ScopedAdmin
-from .grants import grants_of, roles_on, set_role
+from .grants import groups_for, name_of, roles_on, set_role
 
 ROLES = (
     ("viewer", "Viewer: sees it, its jobs, runs and files"),
@@ -26,12 +25,6 @@ ROLES = (
     ("maintainer", "Maintainer: settings, roles, agents and keys"),
     ("owner", "Owner: may also archive it"),
 )
-
-
-def name_of(who: User | Group) -> str:
-    """Name a person, or a group as what it is in its organization: a team."""
-    team = getattr(who, "team", None)
-    return str(team or who)
 
 
 class GroupChoice(forms.ModelChoiceField):
@@ -62,13 +55,7 @@ class RoleForm(forms.Form):
         assert isinstance(group, forms.ModelChoiceField)
         assert isinstance(role, forms.ChoiceField)
         user.queryset = User.objects.filter(memberships__organization=on.organization)
-        # Groups that are no team belong to no organization: superusers give them roles, others take
-        # those away.
-        given = [who.pk for who, _ in roles_on(on) if isinstance(who, Group)]
-        offered = Q(team__organization=on.organization) | Q(pk__in=given)
-        if grants_of(by).superuser:
-            offered |= Q(team=None)
-        groups = Group.objects.filter(offered).select_related("team").order_by("name")
+        groups = groups_for(on, by=by)
         group.queryset = groups
         if not groups.exists():
             del self.fields["group"]

@@ -203,6 +203,25 @@ def _highest(rows: models.QuerySet[Any], column: str) -> list[tuple[Any, str]]:
     return [(one, names[level]) for one, level in highest.items()]
 
 
+def name_of(who: User | Group) -> str:
+    """Name a person, or a group as what it is in its organization: a team."""
+    team = getattr(who, "team", None)
+    return str(team or who)
+
+
+def groups_for(on: Any, *, by: User) -> models.QuerySet[Group]:
+    """List the groups that a person may give a role on this object, or take one from.
+
+    Those are the teams of its organization. Groups that are no team belong to no organization:
+    superusers give them roles, others take those away.
+    """
+    given = [who.pk for who, _ in roles_on(on) if isinstance(who, Group)] if on.pk else []
+    offered = models.Q(team__organization=on.organization) | models.Q(pk__in=given)
+    if grants_of(by).superuser:
+        offered |= models.Q(team=None)
+    return Group.objects.filter(offered).select_related("team").order_by("team__name", "name")
+
+
 def withdraw_roles(user: User, organization: Organization) -> None:
     """Take every object role that a person was given in an organization, alone or with a team."""
     user.groups.remove(*user.groups.filter(team__organization=organization))

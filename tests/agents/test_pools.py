@@ -11,6 +11,7 @@ from agents.catalogue import queues_of
 from agents.models import AgentPool, Function
 from agents.permissions import pool_policy
 from jobs.models import Job
+from sites import teams
 from sites.access import set_role
 from sites.models import Event, Organization, Site, Target, User
 from tests import factories
@@ -134,12 +135,41 @@ def test_groups_are_named_by_superusers_and_kept_by_the_rest(
     assert "Night shift" not in as_(alice).get(path).content.decode()
     assert above.post(path, {"name": "Vault", "restricted": "on", "groups": [night.pk]})
     assert pool_policy.allows(User.objects.get(pk=edda.pk), "choose", vault)
-    assert "Night shift (group)" in as_(alice).get("/agents/pools").content.decode()
+    assert "Night shift" in as_(alice).get("/agents/pools").content.decode()
     # A program that names people takes no group away; the page does.
     API(alice).patch(f"pools/{vault.public_id}", {"people": []})
     assert pool_policy.allows(User.objects.get(pk=edda.pk), "choose", vault)
     as_(alice).post(path, {"name": "Vault", "restricted": "on"})
     assert not pool_policy.allows(User.objects.get(pk=edda.pk), "choose", vault)
+
+
+def test_a_team_of_the_organization_is_let_choose_it(
+    works: Organization, elsewhere: Organization, vault: AgentPool, alice: User, edda: User,
+    root: User,
+) -> None:  # fmt: skip
+    night, foreign = teams.add_team(works, "Night shift"), teams.add_team(elsewhere, "Dockers")
+    teams.add_to_team(night, edda.memberships.get())
+    api, path = API(alice), f"pools/{vault.public_id}"
+    told = api.patch(path, {"teams": [str(night.public_id)]}).json()
+    assert told["teams"] == [{"id": str(night.public_id), "name": "Night shift"}]
+    assert pool_policy.allows(User.objects.get(pk=edda.pk), "choose", vault)
+    assert API(edda).get(path).json()["teams"] == []
+    # What a body does not name stays.
+    assert api.patch(path, {"people": [str(alice.public_id)]}).json()["teams"] == told["teams"]
+    assert api.patch(path, {"teams": []}).json()["people"] == [
+        {"id": str(alice.public_id), "name": "Alice"}
+    ]
+    refused = API(root).patch(path, {"teams": [str(foreign.public_id)]})
+    assert "belongs to another organization" in refused.json()["errors"]["teams"][0]
+    above = as_(root)
+    above.post("/organization", {"organization": str(works.public_id)})
+    for client in (as_(alice), above):
+        page = client.get(f"/agents/{path}").content.decode()
+        assert "Night shift" in page
+        assert "Dockers" not in page
+    sent = {"name": "Vault", "restricted": "on", "groups": [night.group.pk]}
+    assert as_(alice).post(f"/agents/{path}", sent).status_code == 302
+    assert pool_policy.allows(User.objects.get(pk=edda.pk), "choose", vault)
 
 
 def test_a_pool_that_work_names_is_not_archived(

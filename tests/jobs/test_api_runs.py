@@ -322,8 +322,8 @@ def test_a_list_shows_what_each_branch_of_access_gives_once(history, press, work
         ("targets", "vera", 7),
         ("agents", "vera", 6),
         ("functions", "vera", 6),
-        # also the agents of each pool, its people, and what of it may be managed
-        ("pools", "alice", 9),
+        # also the agents of each pool, its people, its teams, and what of it may be managed
+        ("pools", "alice", 10),
         ("organizations", "vera", 5),
     ],
 )
