@@ -10,6 +10,7 @@ urlpatterns = [
     path("theme", views.theme, name="theme"),
     path("organization", views.organization, name="organization"),
     path("profile", views.profile, name="profile"),
+    path("profile/sessions/end", views.sessions_end, name="sessions-end"),
     path("profile/tokens/<uuid:public_id>/revoke", views.token_revoke, name="token-revoke"),
     path("sites", views.sites, name="site-list"),
     path("members", members.member_list, name="member-list"),

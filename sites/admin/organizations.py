@@ -14,7 +14,7 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from .. import invitations, quota
+from .. import invitations, quota, second_factors
 from ..access import grants_of
 from ..access.admin import Among, ScopedAdmin, ScopedInline
 from ..members import account_changed, add_member, remove_member, set_member_role
@@ -190,6 +190,8 @@ class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
+    acts = {"remove_second_factor": "manage"}
+    actions_detail = ("remove_second_factor",)
     list_display = ("username", "name", "email", "is_active", "last_login")
     list_filter = ("is_active",)
     search_fields = ("username", "first_name", "last_name", "email")
@@ -230,6 +232,30 @@ class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc]
         super().save_model(request, obj, form, change)
         if {"is_active", "is_superuser", "groups"} & set(form.changed_data):
             account_changed(obj)
+
+    def offers(self, name: str, obj: User) -> bool:
+        return second_factors.is_on(obj)
+
+    @action(description="Remove second factor", icon="lock_reset", variant=ActionVariant.DANGER)
+    def remove_second_factor(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Let a person in again who has lost their phone and their recovery codes."""
+
+        def do(user: User) -> str:
+            second_factors.remove(user)
+            return f"{user} logs in with the password alone now."
+
+        return self.ask(
+            request,
+            object_id,
+            "remove_second_factor",
+            title="Remove second factor",
+            question=lambda user: (
+                f"Remove the second factor of {user}? Their password alone lets them in, until"
+                " they turn it on again. Make sure that it is they who ask."
+            ),
+            do=do,
+            danger=True,
+        )
 
 
 @admin.register(Group)

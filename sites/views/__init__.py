@@ -14,7 +14,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from .. import access_tokens
+from .. import access_tokens, second_factors, sessions
 from ..access import grants_of
 from ..forms import TokenForm
 from ..models import AccessToken, Membership, Organization, Role, Site, Target, User
@@ -141,6 +141,9 @@ def profile(request: HttpRequest) -> HttpResponse:
             "token": token,
             "tokens": _tokens(request).order_by("-created_at", "-id"),
             "now": timezone.now(),
+            "places": sessions.places(user),
+            "here": request.session.session_key,
+            "second_factor": second_factors.is_on(user),
             "memberships": memberships.order_by("organization__name"),
         },
         status=422 if form.errors else 200,
@@ -160,6 +163,20 @@ def token_revoke(request: HttpRequest, public_id: UUID) -> HttpResponse:
         return render(request, "sites/token_revoke.html", {"nav": "profile", "row": row})
     access_tokens.revoke(row)
     messages.info(request, f"The token “{row}” is revoked.")
+    return redirect("profile")
+
+
+@login_required
+@require_POST
+def sessions_end(request: HttpRequest) -> HttpResponse:
+    """End one of the person's log-ins, or all but this one."""
+    user, chosen = cast(User, request.user), request.POST.get("session", "")
+    others = [one for one in sessions.places(user) if one.key != request.session.session_key]
+    ended = [one for one in others if chosen in ("others", str(one.pk))]
+    sessions.end(user, ended)
+    if ended:
+        where = ", ".join(f"{one.device} at {one.address}" for one in ended)
+        messages.info(request, f"Logged out: {where}.")
     return redirect("profile")
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import cast
 from uuid import UUID
 
+from allauth.account.utils import perform_login
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import login
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -148,7 +148,7 @@ def join(request: HttpRequest, token: str) -> HttpResponse:
             for name, texts in (refusal.errors or {}).items():
                 form.add_error(name, texts)
         else:
-            login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+            perform_login(request, user)
             return _welcome(request, invitation)
     return render(
         request,

@@ -258,6 +258,8 @@ def test_every_page_is_for_everyone_and_fits(
         "/jobs/history?status=completed&within=7&ordering=-duration&columns=finished&columns=tags",
         "/jobs/proposals",
         "/profile",
+        "/accounts/second-factor/",
+        "/accounts/reauthenticate/",
         "/jobs/manage",
         f"/jobs/manage/add?function={job.function.public_id}",
         f"/jobs/manage/{job.public_id}",

@@ -77,6 +77,7 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/agents/{agent}/retire"): (302, 404, 404, 403, 403, 403, 200, 200),
     ("POST", "/organization"): (302, 404, 302, 302, 302, 302, 302, 302),
     ("POST", "/profile/tokens/{token}/revoke"): (302, 404, 404, 404, 302, 404, 404, 404),
+    ("POST", "/profile/sessions/end"): (302,) * 8,
     ("POST", "/theme"): (302, 302, 302, 302, 302, 302, 302, 302),
 }
 BODY = {

@@ -1,16 +1,17 @@
-"""`manage.py rotate_keys`: give the stored credentials a new key while the portal serves."""
+"""`manage.py rotate_keys`: give the stored secrets a new key while the portal serves."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from sites import credentials, encryption
+from sites import credentials, encryption, second_factors
 
 
 class Command(BaseCommand):
     help = (
-        "Encrypts all credentials with a new key. Safe while the portal serves, and safe to run "
-        "again. With CREDENTIAL_KEYS, put the new key first there before; else one is made here."
+        "Encrypts all credentials and second factors with a new key. Safe while the portal "
+        "serves, and safe to run again. With CREDENTIAL_KEYS, put the new key first there before; "
+        "else one is made here."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -30,9 +31,9 @@ class Command(BaseCommand):
         if not drop and not encryption.from_settings():
             encryption.add_key()
         try:
-            number = credentials.seal_all_anew()
+            number = credentials.seal_all_anew() + second_factors.seal_all_anew()
         except encryption.Unreadable as error:
             raise CommandError(f"{error} No key was dropped.") from None
-        self.stdout.write(f"Credentials encrypted with the newest key: {number}.")
+        self.stdout.write(f"Secrets encrypted with the newest key: {number}.")
         if drop:
             self.stdout.write(f"Old keys dropped: {encryption.drop_old_keys()}.")
