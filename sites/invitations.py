@@ -19,7 +19,7 @@ from django.utils.crypto import get_random_string
 from . import mail, tokens
 from .access import set_role
 from .members import add_member
-from .models import Invitation, InvitedRole, Membership, Organization, Site, User
+from .models import Invitation, InvitedRole, Membership, Organization, Role, Site, User
 from .problems import Refused
 
 log = logging.getLogger(__name__)
@@ -139,6 +139,15 @@ def found(token: str) -> Invitation | None:
     return row if row is not None and tokens.matches(token, row.token_hash) else None
 
 
+def was_taken_by(token: str, user: User) -> bool:
+    """Say whether a link works no more because this person has joined with it."""
+    public_id = tokens.public_id_in(KIND, token)
+    if public_id is None:
+        return False
+    row = Invitation.objects.filter(public_id=public_id, accepted_by=user).first()
+    return row is not None and tokens.matches(token, row.token_hash)
+
+
 def join(token: str, user: User) -> Membership:
     """Let the person whom a link was sent to join with the account that they have.
 
@@ -168,7 +177,7 @@ def sign_up(token: str, *, first_name: str, last_name: str, password: str) -> Us
         if User.objects.filter(email__iexact=invitation.email).exists():
             raise _has_account()
         user = User(
-            username=_free_name(invitation.email),
+            username=free_name(invitation.email),
             email=invitation.email,
             first_name=first_name,
             last_name=last_name,
@@ -191,6 +200,43 @@ def sign_up(token: str, *, first_name: str, last_name: str, password: str) -> Us
             raise _has_account() from None
         _accept(invitation, user)
     return user
+
+
+def may_come(email: str) -> bool:
+    """Say whether somebody without an account may come in by single sign-on with this address."""
+    return bool(email) and (_for_all() is not None or _open_for(email).exists())
+
+
+def admit(user: User) -> None:
+    """Let a person who came in by single sign-on join where they were invited, and where all do.
+
+    The provider has verified the address, as opening the mail would have done.
+    """
+    with transaction.atomic():
+        for invitation in _open_for(user.email).select_for_update(of=("self",)):
+            _accept(invitation, user)
+        organization = _for_all()
+        if (
+            organization is not None
+            and not user.memberships.filter(organization=organization).exists()
+        ):
+            add_member(organization, user, Role.MEMBER)
+
+
+def _open_for(email: str) -> QuerySet[Invitation]:
+    return Invitation.objects.select_related("organization").filter(
+        email=email, accepted_at=None, revoked_at=None, expires_at__gt=timezone.now()
+    )
+
+
+def _for_all() -> Organization | None:
+    """Find the organization to which everyone belongs whom the provider knows, if there is one."""
+    if not settings.OIDC_ORGANIZATION:
+        return None
+    found = Organization.objects.filter(name=settings.OIDC_ORGANIZATION).first()
+    if found is None:
+        log.error("There is no organization “%s” (OIDC_ORGANIZATION).", settings.OIDC_ORGANIZATION)
+    return found
 
 
 def _accept(invitation: Invitation, user: User) -> Membership:
@@ -225,7 +271,7 @@ def _locked(invitation: Invitation) -> Invitation:
     return locked
 
 
-def _free_name(email: str) -> str:
+def free_name(email: str) -> str:
     """Give a user name: the address, which people remember, or one like it where it is taken."""
     name = email[:150]
     while User.objects.filter(username__iexact=name).exists():

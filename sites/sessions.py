@@ -64,6 +64,8 @@ def places(user: User) -> list[Place]:
 def end(user: User, ended: Iterable[Place]) -> None:
     """End log-ins of a person: from their next request on, and with their live connections."""
     keys = [place.key for place in ended]
+    if not keys:
+        return
     with transaction.atomic():
         Session.objects.filter(session_key__in=keys).delete()
         UserSession.objects.filter(user=user, session_key__in=keys).delete()

@@ -16,6 +16,12 @@
 | `EMAIL_URL`          | files in `mail/` in the data folder | `smtp+tls://user:password@host:587`: the server that takes mail; `smtps://` is TLS from the start, `smtp://` plain |
 | `EMAIL_FROM`         | `yardmaster@` the host of `PUBLIC_URL` | the sender of mail                  |
 | `INVITATION_DAYS`    | 7                         | how long an invitation can be accepted           |
+| `OIDC_URL`           | none                      | the issuer of an OpenID Connect provider, such as `https://login.example.com/realms/works`: its people log in with it |
+| `OIDC_CLIENT_ID`     | none                      | the portal's id there                            |
+| `OIDC_CLIENT_SECRET` | none                      | the portal's secret there                        |
+| `OIDC_NAME`          | `single sign-on`          | what the button says                             |
+| `OIDC_ORGANIZATION`  | none: by invitation       | name of the organization that everyone joins, as a member, whom the provider lets in |
+| `OIDC_TRUST_EMAIL`   | no                        | take its addresses for verified where it does not say so |
 | `MESSAGE_MODEL_URL`  | none                      | OpenAI-compatible address, such as `https://host/v1`: a language model that words commit messages, for jobs that ask for it |
 | `MESSAGE_MODEL`      | none                      | the model's name there                           |
 | `MESSAGE_MODEL_KEY`  | none                      | the key that is sent to it                       |
@@ -92,6 +98,8 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "allauth.usersessions",
     "auditlog",
     "csp",
@@ -212,6 +220,34 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = False
 
+OIDC_URL = env.str("OIDC_URL", default="")
+OIDC_NAME = env.str("OIDC_NAME", default="single sign-on")
+OIDC_ORGANIZATION = env.str("OIDC_ORGANIZATION", default="")
+SOCIALACCOUNT_ADAPTER = "sites.accounts.SingleSignOnAdapter"
+# An account is found by its address, which the provider must have verified, and is kept with it.
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+# A form would have to be allowed to lead to the provider; the link changes nothing by itself.
+SOCIALACCOUNT_LOGIN_ON_GET = True
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "APPS": [
+            {
+                "provider_id": "sso",
+                "name": OIDC_NAME,
+                "client_id": env.str("OIDC_CLIENT_ID", default=""),
+                "secret": env.str("OIDC_CLIENT_SECRET", default=""),
+                "settings": {
+                    "server_url": OIDC_URL,
+                    "verified_email": env.bool("OIDC_TRUST_EMAIL", default=False),
+                },
+            }
+        ]
+        if OIDC_URL
+        else [],
+        "OAUTH_PKCE_ENABLED": True,
+    }
+}
 INVITATION_DAYS = env.int("INVITATION_DAYS", default=7)
 
 # --- mail ----------------------------------------------------------------------------------------

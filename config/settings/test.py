@@ -31,6 +31,8 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite"):  # noqa: F405
 # Each process of a run counts alone, with the servers that its tests start.
 METRICS_DIR = METRICS_DIR / os.environ.get("PYTEST_XDIST_WORKER", "alone")  # noqa: F405
 
-MESSAGE_MODEL_URL = ""  # whatever the machine's environment says: tests ask their own server
+MESSAGE_MODEL_URL = OIDC_URL = (
+    ""  # whatever the machine's environment says: tests ask their own server
+)
 
 STATIC_ROOT.mkdir(exist_ok=True)  # noqa: F405  # whitenoise warns of a folder that is not there

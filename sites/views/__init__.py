@@ -3,6 +3,7 @@
 from typing import Any, cast
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -47,7 +48,10 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 
 def _frame(request: HttpRequest) -> dict[str, Any]:
     theme = request.COOKIES.get("theme", "")
-    about: dict[str, Any] = {"theme": theme if theme in THEMES else ""}
+    about: dict[str, Any] = {
+        "theme": theme if theme in THEMES else "",
+        "single_sign_on": settings.OIDC_NAME if settings.OIDC_URL else "",
+    }
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return about

@@ -129,6 +129,9 @@ def join(request: HttpRequest, token: str) -> HttpResponse:
     """
     invitation = invitations.found(token)
     if invitation is None:
+        user = request.user
+        if user.is_authenticated and invitations.was_taken_by(token, user):
+            return redirect("home")
         return render(request, "account/link_over.html", status=404)
     if request.user.is_authenticated:
         return _join_as(request, token, invitation)
