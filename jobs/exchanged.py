@@ -13,6 +13,7 @@ from sites.exchange import (
     SAME,
     Kind,
     Row,
+    Scope,
     document,
     flag,
     known,
@@ -48,13 +49,14 @@ def _tell(job: Job) -> list[Any]:
     return [shown.get(name, getattr(job, name, None)) for name in JOBS.columns]
 
 
-def _take(row: Row, by: User) -> tuple[str, str]:
+def _take(row: Row, by: User, scope: Scope) -> tuple[str, str]:
     """Store a new job, which is then the person's, or what of one differs from its row."""
-    rows = Job.objects.select_related("organization", "site", "target", "function__tool", "owner")
+    joined = ("organization", "site", "target", "function__tool", "owner")
+    rows = scope(Job.objects.select_related(*joined))
     job: Job | None = known(row, job_policy, "edit", by, rows)
     new = job is None
     if job is None:
-        job = _made(row, by)
+        job = _made(row, by, scope)
     else:
         for column in _FIXED:
             stays(row, column, getattr(job, column))
@@ -68,8 +70,9 @@ def _take(row: Row, by: User) -> tuple[str, str]:
     return job.name, NEW if new else f"{CHANGED}: {', '.join(changed)}"
 
 
-def _made(row: Row, by: User) -> Job:
-    targets = target_policy.rows(by, "create_job", Target.objects.filter(archived_at=None))
+def _made(row: Row, by: User, scope: Scope) -> Job:
+    in_use = scope(Target.objects.filter(archived_at=None))
+    targets = target_policy.rows(by, "create_job", in_use)
     for column in ("organization", "site"):
         targets = within(row, column, targets)
     target: Target = named(
@@ -82,8 +85,13 @@ def _made(row: Row, by: User) -> Job:
     ).first()
     if function is None:
         raise wrong("function", "Name a function as tool.function, such as folder.backup.")
-    return Job(target=target, site=target.site, organization=target.organization,
-               function=function, owner=by)  # fmt: skip
+    return Job(
+        target=target,
+        site=target.site,
+        organization=target.organization,
+        function=function,
+        owner=by,
+    )
 
 
 def _said(row: Row, job: Job, by: User) -> dict[str, Any]:

@@ -25,18 +25,21 @@ LARGEST = 1024 * 1024
 MOST = 500
 
 Row = dict[str, str]
+# Narrows rows to the organizations that the file may speak of.
+Scope = Callable[[QuerySet[Any]], QuerySet[Any]]
 
 
 @dataclass(frozen=True)
 class Kind:
     """What is exchanged: its columns, what each object has in them, and how a row is stored.
 
-    `take` stores one row for a person: it gives the object's name and what became of it.
+    `take` stores one row for a person, of what the scope leaves: it gives the object's name and
+    what became of it.
     """
 
     columns: tuple[str, ...]
     tell: Callable[[Any], Sequence[Any]]
-    take: Callable[[Row, User], tuple[str, str]]
+    take: Callable[[Row, User, Scope], tuple[str, str]]
 
 
 @dataclass
@@ -80,7 +83,9 @@ def read(data: bytes, kind: Kind) -> list[tuple[int, Row]]:
     return [(line, dict(zip(head, map(unguarded, cells), strict=True))) for line, cells in rows]
 
 
-def bring_in(rows: Iterable[tuple[int, Row]], kind: Kind, *, by: User, keep: bool) -> list[Outcome]:
+def bring_in(
+    rows: Iterable[tuple[int, Row]], kind: Kind, *, by: User, scope: Scope, keep: bool
+) -> list[Outcome]:
     """Store rows in one transaction, or say what would become of each.
 
     Without `keep`, and where any row is refused, everything is taken back: the rules were asked,
@@ -92,7 +97,7 @@ def bring_in(rows: Iterable[tuple[int, Row]], kind: Kind, *, by: User, keep: boo
             outcome = Outcome(line, row.get("name", "") or row.get("id", ""))
             try:
                 with transaction.atomic():
-                    outcome.name, outcome.what = kind.take(row, by)
+                    outcome.name, outcome.what = kind.take(row, by, scope)
             except Refused as refusal:
                 outcome.errors = _sentences(refusal.errors) or [refusal.detail]
             except ValidationError as error:

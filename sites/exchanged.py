@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .exchange import CHANGED, NEW, SAME, Kind, Row, document, known, named, stays, within
+from .exchange import CHANGED, NEW, SAME, Kind, Row, Scope, document, known, named, stays, within
 from .masking import masked
 from .models import Site, Target, User
 from .permissions import site_policy, target_policy
@@ -24,13 +24,13 @@ def _tell(target: Target) -> list[Any]:
     ]
 
 
-def _take(row: Row, by: User) -> tuple[str, str]:
+def _take(row: Row, by: User, scope: Scope) -> tuple[str, str]:
     """Store a new target, or what of one that is there differs from its row."""
-    rows = Target.objects.select_related("organization", "site", "credential")
+    rows = scope(Target.objects.select_related("organization", "site", "credential"))
     target: Target | None = known(row, target_policy, "edit", by, rows)
     settings = document(row, "settings")
     if target is None:
-        open_ones = Site.objects.filter(archived_at=None).select_related("organization")
+        open_ones = scope(Site.objects.filter(archived_at=None).select_related("organization"))
         sites = within(row, "organization", site_policy.rows(by, "create_target", open_ones))
         site: Site = named(row, "site", sites, needed=True)
         made = Target(

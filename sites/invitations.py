@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
@@ -44,6 +44,11 @@ def invite(
     """
     email = email.strip().lower()
     site_roles = list(site_roles)
+    if not email.isascii():
+        # What mail servers take; lower case can be longer than what was written, too.
+        raise _invalid("email", "Write the address in the letters a to z (a domain as xn--…).")
+    if len({site.pk for site, _ in site_roles}) < len(site_roles):
+        raise _invalid("sites", "Name each site once.")
     for site, _ in site_roles:
         if site.organization_id != organization.pk or site.archived_at is not None:
             raise _invalid("sites", f"“{site}” is no site of {organization} that is in use.")
@@ -130,12 +135,7 @@ def found(token: str) -> Invitation | None:
     public_id = tokens.public_id_in(KIND, token)
     if public_id is None:
         return None
-    row = (
-        Invitation.objects.filter(public_id=public_id, accepted_at=None, revoked_at=None)
-        .filter(expires_at__gt=timezone.now())
-        .select_related("organization", "invited_by")
-        .first()
-    )
+    row = _working().filter(public_id=public_id).select_related("invited_by").first()
     return row if row is not None and tokens.matches(token, row.token_hash) else None
 
 
@@ -224,9 +224,18 @@ def admit(user: User) -> None:
 
 
 def _open_for(email: str) -> QuerySet[Invitation]:
-    return Invitation.objects.select_related("organization").filter(
-        email=email, accepted_at=None, revoked_at=None, expires_at__gt=timezone.now()
+    return _working().filter(email=email.lower())
+
+
+def _working() -> QuerySet[Invitation]:
+    """List those that let somebody in: open, in time, and whose sender may still invite."""
+    administers = Membership.objects.filter(
+        organization=OuterRef("organization"), user=OuterRef("invited_by"), role=Role.ADMINISTRATOR
     )
+    may_invite = Exists(administers) | Q(invited_by__is_superuser=True)
+    waiting = Invitation.objects.filter(accepted_at=None, revoked_at=None)
+    in_time = waiting.filter(expires_at__gt=timezone.now(), invited_by__is_active=True)
+    return in_time.filter(may_invite).select_related("organization")
 
 
 def _for_all() -> Organization | None:
@@ -241,12 +250,13 @@ def _for_all() -> Organization | None:
 
 def _accept(invitation: Invitation, user: User) -> Membership:
     """Make the person a member with what the invitation gives. The caller holds its row."""
+    # First, since who becomes a member is invited no more.
+    invitation.accepted_at, invitation.accepted_by = timezone.now(), user
+    invitation.save(update_fields=["accepted_at", "accepted_by"])
     membership = add_member(invitation.organization, user, invitation.role)
     for given in invitation.site_roles.select_related("site__organization"):
         if given.site.archived_at is None:
             set_role(user, given.role, on=given.site)
-    invitation.accepted_at, invitation.accepted_by = timezone.now(), user
-    invitation.save(update_fields=["accepted_at", "accepted_by"])
     return membership
 
 

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from . import access_tokens
 from .access import withdraw_roles
 from .events import access_changed
-from .models import Membership, Organization, Role, User
+from .models import Invitation, Membership, Organization, Role, User
 from .problems import Refused
 
 
@@ -49,6 +51,7 @@ def add_member(organization: Organization, user: User, role: str) -> Membership:
             raise Refused(
                 "member_already", f"{user} belongs to {organization} already.", status=422
             )
+        _end_invitations(organization, to=user)
         access_changed([user], organization=organization)
     return membership
 
@@ -59,6 +62,7 @@ def set_member_role(membership: Membership, role: str) -> Membership:
         member = locked_member(membership)
         if role != Role.ADMINISTRATOR:
             _keep_an_administrator(member)
+            _end_invitations(member.organization, by=member.user)
         member.role = role
         member.save(update_fields=["role"])
         access_changed([member.user], organization=member.organization)
@@ -78,11 +82,21 @@ def remove_member(membership: Membership, *, successor: Membership | None = None
         _hand_over(member, successor)
         user, organization = member.user, member.organization
         member.delete()
+        _end_invitations(organization, by=user, to=user)
         # Would otherwise be back, unseen, on the day on which the person becomes a member again.
         withdraw_roles(user, organization)
         if not user.is_superuser and not user.memberships.exists():
             access_tokens.revoke_all_of(user)
         access_changed([user], organization=organization)
+
+
+def keep_administrators(user: User) -> None:
+    """Refuse to close the account of an organization's last administrator.
+
+    Call in the transaction that closes it: no other administrator leaves meanwhile.
+    """
+    for membership in user.memberships.order_by("organization"):
+        _keep_an_administrator(locked_member(membership))
 
 
 def account_changed(user: User) -> None:
@@ -105,6 +119,23 @@ def locked_member(membership: Membership) -> Membership:
         words = f"{membership.user} does not belong to {membership.organization} any more."
         raise Refused("no_member", words)
     return found
+
+
+def _end_invitations(
+    organization: Organization, *, by: User | None = None, to: User | None = None
+) -> None:
+    """Revoke the open invitations that somebody sent, or that were sent to them.
+
+    A link would else let in whom nobody asks who may, or bring back who was removed.
+    """
+    theirs = Q(invited_by=by) if by is not None else Q()
+    if to is not None and to.email:
+        theirs |= Q(email=to.email.lower())
+    if theirs:
+        waiting = Invitation.objects.filter(
+            organization=organization, accepted_at=None, revoked_at=None
+        )
+        waiting.filter(theirs).update(revoked_at=Now())
 
 
 def _keep_an_administrator(member: Membership) -> None:

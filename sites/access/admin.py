@@ -153,10 +153,16 @@ class ScopedAdmin(ModelAdmin):
             parents = self.policy.model._default_manager.all()
             parents = self.policy.rows(request.user, action, parents)
             queryset = queryset.filter(**{f"{self.through}__in": parents})
+        return self.administered(request, queryset)
+
+    def administered(
+        self, request: HttpRequest, queryset: models.QuerySet[Any]
+    ) -> models.QuerySet[Any]:
+        """Keep the rows of the organizations that the person administers; all for a superuser."""
         grants = grants_of(request.user)
         if self.organization and not grants.superuser:
-            administered = sorted(grants.organizations(Role.ADMINISTRATOR))
-            queryset = queryset.filter(**{f"{self.organization}__in": administered})
+            ids = sorted(grants.organizations(Role.ADMINISTRATOR))
+            queryset = queryset.filter(**{f"{self.organization}__in": ids})
         return queryset
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:

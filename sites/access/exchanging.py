@@ -14,7 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.decorators import action
 
-from ..exchange import Kind, bring_in, read
+from ..exchange import LARGEST, Kind, bring_in, read
 from ..export import AT_ONCE, csv_line
 from ..problems import Refused
 from .admin import ScopedAdmin, person
@@ -29,7 +29,8 @@ class FileForm(forms.Form):
     def data_sent(self) -> bytes | None:
         """Give the file's bytes; None where nothing was sent."""
         if sent := self.cleaned_data.get("file"):
-            return bytes(sent.read())
+            # One byte more than is taken says that it is too much.
+            return bytes(sent.read(LARGEST + 1))
         text: str = self.cleaned_data.get("text", "")
         return text.encode() if text else None
 
@@ -78,7 +79,13 @@ class ExchangingAdmin(ScopedAdmin):
         keep = "keep" in request.POST
         try:
             rows = read(data, self.exchanged)
-            outcomes = bring_in(rows, self.exchanged, by=person(request), keep=keep)
+            outcomes = bring_in(
+                rows,
+                self.exchanged,
+                by=person(request),
+                scope=lambda found: self.administered(request, found),
+                keep=keep,
+            )
         except Refused as refusal:
             context["refused"] = refusal.detail
             return TemplateResponse(request, "admin/import.html", context, status=422)

@@ -17,7 +17,13 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from .. import invitations, quota, second_factors
 from ..access import grants_of
 from ..access.admin import Among, ScopedAdmin, ScopedInline
-from ..members import account_changed, add_member, remove_member, set_member_role
+from ..members import (
+    account_changed,
+    add_member,
+    keep_administrators,
+    remove_member,
+    set_member_role,
+)
 from ..models import Invitation, Membership, Organization, Team, User
 from ..permissions import (
     group_policy,
@@ -229,6 +235,8 @@ class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc]
         return (self._person, *account)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        if change and not obj.is_active and "is_active" in form.changed_data:
+            keep_administrators(obj)
         super().save_model(request, obj, form, change)
         if {"is_active", "is_superuser", "groups"} & set(form.changed_data):
             account_changed(obj)

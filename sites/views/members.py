@@ -136,7 +136,6 @@ def member_remove(request: PortalRequest, public_id: UUID) -> HttpResponse:
             "given": roles_of(member.user, member.organization),
             "owned": owned,
             "teams": teams_of(member),
-            "others": member.user.memberships.exclude(pk=member.pk).exists(),
         },
         status=422 if form.errors else 200,
     )

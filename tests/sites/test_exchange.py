@@ -14,7 +14,8 @@ from django.test import Client
 from django.urls import reverse
 
 from sites import credentials, places
-from sites.models import Credential, Event, Organization, Site, Target, User
+from sites.access import set_role
+from sites.models import Credential, Event, Membership, Organization, Site, Target, User
 from tests import factories
 
 LIST = "admin:sites_target_changelist"
@@ -185,3 +186,17 @@ def test_each_takes_and_brings_what_is_theirs_alone(
     assert look(mia, written(rows)).status_code == 302
     press.refresh_from_db()
     assert press.name == "Press line 1"
+
+
+def test_a_file_speaks_of_administered_organizations_alone(
+    alice: User, elsewhere: Organization
+) -> None:
+    """Who edits a site of another organization does so in the portal, not in the admin."""
+    quay = factories.site(elsewhere, "Quay")
+    crane = factories.target(quay, "Crane")
+    Membership.objects.create(organization=elsewhere, user=alice, role="member")
+    set_role(alice, "editor", on=quay)
+    for row in ({"id": crane.public_id, "name": "Renamed"}, {"site": "Quay", "name": "New"}):
+        answer = look(alice, written([row]))
+        assert answer.status_code == 422
+    assert list(Target.objects.filter(site=quay).values_list("name", flat=True)) == ["Crane"]

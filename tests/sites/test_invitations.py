@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from sites.access import roles_of
+from sites.members import add_member, remove_member, set_member_role
 from sites.models import Invitation, Membership, Organization, Site, User
 from tests import factories
 from tests.people import API, logged_in
@@ -288,3 +289,42 @@ def test_lists_cost_the_same_with_more_invitations(
             assert client.get("/members/invitations").status_code == 200
         with django_assert_num_queries(7):
             assert api.get("invitations").status_code == 200
+
+
+@pytest.mark.parametrize("leaves", ["removed", "demoted", "closed"])
+def test_a_link_works_only_while_its_sender_may_invite(
+    alice: User, works: Organization, leaves: str
+) -> None:
+    """Else who leaves would have left a door open."""
+    second = factories.member(works, "second", "administrator")
+    invite(second, role="administrator")
+    mine = Membership.objects.get(user=second)
+    if leaves == "removed":
+        remove_member(mine)
+    elif leaves == "demoted":
+        set_member_role(mine, "manager")
+    else:
+        User.objects.filter(pk=second.pk).update(is_active=False)
+    assert Client().post(link(), NEW).status_code == 404
+    assert not belongs("nora@example.com", works)
+
+
+def test_who_was_removed_does_not_come_back_by_an_old_link(
+    alice: User, works: Organization, mia: User
+) -> None:
+    remove_member(Membership.objects.get(user=mia))
+    invite(alice, mia.email, role="manager")
+    old = link()
+    add_member(works, mia, "member")
+    remove_member(Membership.objects.get(user=mia))
+    assert as_(mia).post(old).status_code == 404
+    assert not belongs(mia.email, works)
+
+
+@pytest.mark.parametrize(
+    "email", ["İ" * 60 + "@example.org", "nöra@example.com", "nora@exämple.com"]
+)
+def test_an_address_that_no_mail_reaches_is_refused(alice: User, email: str) -> None:
+    answer = API(alice).post("invitations", {"email": email, "role": "member"})
+    assert (answer.status_code, list(answer.json()["errors"])) == (422, ["email"])
+    assert Invitation.objects.count() == 0

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from django.apps import apps
+from django.urls import reverse
 
 from jobs.models import Job
 from sites.access import set_role
@@ -212,3 +213,22 @@ def test_a_member_is_none_of_another_organizations_business(
     assert as_(oscar).get(f"/members/{uuid4()}").status_code == 404
     assert "Mia" not in as_(oscar).get("/members").content.decode()
     assert of(mia).role == "member"
+
+
+def test_the_last_administrators_account_is_not_closed(
+    root: User, alice: User, works: Organization
+) -> None:
+    """Nor by a superuser: nobody could let anyone in any more."""
+    path = reverse("admin:sites_user_change", args=[alice.pk])
+    client = as_(root)
+    form = client.get(path).context["adminform"].form
+    fields = {name: form[name].value() or "" for name in form.fields if name != "is_active"}
+    sent = {name: value for name, value in fields.items() if isinstance(value, str)}
+    page = client.post(path, sent, follow=True)
+    assert "is the last administrator of" in page.content.decode()
+    alice.refresh_from_db()
+    assert alice.is_active
+    factories.member(works, "second", "administrator")
+    client.post(path, sent)
+    alice.refresh_from_db()
+    assert not alice.is_active
