@@ -74,6 +74,7 @@ class SuccessorForm(forms.Form):
 
     successor = _OfPeople(
         label="Who takes them over",
+        empty_label="Choose a member",
         queryset=Membership.objects.none(),
         to_field_name="public_id",
         widget=forms.Select(attrs={"class": "form-select"}),
@@ -191,6 +192,7 @@ class TeamMemberForm(forms.Form):
 
     member = _OfPeople(
         label="Member",
+        empty_label="Choose a member",
         queryset=Membership.objects.none(),
         to_field_name="public_id",
         widget=forms.Select(attrs={"class": "form-select"}),
@@ -212,6 +214,7 @@ class TeamRoleForm(forms.Form):
     role = forms.ChoiceField(
         label="Role",
         choices=[*ObjectRole.choices, ("", "No role: take it away")],
+        initial=ObjectRole.VIEWER,
         required=False,
         widget=forms.Select(attrs={"class": "form-select"}),
         help_text="A pool can be chosen for jobs by its editors.",
