@@ -13,6 +13,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.decorators import action
+from unfold.widgets import UnfoldAdminFileFieldWidget
 
 from ..exchange import LARGEST, Kind, bring_in, read
 from ..export import AT_ONCE, csv_line
@@ -23,7 +24,7 @@ from .admin import ScopedAdmin, person
 class FileForm(forms.Form):
     """A file to look at, or what was looked at and is to be stored."""
 
-    file = forms.FileField(label="CSV file", required=False)
+    file = forms.FileField(label="CSV file", required=False, widget=UnfoldAdminFileFieldWidget)
     text = forms.CharField(required=False, strip=False, widget=forms.HiddenInput)
 
     def data_sent(self) -> bytes | None:
@@ -71,6 +72,7 @@ class ExchangingAdmin(ScopedAdmin):
             "opts": self.opts,
             "title": f"Import {self.opts.verbose_name_plural}",
             "columns": self.exchanged.columns,
+            "form": form,
             "back": back,
         }
         data = form.data_sent() if form.is_valid() else None

@@ -111,16 +111,20 @@ class LogEntryAdmin(ScopedAdmin):
     @display(description="Before and after")
     def before_and_after(self, entry: Any) -> str:
         """Show each field with what it held before and holds since."""
-        rows = format_html_join(
-            "", "<tr><th>{}</th><td>{}</td><td>→</td><td>{}</td></tr>", changes_of(entry)
-        )
-        return format_html("<table>{}</table>", rows)
+        cell = '<td class="pr-4 align-top">{}</td>'
+        row = f'<tr><th class="pr-4 text-left align-top">{{}}</th>{cell}<td>→</td>{cell}</tr>'
+        return format_html("<table>{}</table>", format_html_join("", row, changes_of(entry)))
 
 
 def changes_of(entry: Any) -> list[tuple[str, str, str]]:
     """Give each field that an entry tells of, with its value before and after."""
+    model = entry.content_type.model_class()
+    # Of what is new, auditlog also notes that nothing refers to it yet.
+    own = {field.name for field in (*model._meta.concrete_fields, *model._meta.many_to_many)}
     found = []
     for field, change in sorted((entry.changes or {}).items()):
+        if field not in own:
+            continue
         if isinstance(change, dict):
             # Of a list: which ones came to it or left it.
             names = ", ".join(map(str, change.get("objects", ())))
@@ -129,4 +133,4 @@ def changes_of(entry: Any) -> list[tuple[str, str, str]]:
         else:
             before, after = ("–" if value in ("None", None, "") else str(value) for value in change)
             found.append((field, before, after))
-    return found
+    return [one for one in found if one[1] != one[2]]

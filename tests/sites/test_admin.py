@@ -360,8 +360,11 @@ def test_the_audit_log_shows_before_and_after_to_the_organizations_administrator
     assert "nightly" not in text
     entry = log.objects.get(object_id=press.pk, content_type__model="target")
     shown = client.get(page(entry, "change", entry.pk)).content.decode()
-    assert "<th>address</th><td>10.20.4.11</td><td>→</td><td>10.0.0.9</td>" in shown
-    assert "<th>name</th><td>Press line 1</td><td>→</td><td>Press line 9</td>" in shown
+    cells = re.findall(r"<th[^>]*>(\w+)</th><td[^>]*>([^<]*)</td><td>→</td><td[^>]*>([^<]*)", shown)
+    assert cells == [
+        ("address", "10.20.4.11", "10.0.0.9"),
+        ("name", "Press line 1", "Press line 9"),
+    ]
     assert "hunter2" not in shown
     assert client.post(page(entry, "change", entry.pk), {"object_repr": "x"}).status_code == 403
     assert "Press line 9" not in as_(oscar).get(url).content.decode()
