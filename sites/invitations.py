@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 KIND = "invitation"
 # So many wait in an organization at most: each is a mail in its name.
 MOST = 500
+AGAIN_AFTER = timedelta(minutes=1)
 
 
 def invite(
@@ -78,12 +79,15 @@ def invite(
 def send(invitation: Invitation) -> None:
     """Send the mail with a fresh link, for its full time; an earlier link ends.
 
-    Refused 409 once it was accepted or revoked, and 503 where the mail server does not take it:
-    the invitation stays, to be sent again.
+    Refused 409 once it was accepted or revoked, and within a minute of the last mail; 503 where the
+    mail server does not take it: the invitation stays, to be sent again.
     """
     token, token_hash = tokens.make(KIND, invitation.public_id)
     with transaction.atomic():
         locked = _locked(invitation)
+        if locked.sent_at is not None and timezone.now() - locked.sent_at < AGAIN_AFTER:
+            words = f"{locked.email} was sent this mail less than a minute ago: wait for it first."
+            raise Refused("too_soon", words)
         locked.token_hash, locked.expires_at, locked.sent_at = token_hash, _end(), None
         locked.save(update_fields=["token_hash", "expires_at", "sent_at"])
     inviter = mail.one_line(str(locked.invited_by or "Somebody"), 80)

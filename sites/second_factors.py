@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
+from auditlog.models import LogEntry
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 
 from . import encryption
 from .models import User
@@ -30,18 +32,23 @@ class SecondFactorAdapter(DefaultMFAAdapter):
 def seal_all_anew() -> int:
     """Encrypt every secret with the newest key; gives how many were not yet.
 
-    Each by one conditional UPDATE: one that is replaced meanwhile is left to who replaced it.
+    Each under its lock, as who uses up a recovery code holds it: that one writes all of the row
+    back, with the secret as it was read.
     """
     done = 0
-    for row in Authenticator.objects.order_by("pk").iterator():
-        new = {
-            name: again
-            for name in _SECRETS
-            if name in row.data and (again := encryption.sealed_anew(row.data[name])) is not None
-        }
-        if new:
-            same = Authenticator.objects.filter(pk=row.pk, data=row.data)
-            done += same.update(data=row.data | new)
+    for pk in Authenticator.objects.order_by("pk").values_list("pk", flat=True):
+        with transaction.atomic():
+            row = Authenticator.objects.select_for_update().filter(pk=pk).first()
+            kept = row.data if row is not None else {}
+            new = {
+                name: again
+                for name in _SECRETS
+                if name in kept and (again := encryption.sealed_anew(kept[name])) is not None
+            }
+            if row is not None and new:
+                row.data = kept | new
+                row.save(update_fields=["data"])
+                done += 1
     return done
 
 
@@ -52,4 +59,12 @@ def is_on(user: User) -> bool:
 
 def remove(user: User) -> None:
     """Take the second factor from a person who has lost it, with its recovery codes."""
-    Authenticator.objects.filter(user=user).delete()
+    with transaction.atomic():
+        deleted, _ = Authenticator.objects.filter(user=user).delete()
+        if deleted:
+            LogEntry.objects.log_create(
+                user,
+                force_log=True,
+                action=LogEntry.Action.UPDATE,
+                changes={"second factor": ["on", "removed"]},
+            )

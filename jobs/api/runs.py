@@ -337,6 +337,7 @@ class ConnectionJobViewSet(ScopedViewSet):
     policy = target_policy
     grants = {"list": "view"}
     orders = {"-created": ORDERS["-created"]}
+    bare = True
     filter_backends = ()
     serializer_class = ConnectionJobOut
 

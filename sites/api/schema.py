@@ -62,6 +62,8 @@ class ProblemSchema(AutoSchema):
         operation = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
+        if getattr(self.view, "bare", False):
+            self._tell_bare(operation)
         self._tell_whole(operation)
         problem = self._component("Problem", ResolvedComponent.SCHEMA, PROBLEM)
         for status in self._problems(operation):
@@ -81,6 +83,19 @@ class ProblemSchema(AutoSchema):
         whole = {getattr(form, attribute) for form in WHOLE}
         return found if attribute == "format" else [one for one in found if one not in whole]
 
+    def _tell_bare(self, operation: dict[str, Any]) -> None:
+        """Tell a page that is answered as an array, whose next one stands in a header."""
+        told = operation["responses"]["200"]["content"]["application/json"]
+        told["schema"] = self._rows_of(told["schema"])
+
+    def _rows_of(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Give what a list's schema says of its rows: itself, or the results of a page."""
+        if "$ref" not in schema:
+            return schema
+        page = self.registry[schema["$ref"].rpartition("/")[2], ResolvedComponent.SCHEMA]
+        rows: dict[str, Any] = page.schema["properties"]["results"]
+        return rows
+
     def _tell_whole(self, operation: dict[str, Any]) -> None:
         """Tell in which forms a list is sent as a whole, and what these take."""
         asked = [one for one in operation.get("parameters", []) if one["name"] == "format"]
@@ -89,10 +104,7 @@ class ProblemSchema(AutoSchema):
         asked[0]["description"] = WHOLE_TOLD
         asked[0]["schema"]["default"] = "json"
         content = operation["responses"]["200"]["content"]
-        shown = content["application/json"]["schema"]
-        if "$ref" in shown:
-            name = shown["$ref"].rpartition("/")[2]
-            shown = self.registry[name, ResolvedComponent.SCHEMA].schema["properties"]["results"]
+        shown = self._rows_of(content["application/json"]["schema"])
         content["text/csv"] = {"schema": {"type": "string"}}
         content["application/x-ndjson"] = {"schema": shown["items"]}
 

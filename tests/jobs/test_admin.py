@@ -322,3 +322,10 @@ def test_a_list_takes_the_same_queries_at_one_row_and_at_three(
             job.target, job.function, owner=alice, name=f"Another {JobRun.objects.count()}"
         )
         factories.run(job, by=alice)
+
+
+def test_a_ticked_row_that_is_none_is_told(alice: User, job: Job) -> None:
+    sent = {"action": "archive_each", "_selected_action": "zz"}
+    answer = as_(alice).post(reverse("admin:jobs_job_changelist"), sent, follow=True)
+    assert answer.status_code == 200
+    assert "Tick rows of this list." in answer.content.decode()

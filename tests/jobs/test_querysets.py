@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from copy import copy
+from uuid import uuid4
+
 import pytest
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
+from jobs import transitions
 from jobs.filters import RunFilter
 from jobs.models import Job, JobRun
 from jobs.querysets import RunQuerySet
@@ -24,12 +28,19 @@ def test_a_managers_newest_run_of_each_job_is_read_along_an_index(
 
     Measured with 200 jobs of 1,000 runs each on PostgreSQL 15: 43 ms without, 1.7 ms with it.
     """
-    factories.run(job, by=edda)
+    others = factories.run(job, by=edda)
+    transitions.cancel(others, by=edda)
+    row = JobRun.objects.get()
+    # Among so few all indexes are alike.
+    more = [copy(row) for _ in range(500)]
+    for one in more:
+        one.pk, one.public_id = None, uuid4()
+    JobRun.objects.bulk_create(more)
     client = Client()
     client.force_login(manuel)
     with connection.cursor() as cursor:
+        cursor.execute("ANALYZE jobs_jobrun")
         if connection.vendor == "postgresql":
-            # A table of one row is read faster than its index.
             cursor.execute("SET LOCAL enable_seqscan = off")
             cursor.execute("SET LOCAL enable_bitmapscan = off")
     with CaptureQueriesContext(connection) as asked:

@@ -135,6 +135,9 @@ def test_who_has_an_account_joins_with_one_click(alice: User, oscar: User, mia: 
 def test_a_link_ends_when_it_is_old_replaced_or_revoked(alice: User) -> None:
     api, made = logged_in(alice), invite(alice)
     first = link()
+    assert api.post(f"invitations/{made['id']}/send").json()["code"] == "too_soon"
+    assert len(mail.outbox) == 1
+    Invitation.objects.update(sent_at=timezone.now() - timedelta(minutes=2))
     assert api.post(f"invitations/{made['id']}/send").status_code == 200
     second = link()
     assert Client().get(first).status_code == 404

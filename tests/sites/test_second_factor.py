@@ -15,6 +15,7 @@ from allauth.mfa.totp.internal.auth import (
     hotp_value,
     yield_hotp_counters_from_time,
 )
+from auditlog.models import LogEntry
 from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
@@ -118,6 +119,8 @@ def test_it_is_turned_off_by_oneself_or_by_a_superuser(alice: User, root: User) 
     assert client.post(path).status_code == 403  # administrators change no accounts
     assert admin.post(path).status_code == 302
     assert not Authenticator.objects.exists()
+    told = [(one.actor, one.changes) for one in LogEntry.objects.get_for_object(alice)]
+    assert (root, {"second factor": ["on", "removed"]}) in told
     assert log_in(browser(), alice).headers["Location"] == "/profile"
 
 
