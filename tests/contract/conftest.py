@@ -5,15 +5,26 @@ from __future__ import annotations
 import hashlib
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core import mail
+from django.utils import timezone
 
 from agents.models import AgentPool, Function
 from jobs.models import Job, JobRun
 from sites import credentials, invitations, places, teams
-from sites.models import AccessToken, Credential, Membership, Organization, Site, Target, User
+from sites.models import (
+    AccessToken,
+    Credential,
+    Invitation,
+    Membership,
+    Organization,
+    Site,
+    Target,
+    User,
+)
 from tests import factories
 from tests.backups import back_up, leave_file
 from tests.people import API
@@ -107,6 +118,8 @@ def world(
 
     invitation = invitations.invite(works, email="new@example.org", role="member", by=alice)
     invitations.send(invitation)
+    # Some time ago: the same mail is not sent twice in a minute.
+    Invitation.objects.update(sent_at=timezone.now() - timedelta(hours=1))
 
     waiting = factories.run(job, by=edda)
     token = AccessToken.objects.filter(user=edda).first()
