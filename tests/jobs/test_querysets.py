@@ -52,7 +52,8 @@ def test_a_managers_newest_run_of_each_job_is_read_along_an_index(
         with connection.cursor() as cursor:
             cursor.execute(explain + sql)
             plan = "\n".join(" ".join(map(str, line)) for line in cursor.fetchall())
-        assert "run_of_job_by_starter" in plan, plan
+        # Either reads his own runs alone; which one is cheaper is for the database to know.
+        assert "run_of_job_by_starter" in plan or "run_of_starter" in plan, plan
 
 
 @pytest.mark.once
