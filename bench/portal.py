@@ -58,8 +58,8 @@ def measure(finished: int, seconds: float) -> list[Row]:
     bare: dict[int, tuple[float, list[float]]] = {1: (0.0, []), lifecycle.BATCH: (0.0, [])}
     if postgres:
         for size in bare:
-            each = [(built.url, built.spare_queue, agent, size) for agent, _ in built.agents]
-            bare[size] = lifecycle.rate(lifecycle.bare, each, seconds)
+            ready = [(built.url, built.spare_queue, agent, size) for agent, _ in built.agents]
+            bare[size] = lifecycle.rate(lifecycle.bare, ready, seconds)
     for name in (GRANIAN, UVICORN):
         port = free_port()
         with world.served(arrangement(name, port), port):
