@@ -8,13 +8,13 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from sites.api import parsing
+from sites import strict_json
 
 
 def fits(value: Any) -> None:
     """Refuse what no body may hold either, such as a number that no double can hold."""
     try:
-        parsing.check(float(value) if isinstance(value, Decimal) else value)
+        strict_json.check(float(value) if isinstance(value, Decimal) else value)
     except ValueError as error:
         raise ValidationError(str(error)) from None
 
@@ -51,7 +51,7 @@ def _as_key(value: Any) -> str:
         value = int(value)  # JSON Schema has it that 1.0 is 1
     if isinstance(value, str):
         try:
-            parsing.load(value.encode())
+            strict_json.load(value.encode())
         except ValueError:
             return value
     return json.dumps(value, sort_keys=True)

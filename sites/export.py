@@ -37,14 +37,17 @@ class Turn:
 
     def renew(self) -> None:
         """Keep the turn: now and then, since each time is five statements in the database."""
-        if time.monotonic() - self.renewed > LEASE_S / 4:
+        if time.monotonic() - self.renewed > LEASE_S / 4 and self._mine():
             cache.touch(self.key, LEASE_S)
             self.renewed = time.monotonic()
 
     def end(self) -> None:
         """Give the turn back, unless it has run out and is another's."""
-        if cache.get(self.key) == self.token:
+        if self._mine():
             cache.delete(self.key)
+
+    def _mine(self) -> bool:
+        return bool(cache.get(self.key) == self.token)
 
 
 class Export:
@@ -88,9 +91,14 @@ def _cell(value: Any) -> Any:
     if value is None or isinstance(value, int | float):
         return value
     text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if _guards(text) else text
 
 
 def unguarded(text: str) -> str:
     """Give back what `csv_line` was given: without the apostrophe before a formula."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+    return text[1:] if text.startswith("'") and _guards(text[1:]) else text
+
+
+def _guards(text: str) -> bool:
+    # A text that begins with an apostrophe of its own before a formula gets one more.
+    return text.lstrip("'").startswith(_FORMULA)

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.forms.fields import InvalidJSONInput, JSONString
 
-from .api.parsing import load
+from .strict_json import load
 
 
 class JSONField(forms.JSONField):

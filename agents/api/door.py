@@ -20,9 +20,10 @@ from rest_framework.exceptions import APIException, AuthenticationFailed, Valida
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from sites.api.parsing import TooLarge, load
+from sites.api.parsing import TooLarge
 from sites.api.problems import refuse
 from sites.problems import Refused, problem
+from sites.strict_json import load
 
 from .. import authentication
 from ..models import Agent

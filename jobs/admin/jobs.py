@@ -14,12 +14,12 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from sites.access.admin import Among, ScopedForm, person
 from sites.access.bulk import ask_each
-from sites.access.exchanging import ExchangingAdmin
+from sites.access.sheet_admin import SheetAdmin
 from sites.json_field import JSONField
 from sites.masking import HIDDEN, restored
 
 from .. import definitions, starts
-from ..exchanged import JOBS
+from ..job_sheet import JOBS
 from ..masking import shown_parameters
 from ..models import Job
 from ..permissions import job_policy
@@ -91,10 +91,11 @@ class JobForm(ScopedForm):
 
 
 @admin.register(Job)
-class JobAdmin(ExchangingAdmin):
+class JobAdmin(SheetAdmin):
     policy = job_policy
-    exchanged = JOBS
-    exchange_joins = ("organization", "site", "target", "function__tool", "agent", "pool")
+    sheet = JOBS
+    sheet_joins = ("organization", "site", "target", "function__tool", "agent", "pool")
+    sheet_prefetches = ("function__versions",)
     form = JobForm
     may_change = "edit"
     may_add = ("target", "create_job")

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from agents.models import Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
-from sites.api.fields import Document, Flag, Key, Named, Person, Strict, Tags, Text, Whole
+from sites.api.fields import Document, Flag, Key, Named, Person, Strict, Text, Whole
 from sites.masking import HIDDEN
 from sites.permissions import target_policy
 
@@ -26,7 +26,7 @@ from ..models import (
     RunRecord,
     StatusTransition,
 )
-from ..models.job import DAY
+from ..models.job import DAY, LONGEST_TAG, MOST_TAGS
 from ..proposals import COMMENT
 from ..states import Origin, Reason, Result, Status, chip
 
@@ -42,6 +42,16 @@ class FunctionNamed(serializers.Serializer[Function]):
 
 class TargetNamed(Named):
     kind = serializers.CharField()
+
+
+class Tags(serializers.ListField):
+    """Labels, each once, in the order given."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(child=Text(max_length=LONGEST_TAG), max_length=MOST_TAGS, **kwargs)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        return list(dict.fromkeys(super().to_internal_value(data)))
 
 
 class JobOut(serializers.Serializer[Job]):

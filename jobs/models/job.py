@@ -1,6 +1,7 @@
 """A saved definition: what is to run, on what, by whom, within which limits."""
 
 import uuid
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -12,6 +13,7 @@ from sites.models import Organization, Site, Target, User
 from ..querysets import JobQuerySet
 
 DAY = 24 * 3600
+MOST_TAGS, LONGEST_TAG = 30, 60
 
 
 class Job(models.Model):
@@ -92,5 +94,18 @@ class Job(models.Model):
             errors["pool"] = "This pool belongs to another organization."
         if self.describe_with_model and not self.describe_changes:
             errors["describe_with_model"] = "A model's words need a message that says what changed."
+        if wrong := _fault_of_tags(self.tags):
+            errors["tags"] = wrong
         if errors:
             raise ValidationError(errors)
+
+
+def _fault_of_tags(tags: Any) -> str:
+    """Say what is wrong with the tags of a job, as every door takes them; empty for nothing."""
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        return 'Write a list of texts, such as ["nightly"].'
+    if len(tags) > MOST_TAGS:
+        return f"A job has at most {MOST_TAGS} tags."
+    if any(not tag.strip() or len(tag) > LONGEST_TAG for tag in tags):
+        return f"A tag has 1 to {LONGEST_TAG} characters."
+    return ""

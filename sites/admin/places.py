@@ -11,10 +11,9 @@ from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
 from ..access.admin import Among, Between, ScopedAdmin, ScopedForm, person
-from ..access.exchanging import ExchangingAdmin
 from ..access.granting import GrantingAdmin
+from ..access.sheet_admin import SheetAdmin
 from ..archiving import archive_site, archive_target
-from ..exchanged import TARGETS
 from ..json_field import JSONField
 from ..masking import HIDDEN, masked
 from ..models import Site, Snapshot, Target
@@ -25,6 +24,7 @@ from ..permissions import (
 )
 from ..places import check_target, save_site, save_target
 from ..problems import Refused
+from ..target_sheet import TARGETS
 
 
 @admin.register(Site)
@@ -116,10 +116,10 @@ class TargetForm(ScopedForm):
 
 
 @admin.register(Target)
-class TargetAdmin(GrantingAdmin, ExchangingAdmin):
+class TargetAdmin(GrantingAdmin, SheetAdmin):
     policy = target_policy
-    exchanged = TARGETS
-    exchange_joins = ("organization", "site")
+    sheet = TARGETS
+    sheet_joins = ("organization", "site")
     form = TargetForm
     may_change = "edit"
     may_add = ("site", "create_target")

@@ -114,16 +114,6 @@ class Keys(serializers.ListField):
         return [found[id] for id in ids]
 
 
-class Tags(serializers.ListField):
-    """Labels, each once, in the order given."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(child=Text(max_length=60), max_length=30, **kwargs)
-
-    def to_internal_value(self, data: Any) -> list[str]:
-        return list(dict.fromkeys(super().to_internal_value(data)))
-
-
 @extend_schema_field(OpenApiTypes.OBJECT)
 class Document(serializers.DictField):
     """A JSON object of any keys."""

@@ -16,6 +16,7 @@ from sites.access import roles_of
 from sites.members import add_member, remove_member, set_member_role
 from sites.models import Invitation, Membership, Organization, Site, User
 from tests import factories
+from tests.pages import as_
 from tests.people import API, logged_in
 
 NEW = {
@@ -24,12 +25,6 @@ NEW = {
     "password": "eleven small boats",
     "again": "eleven small boats",
 }
-
-
-def as_(user: User) -> Client:
-    client = Client(raise_request_exception=False)
-    client.force_login(user)
-    return client
 
 
 def link(number: int = -1) -> str:

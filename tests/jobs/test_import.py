@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from agents import enrolment
 from agents.models import AgentPool
@@ -10,7 +14,7 @@ from jobs.models import Job
 from sites.models import Organization, Target, User
 from tests import factories
 from tests.factories import Enrolled
-from tests.sites.test_exchange import confirm, exported, look, told, written
+from tests.sites.test_import import confirm, exported, look, told, written
 
 JOBS = "jobs_job"
 
@@ -63,6 +67,9 @@ def test_what_the_rules_refuse_is_said_by_row(
         "Write true or false.": new | {"auto_commit": "maybe", "name": "H"},
         "for good": row | {"target": "Press line 2"},
         "tags: Write a JSON list.": new | {"tags": "{}", "name": "I"},
+        "tags: Write a list of texts": new | {"tags": "[7]", "name": "K"},
+        "tags: A tag has 1 to 60 characters.": new | {"tags": f'["{"x" * 61}"]', "name": "L"},
+        "tags: A job has at most 30 tags.": new | {"tags": json.dumps(["x"] * 31), "name": "M"},
         "parameters: ": new | {"parameters": '{"password": "••••"}', "name": "J"},
     }
     looked = look(alice, written(list(wrong.values())), JOBS)
@@ -89,3 +96,17 @@ def test_foreign_jobs_are_not_there(row: dict[str, str], oscar: User, elsewhere:
     assert "There is no such job." in told(refused)
     assert "There is no target “Press line 1”" in told(refused)
     assert factories.Job.objects.count() == 1
+
+
+@pytest.mark.once
+def test_the_file_of_many_jobs_takes_as_many_queries_as_that_of_one(
+    row: dict[str, str], press: Target, job: Job, edda: User, alice: User
+) -> None:
+    with CaptureQueriesContext(connection) as one:
+        assert len(exported(alice, JOBS)) == 1
+    for number in range(5):
+        more = {"name": f"Job {number}", "parameters": {"exclude": []}}
+        factories.job(press, job.function, owner=edda, **more)
+    with CaptureQueriesContext(connection) as many:
+        assert len(exported(alice, JOBS)) == 6
+    assert len(many) == len(one)

@@ -7,13 +7,13 @@ from typing import Any
 
 from agents.models import Agent, AgentPool, Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
-from sites.exchange import (
+from sites.importing import (
     CHANGED,
     NEW,
     SAME,
-    Kind,
     Row,
     Scope,
+    Sheet,
     document,
     flag,
     known,
@@ -131,6 +131,6 @@ def _who(row: Row, job: Job, by: User) -> dict[str, Any]:
 
 
 _CHANGEABLE = (*_TEXTS, "parameters", "assignment", "agent", "pool", *_NUMBERS, *_FLAGS, "tags")
-JOBS = Kind(
+JOBS = Sheet(
     ("id", "organization", "site", "target", "name", "function", *_CHANGEABLE[1:]), _tell, _take
 )

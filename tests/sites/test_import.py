@@ -10,21 +10,16 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.test import Client
 from django.urls import reverse
 
 from sites import credentials, places
 from sites.access import set_role
+from sites.export import Turn
 from sites.models import Credential, Event, Membership, Organization, Site, Target, User
 from tests import factories
+from tests.pages import as_
 
 LIST = "admin:sites_target_changelist"
-
-
-def as_(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def exported(user: User, model: str = "sites_target") -> list[dict[str, str]]:
@@ -63,21 +58,22 @@ def told(page: Any) -> str:
 
 @pytest.fixture
 def rows(press: Target, alice: User) -> list[dict[str, str]]:
-    """Two targets as they leave: one with a secret, one whose name begins a formula."""
+    """Targets as they leave: one with a secret, two whose names a spreadsheet would misread."""
     places.save_target(press, settings={"user": "op", "password": "open sesame"})
-    places.save_target(factories.target(press.site, "Pump"), name="=Pump")
+    factories.target(press.site, "=Pump")
+    factories.target(press.site, "'=Pump")
     return exported(alice)
 
 
 def test_what_leaves_comes_back_as_it_was(
     rows: list[dict[str, str]], press: Target, alice: User
 ) -> None:
-    assert [row["name"] for row in rows] == ["Press line 1", "'=Pump"]
+    assert [row["name"] for row in rows] == ["Press line 1", "'=Pump", "''=Pump"]
     assert rows[0]["settings"] == '{"user": "op", "password": "••••"}'
     before = Event.objects.count()
     looked = look(alice, written(rows))
-    assert told(looked).count("as it was") == 2
-    assert "2 rows were imported." in told(confirm(alice, looked))
+    assert told(looked).count("as it was") == 3
+    assert "3 rows were imported." in told(confirm(alice, looked))
     assert Event.objects.count() == before
     press.refresh_from_db()
     assert press.settings["password"] == "open sesame"
@@ -95,7 +91,7 @@ def test_each_row_is_looked_at_before_anything_is_written(
         assert words in text
     assert Event.objects.count() == before
     assert not Target.objects.filter(name="Crane").exists()
-    assert "3 rows were imported." in told(confirm(alice, looked))
+    assert "4 rows were imported." in told(confirm(alice, looked))
     press.refresh_from_db()
     assert (press.name, press.settings) == (
         "Press line 9",
@@ -117,6 +113,7 @@ def test_one_wrong_row_keeps_all_of_them_out_and_each_says_what_is_wrong(
         "for good": rows[0] | {"kind": "system"},
         "settings: This is not JSON": new | {"settings": "{", "name": "D"},
         "Write a JSON object.": new | {"settings": "[]", "name": "E"},
+        "A number is larger than 64 bits.": new | {"settings": "9" * 5000, "name": "H"},
         "There is a target “Press line 1” here already.": new,
         "name: This field cannot be blank.": new | {"name": ""},
         "kind: Value 'boat' is not a valid choice.": new | {"kind": "boat", "name": "F"},
@@ -131,7 +128,7 @@ def test_one_wrong_row_keeps_all_of_them_out_and_each_says_what_is_wrong(
         assert words in text, words
     sent = {"text": written([good, *wrong.values()]).decode(), "keep": "1"}
     assert as_(alice).post(reverse("admin:sites_target_import_csv"), sent).status_code == 422
-    assert Target.objects.count() == 2
+    assert Target.objects.count() == 3
 
 
 @pytest.mark.parametrize(
@@ -176,7 +173,7 @@ def test_each_takes_and_brings_what_is_theirs_alone(
     rows: list[dict[str, str]], oscar: User, root: User, mia: User, press: Target
 ) -> None:
     assert exported(oscar) == []
-    assert len(exported(root)) == 2
+    assert len(exported(root)) == 3
     foreign = look(oscar, written([rows[0] | {"name": "Stolen"}, rows[0] | {"id": ""}]))
     assert foreign.status_code == 422
     assert "There is no such target." in told(foreign)
@@ -200,3 +197,25 @@ def test_a_file_speaks_of_administered_organizations_alone(
         answer = look(alice, written([row]))
         assert answer.status_code == 422
     assert list(Target.objects.filter(site=quay).values_list("name", flat=True)) == ["Crane"]
+
+
+@pytest.mark.once
+def test_one_file_is_sent_at_a_time(rows: list[dict[str, str]], alice: User) -> None:
+    turn = Turn(alice)
+    assert turn.take()
+    browser, page = as_(alice), reverse("admin:sites_target_export_csv")
+    refused = browser.get(page, follow=True)
+    assert refused.redirect_chain == [(reverse(LIST), 302)]
+    assert "Another list is being sent to you" in told(refused)
+    turn.end()
+    assert len(exported(alice)) == len(exported(alice)) == 3
+
+
+@pytest.mark.once
+def test_a_file_that_is_cut_says_so(
+    rows: list[dict[str, str]], alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sites.access.sheet_admin.MOST", 2)
+    sent = exported(alice)
+    assert [row["name"] for row in sent[:2]] == [row["name"] for row in rows[:2]]
+    assert [row["id"] for row in sent[2:]] == ["Here are the first 2 rows; the API gives the rest."]

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.decorators import action
 from unfold.widgets import UnfoldAdminFileFieldWidget
 
-from ..exchange import LARGEST, Kind, bring_in, read
-from ..export import AT_ONCE, csv_line
+from ..export import AT_ONCE, MOST, Export, Turn, csv_line
+from ..importing import LARGEST, Sheet, bring_in, read
 from ..problems import Refused
 from .admin import ScopedAdmin, person
 
@@ -36,29 +37,42 @@ class FileForm(forms.Form):
         return text.encode() if text else None
 
 
-class ExchangingAdmin(ScopedAdmin):
+class SheetAdmin(ScopedAdmin):
     """Adds the buttons Export CSV and Import CSV to a list."""
 
-    exchanged: ClassVar[Kind]
+    sheet: ClassVar[Sheet]
     # What an exported row names.
-    exchange_joins: ClassVar[tuple[str, ...]] = ()
+    sheet_joins: ClassVar[tuple[str, ...]] = ()
+    sheet_prefetches: ClassVar[tuple[str, ...]] = ()
     actions_list: tuple[str, ...] = ("export_csv", "import_csv")
 
     @action(description="Export CSV", icon="download", permissions=["view"])
-    def export_csv(self, request: HttpRequest) -> StreamingHttpResponse:
+    def export_csv(self, request: HttpRequest) -> HttpResponseBase:
         """Send what is in use of the list, without secrets, as a file that can be imported."""
-        rows = self.get_queryset(request).filter(archived_at=None)
-        rows = rows.select_related(*self.exchange_joins).order_by("pk")
-
-        def lines() -> Iterator[str]:
-            yield csv_line(self.exchanged.columns)
-            for row in rows.iterator(chunk_size=AT_ONCE):
-                yield csv_line(self.exchanged.tell(row))
-
-        answer = StreamingHttpResponse(lines(), content_type="text/csv; charset=utf-8")
+        turn = Turn(person(request))
+        if not turn.take():
+            messages.error(request, "Another list is being sent to you: wait until it has ended.")
+            return redirect(self._list())
+        rows = self.get_queryset(request).filter(archived_at=None).order_by("pk")
+        rows = rows.select_related(*self.sheet_joins).prefetch_related(*self.sheet_prefetches)
+        lines = Export(turn, self._lines(turn, rows))
+        answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
         name = f"{self.opts.verbose_name_plural}.csv".replace(" ", "-")
         answer["Content-Disposition"] = f'attachment; filename="{name}"'
         return answer
+
+    def _lines(self, turn: Turn, rows: QuerySet[Any]) -> Generator[str, None, None]:
+        yield csv_line(self.sheet.columns)
+        for number, row in enumerate(rows[: MOST + 1].iterator(chunk_size=AT_ONCE)):
+            if number == MOST:
+                yield csv_line([f"Here are the first {MOST:,} rows; the API gives the rest."])
+                return
+            if number % AT_ONCE == 0:
+                turn.renew()
+            yield csv_line(self.sheet.tell(row))
+
+    def _list(self) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
 
     @action(description="Import CSV", icon="upload", permissions=["add"])
     def import_csv(self, request: HttpRequest) -> HttpResponse:
@@ -66,12 +80,12 @@ class ExchangingAdmin(ScopedAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied("Your role does not allow this.")
         form = FileForm(request.POST or None, request.FILES or None)
-        back = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        back = self._list()
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": f"Import {self.opts.verbose_name_plural}",
-            "columns": self.exchanged.columns,
+            "columns": self.sheet.columns,
             "form": form,
             "back": back,
         }
@@ -80,10 +94,10 @@ class ExchangingAdmin(ScopedAdmin):
             return TemplateResponse(request, "admin/import.html", context)
         keep = "keep" in request.POST
         try:
-            rows = read(data, self.exchanged)
+            rows = read(data, self.sheet)
             outcomes = bring_in(
                 rows,
-                self.exchanged,
+                self.sheet,
                 by=person(request),
                 scope=lambda found: self.administered(request, found),
                 keep=keep,

@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import Http404
 
 from .access import Policy
-from .api.parsing import load
 from .export import unguarded
 from .models import User
 from .problems import Refused
+from .strict_json import load
 
 # What is taken at once: its rules run in one transaction, twice.
 LARGEST = 1024 * 1024
@@ -30,8 +29,8 @@ Scope = Callable[[QuerySet[Any]], QuerySet[Any]]
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What is exchanged: its columns, what each object has in them, and how a row is stored.
+class Sheet:
+    """How one kind of object stands in a file: its columns, what it has in them, how it is stored.
 
     `take` stores one row for a person, of what the scope leaves: it gives the object's name and
     what became of it.
@@ -55,7 +54,7 @@ class Outcome:
 NEW, CHANGED, SAME = "new", "changed", "as it was"
 
 
-def read(data: bytes, kind: Kind) -> list[tuple[int, Row]]:
+def read(data: bytes, sheet: Sheet) -> list[tuple[int, Row]]:
     """Read a file into rows with their line numbers. Refused 422 with what is wrong with it."""
     if len(data) > LARGEST:
         raise _unreadable("The file is larger than 1 MB: send it in parts.")
@@ -71,10 +70,10 @@ def read(data: bytes, kind: Kind) -> list[tuple[int, Row]]:
         rows = [(lines.line_num, cells) for cells in lines if any(cells)]
     except csv.Error as error:
         raise _unreadable(f"The file is no CSV: line {lines.line_num}, {error}.") from None
-    unknown = [name for name in head if name not in kind.columns]
+    unknown = [name for name in head if name not in sheet.columns]
     if not head or unknown or len(set(head)) != len(head):
         found = f"“{unknown[0][:60]}” is none of them" if unknown else "each stands there once"
-        raise _unreadable(f"The first line names columns of {', '.join(kind.columns)}; {found}.")
+        raise _unreadable(f"The first line names columns of {', '.join(sheet.columns)}; {found}.")
     if len(rows) > MOST:
         raise _unreadable(f"The file has more than {MOST} rows: send it in parts.")
     for line, cells in rows:
@@ -84,7 +83,7 @@ def read(data: bytes, kind: Kind) -> list[tuple[int, Row]]:
 
 
 def bring_in(
-    rows: Iterable[tuple[int, Row]], kind: Kind, *, by: User, scope: Scope, keep: bool
+    rows: Iterable[tuple[int, Row]], sheet: Sheet, *, by: User, scope: Scope, keep: bool
 ) -> list[Outcome]:
     """Store rows in one transaction, or say what would become of each.
 
@@ -97,14 +96,12 @@ def bring_in(
             outcome = Outcome(line, row.get("name", "") or row.get("id", ""))
             try:
                 with transaction.atomic():
-                    outcome.name, outcome.what = kind.take(row, by, scope)
+                    outcome.name, outcome.what = sheet.take(row, by, scope)
             except Refused as refusal:
                 outcome.errors = _sentences(refusal.errors) or [refusal.detail]
             except ValidationError as error:
                 named = getattr(error, "message_dict", None)
                 outcome.errors = _sentences(named) or list(error.messages)
-            except (PermissionDenied, Http404) as error:
-                outcome.errors = [str(error)]
             outcomes.append(outcome)
         if not keep or any(outcome.errors for outcome in outcomes):
             transaction.set_rollback(True)
@@ -134,7 +131,10 @@ def known(row: Row, policy: Policy, action: str, by: User, rows: QuerySet[Any]) 
         key = UUID(text)
     except ValueError:
         raise wrong("id", f"“{text[:60]}” is no id; leave it empty for a new one.") from None
-    return policy.get(by, action, rows, public_id=key)
+    found = policy.rows(by, action, rows).filter(public_id=key).first()
+    if found is None:
+        raise wrong("id", f"There is no such {rows.model._meta.verbose_name}.")
+    return found
 
 
 def named(row: Row, column: str, found: QuerySet[Any], *, needed: bool = False) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .exchange import CHANGED, NEW, SAME, Kind, Row, Scope, document, known, named, stays, within
+from .importing import CHANGED, NEW, SAME, Row, Scope, Sheet, document, known, named, stays, within
 from .masking import masked
 from .models import Site, Target, User
 from .permissions import site_policy, target_policy
@@ -57,4 +57,4 @@ def _take(row: Row, by: User, scope: Scope) -> tuple[str, str]:
     return save_target(target, **changes).name, words
 
 
-TARGETS = Kind(("id", "organization", "site", "name", "kind", "address", "settings"), _tell, _take)
+TARGETS = Sheet(("id", "organization", "site", "name", "kind", "address", "settings"), _tell, _take)
