@@ -171,17 +171,21 @@ class ScopedAdmin(ModelAdmin):
 
     def allowed(self, request: HttpRequest, action: str | None, obj: models.Model | None) -> bool:
         """Say whether the person may do this to the object, or to any at all without one."""
-        if action is None or not admitted(request.user):
+        if action is None:
             return False
-        if obj is None or obj.pk is None:
-            return bool(self.policy.branches(request.user, action))
         # The same is asked a dozen times while one page is drawn.
         answers = request.__dict__.setdefault("_allowed", {})
-        key = (self.model, obj.pk, action)
+        pk = None if obj is None else obj.pk
+        key = (self.model, pk, action)
         if key not in answers:
-            rows = self.model._default_manager.filter(pk=obj.pk)
-            answers[key] = self.in_scope(request, action, rows).exists()
+            answers[key] = admitted(request.user) and self._allowed(request, action, pk)
         return bool(answers[key])
+
+    def _allowed(self, request: HttpRequest, action: str, pk: Any) -> bool:
+        if pk is None:
+            return bool(self.policy.branches(request.user, action))
+        rows = self.model._default_manager.filter(pk=pk)
+        return self.in_scope(request, action, rows).exists()
 
     # --- Django's hooks --------------------------------------------------------------------------
     def has_module_permission(self, request: HttpRequest) -> bool:
