@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import pytest_django
+from django.db import transaction
 
 from agents.models import Function
 from jobs.models import Job
@@ -30,6 +31,11 @@ def django_db_setup(
         yield
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: none of them is to run alone at the end."""
+    items.sort(key=lambda item: not any(map(item.get_closest_marker, ("browser", "faults"))))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Keep the collector off what stays anyway: all modules and tests, looked through each time.
 
@@ -43,6 +49,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Remove the template at the end of the run, not of each process of it."""
     if not hasattr(session.config, "workerinput"):
         databases.drop_template()
+
+
+@pytest.fixture(scope="module")
+def for_all(
+    django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker
+) -> Iterator[None]:
+    """Let a module's fixtures write what all its tests begin with; each of them is taken back."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def command(port: int, *, live: bool) -> list[str]:
     That one holds the waiting connections as well: `live` asks for it.
     """
     python = [sys.executable, "-m"]
-    if connection.vendor == "postgresql" and not live:
+    if not live:
         return [
             *python, "granian", "--interface", "wsgi", "config.wsgi:application", "--host",
             "127.0.0.1", "--port", str(port), "--workers", "2", "--blocking-threads", "8",

@@ -46,15 +46,21 @@ TABLES: list[Any] = [
 
 
 class World:
-    """A backup at work, a run that waits, and everyone who could ask."""
+    """A backup at work, and everyone who could ask."""
 
-    def __init__(self, works, elsewhere, hall, agent, job, alice, edda, oscar) -> None:
+    def __init__(self) -> None:
+        works, elsewhere = map(factories.organization, ("North Works", "Harbour Plant"))
+        hall = factories.site(works, "Press hall")
+        alice = factories.member(works, "alice", "administrator")
+        oscar = factories.member(elsewhere, "oscar", "administrator")
+        agent = factories.enrolled(works, "hall-agent", site=hall, by=alice)
+        backup = Function.objects.get(name="backup")
+        job = factories.job(factories.target(hall, "Press line 1"), backup, owner=alice)
         self.holder = agent.api
-        factories.run(job, by=edda)
+        factories.run(job, by=alice)
         [self.run] = agent.api.claim()
         assert agent.api.move(self.run, "running").status_code == 200
         _, self.code = enrolment.add_agent(works, name="new", site=hall, by=alice)
-        default_storage.save("inputs/one", ContentFile(b"a"))
         self.input = RunInput.objects.create(
             run=JobRun.objects.get(),
             name="a.csv",
@@ -112,12 +118,19 @@ class World:
         return self.askers[who].request(method, self.path(route) + query, data, kind=kind)
 
 
+@pytest.fixture(scope="module")
+def made(for_all) -> World:
+    return World()
+
+
 @pytest.fixture
-def world(works, elsewhere, hall, agent, job, alice, edda, oscar, tmp_path, settings) -> World:
+def world(made, tmp_path, settings) -> World:
+    """What is there, over folders of the test's own."""
     settings.STAGING_ROOT = tmp_path / "staging"
     settings.MEDIA_ROOT = tmp_path / "files"
     settings.VAULT_ROOT = tmp_path / "vault"
-    return World(works, elsewhere, hall, agent, job, alice, edda, oscar)
+    default_storage.save("inputs/one", ContentFile(b"a"))
+    return made
 
 
 def check_problem(answer: Any) -> dict[str, Any]:

@@ -104,7 +104,8 @@ def pytest(
     """Start pytest, which writes what it says to `output`."""
     command = [sys.executable, "-m", "pytest"]
     if not any(word == "-n" or word.startswith(("-n=", "--numprocesses")) for word in arguments):
-        command += ["-n", str(processes), "--dist", "worksteal"]
+        # By file, since what a file's tests share is made once; in the order of tests/conftest.py.
+        command += ["-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"]
     if sys.stdout.isatty():
         command.append("--color=yes")
         environment = {"COLUMNS": str(shutil.get_terminal_size().columns), **environment}
