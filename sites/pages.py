@@ -1,4 +1,4 @@
-"""Who a page of the portal is drawn for: a person who is logged in, within an organization."""
+"""Who a page of the portal is drawn for, and where its forms send people back to."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from functools import wraps
 from typing import Any, cast
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from .models import Organization, User
 
@@ -34,3 +35,11 @@ def within_organization(
         return view(known, *args, **kwargs)
 
     return login_required(page)
+
+
+def back(request: HttpRequest, otherwise: str) -> HttpResponse:
+    """Send a person back to where the form stood, never to another host."""
+    to = request.POST.get("next", "")
+    if url_has_allowed_host_and_scheme(to, {request.get_host()}, require_https=request.is_secure()):
+        return redirect(to)
+    return redirect(otherwise)

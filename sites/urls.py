@@ -2,17 +2,16 @@
 
 from django.urls import path
 
-from . import views
-from .views import invitations, members, teams
+from .views import frame, invitations, members, places, profile, teams
 
 urlpatterns = [
-    path("favicon.ico", views.favicon, name="favicon"),
-    path("theme", views.theme, name="theme"),
-    path("organization", views.organization, name="organization"),
-    path("profile", views.profile, name="profile"),
-    path("profile/sessions/end", views.sessions_end, name="sessions-end"),
-    path("profile/tokens/<uuid:public_id>/revoke", views.token_revoke, name="token-revoke"),
-    path("sites", views.sites, name="site-list"),
+    path("favicon.ico", frame.favicon, name="favicon"),
+    path("theme", frame.theme, name="theme"),
+    path("organization", frame.organization, name="organization"),
+    path("profile", profile.profile, name="profile"),
+    path("profile/sessions/end", profile.sessions_end, name="sessions-end"),
+    path("profile/tokens/<uuid:public_id>/revoke", profile.token_revoke, name="token-revoke"),
+    path("sites", places.site_list, name="site-list"),
     path("members", members.member_list, name="member-list"),
     path("members/invitations", invitations.invitation_list, name="invitation-list"),
     path("members/invitations/add", invitations.invitation_add, name="invitation-add"),

@@ -17,9 +17,8 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from sites.pages import PortalRequest, within_organization
+from sites.pages import PortalRequest, back, within_organization
 from sites.problems import Refused
-from sites.views import back
 
 from .. import download, enrolment, presence
 from ..forms import AgentForm, may_add_agents

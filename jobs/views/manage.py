@@ -26,10 +26,9 @@ from jobs.states import Status
 from jobs.views import narrowing
 from jobs.views.runs import SIZES, ids_in, size_of
 from sites.models import Target
-from sites.pages import PortalRequest, within_organization
+from sites.pages import PortalRequest, back, within_organization
 from sites.permissions import target_policy
 from sites.problems import Refused
-from sites.views import back
 
 # Tabs of Job Management, as its address says `backs_up`: backups, and all other functions.
 KINDS = ("true", "false")

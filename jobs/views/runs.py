@@ -22,9 +22,8 @@ from jobs.views import narrowing
 from sites.access import grants_of
 from sites.export import MOST, RETRY_AFTER_S, Turn
 from sites.models import Role
-from sites.pages import PortalRequest, within_organization
+from sites.pages import PortalRequest, back, within_organization
 from sites.problems import Refused
-from sites.views import back
 
 SIZES = (25, 50, 100)
 OUTCOME_NAMES = {
