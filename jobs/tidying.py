@@ -7,7 +7,7 @@ from itertools import chain
 
 from django.db.models.functions import Now
 
-from sites import files, quota, storage, vault
+from sites import files, quota, sessions, storage, vault
 from sites.models import IdempotencyKey, Organization, Snapshot, Target
 
 from . import evidence, inputs
@@ -20,12 +20,15 @@ CONTENT_FOR = timedelta(days=7)
 
 
 def tidy() -> None:
-    """Drop what is older than a day: uploads, inputs without a run, quarantines; old keys, refs."""
+    """Drop what is older than a day: uploads, inputs without a run, quarantines; old keys, refs,
+    log-ins that are over.
+    """
     before = datetime.now(UTC) - STAGED_FOR
     files.sweep_staging(before=before)
     storage.sweep_unfinished(before=before)
     inputs.sweep()
     vault.sweep_quarantines(before=before)
+    sessions.sweep(before=before)
     IdempotencyKey.objects.filter(created_at__lt=Now() - KEYS_FOR).delete()
     for pk, public_id in Target.objects.values_list("pk", "public_id").iterator():
         known = Snapshot.objects.filter(target=pk, purged_at=None).values_list(

@@ -169,8 +169,13 @@ def _colleagues(grants: Grants) -> Q | None:
 token_policy = Policy(AccessToken, {"view": [_own_user], "revoke": [_own_user]})
 user_policy = Policy(User, {"view": [_oneself, _colleagues, superuser], "manage": [superuser]})
 
-# Groups belong to no organization.
-group_policy = Policy(Group, {"view": [superuser], "manage": [superuser]})
+
+def _no_team(grants: Grants) -> Q | None:
+    return Q(team=None) if grants.superuser else None
+
+
+# Groups are for superusers; those of teams are seen as teams by who administers them.
+group_policy = Policy(Group, {"view": [superuser], "manage": [_no_team]})
 
 LogEntry = get_logentry_model()
 
@@ -182,7 +187,9 @@ def _changes_there(grants: Grants) -> Q | None:
     ids = grants.organizations(Role.ADMINISTRATOR)
     if not ids:
         return None
-    found = [Q(content_type=_type_of(Membership), additional_data__organization__in=ids)]
+    # Of these an entry says itself where it belongs: their rows are deleted.
+    gone = [_type_of(model) for model in (Membership, Team)]
+    found = [Q(content_type__in=gone, additional_data__organization__in=ids)]
     for model in auditlog.get_models():
         if model is Organization:
             found.append(Q(content_type=_type_of(model), object_id__in=ids))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
-from auditlog.models import LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
 from . import encryption
+from .audit import note
 from .models import User
 
 # Where a secret stands in what an authenticator keeps.
@@ -62,9 +62,4 @@ def remove(user: User) -> None:
     with transaction.atomic():
         deleted, _ = Authenticator.objects.filter(user=user).delete()
         if deleted:
-            LogEntry.objects.log_create(
-                user,
-                force_log=True,
-                action=LogEntry.Action.UPDATE,
-                changes={"second factor": ["on", "removed"]},
-            )
+            note(user, "second factor", "on", "removed")

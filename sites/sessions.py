@@ -72,6 +72,13 @@ def end(user: User, ended: Iterable[Place]) -> None:
         account_changed(user)
 
 
+def sweep(*, before: datetime) -> None:
+    """Forget the log-ins that are over, but for what was noted since `before`."""
+    Session.objects.filter(expire_date__lte=timezone.now()).delete()
+    over = UserSession.objects.exclude(session_key__in=Session.objects.values("session_key"))
+    over.filter(created_at__lt=before).delete()
+
+
 def device_of(user_agent: str) -> str:
     """Say which browser on which system it is, as far as it says so."""
     browser = _first(_BROWSERS, user_agent) or "A program"

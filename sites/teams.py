@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 from django.db.models import Prefetch, QuerySet
 
+from .audit import note
 from .events import access_changed
 from .members import locked_member
 from .models import Membership, Organization, Team, User
@@ -28,21 +29,22 @@ def add_team(organization: Organization, name: str) -> Team:
 
 def rename_team(team: Team, name: str) -> Team:
     """Give a team another name. Refused 422 for one that another team has."""
-    team.name = name
     try:
         with transaction.atomic():
-            team.save(update_fields=["name"])
-            Group.objects.filter(pk=team.group_id).update(name=_group_name(team))
+            there = _locked(team)
+            there.name = name
+            there.save(update_fields=["name"])
+            Group.objects.filter(pk=there.group_id).update(name=_group_name(there))
     except IntegrityError:
         raise _taken(name) from None
-    return team
+    return there
 
 
 def delete_team(team: Team) -> None:
     """End a team with every role that it was given; its people stay members."""
     with transaction.atomic():
-        people = list(people_of(team))
-        team.delete()
+        people = people_of(team)
+        _locked(team).delete()
         Group.objects.filter(pk=team.group_id).delete()
         access_changed(people, organization=team.organization)
 
@@ -54,15 +56,22 @@ def add_to_team(team: Team, member: Membership) -> None:
         raise Refused("invalid", words, status=422, errors={"member": [words]})
     with transaction.atomic():
         user = locked_member(member).user
-        user.groups.add(team.group_id)
+        there = _locked(team)
+        if not user.groups.filter(pk=there.group_id).exists():
+            user.groups.add(there.group_id)
+            note(there, f"membership of {user}", "no", "yes")
         access_changed([user], organization=team.organization)
 
 
 def take_from_team(team: Team, member: Membership) -> None:
     """Take from a member what the team is given."""
+    user = member.user
     with transaction.atomic():
-        member.user.groups.remove(team.group_id)
-        access_changed([member.user], organization=team.organization)
+        there = _locked(team)
+        if user.groups.filter(pk=there.group_id).exists():
+            user.groups.remove(there.group_id)
+            note(there, f"membership of {user}", "yes", "no")
+        access_changed([user], organization=team.organization)
 
 
 def people_of(team: Team) -> list[User]:
@@ -81,6 +90,15 @@ def teams_of(member: Membership) -> list[Team]:
     """List the teams of the organization in which a member is, read by `with_teams`."""
     groups: list[Any] = member.user.in_teams  # type: ignore[attr-defined]
     return [one.team for one in groups if one.team.organization_id == member.organization_id]
+
+
+def _locked(team: Team) -> Team:
+    """Read a team as it is, and keep it there. Refused 409 where it was deleted meanwhile."""
+    teams = Team.objects.select_for_update(of=("self",)).select_related("organization")
+    found = teams.filter(pk=team.pk).first()
+    if found is None:
+        raise Refused("no_team", f"Team “{team}” was deleted just now.")
+    return found
 
 
 def _group_name(team: Team) -> str:

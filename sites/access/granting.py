@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminSelectWidget
 
 from ..models import User
 from .admin import ScopedAdmin
-from .grants import groups_for, name_of, roles_on, set_role
+from .grants import gives_roles_to, groups_for, name_of, roles_on, set_role
 
 ROLES = (
     ("viewer", "Viewer: sees it, its jobs, runs and files"),
@@ -50,6 +50,7 @@ class RoleForm(forms.Form):
 
     def __init__(self, *args: Any, on: Any, by: Any, roles: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.by = by
         user, group, role = self.fields["user"], self.fields["group"], self.fields["role"]
         assert isinstance(user, forms.ModelChoiceField)
         assert isinstance(group, forms.ModelChoiceField)
@@ -64,8 +65,11 @@ class RoleForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
-        if bool(data.get("user")) == bool(data.get("group")):
+        group = data.get("group")
+        if bool(data.get("user")) == bool(group):
             raise forms.ValidationError("Choose one person or one team.")
+        if group and data.get("role") and not gives_roles_to(group, by=self.by):
+            raise forms.ValidationError(f"Superusers give {group} roles; you may take them away.")
         return data
 
 

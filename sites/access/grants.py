@@ -11,6 +11,7 @@ from uuid import UUID
 from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.db import connection, models, transaction
 
+from ..audit import note
 from ..events import access_changed
 from ..models import (
     Membership,
@@ -222,6 +223,11 @@ def groups_for(on: Any, *, by: User) -> models.QuerySet[Group]:
     return Group.objects.filter(offered).select_related("team").order_by("team__name", "name")
 
 
+def gives_roles_to(group: Group, *, by: User) -> bool:
+    """Say whether a person may give a group a role, too, not only take it away."""
+    return grants_of(by).superuser or Team.objects.filter(group=group).exists()
+
+
 def withdraw_roles(user: User, organization: Organization) -> None:
     """Take every object role that a person was given in an organization, alone or with a team."""
     user.groups.remove(*user.groups.filter(team__organization=organization))
@@ -245,8 +251,9 @@ def _check_role(who: User | Group, role: str | None, on: Any) -> None:
 def set_role(who: User | Group, role: str | None, *, on: models.Model) -> None:
     """Give a user or group exactly this object role on a site, target or pool; None takes it away.
 
-    Also writes the Event that ends the live connections of the people concerned. Refused 422 for a
-    role that is none there, and for a team of another organization.
+    Also writes the Event that ends the live connections of the people concerned, and the change
+    into the audit log. Refused 422 for a role that is none there, for somebody who is no member
+    and for a team of another organization.
     """
     _check_role(who, role, on)
     by_user, by_group = _tables_of(on)
@@ -259,9 +266,22 @@ def set_role(who: User | Group, role: str | None, *, on: models.Model) -> None:
         content_type__model=on._meta.model_name,
         codename__in=codenames,
     )
+    organization: Organization = on.organization  # type: ignore[attr-defined]
     with transaction.atomic():
+        # A member who is removed meanwhile must not keep what is given here.
+        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+        if role and isinstance(who, User):
+            _check_member(who, organization)
+        before = next((known for one, known in roles_on(on) if one == who), "")
+        note(on, f"role of {name_of(who)}", before, role or "")
         table._default_manager.filter(content_object=on, **{column: who}).delete()
         table._default_manager.bulk_create(
             [table(content_object=on, permission=p, **{column: who}) for p in permissions]
         )
-        access_changed(_members_of(who), organization=on.organization)  # type: ignore[attr-defined]
+        access_changed(_members_of(who), organization=organization)
+
+
+def _check_member(user: User, organization: Organization) -> None:
+    if not Membership.objects.filter(user=user, organization=organization).exists():
+        words = f"{user} is no member of {organization}."
+        raise Refused("invalid", words, status=422, errors={"user": [words]})

@@ -120,10 +120,10 @@ def changes_of(entry: Any) -> list[tuple[str, str, str]]:
     """Give each field that an entry tells of, with its value before and after."""
     model = entry.content_type.model_class()
     # Of what is new, auditlog also notes that nothing refers to it yet.
-    own = {field.name for field in (*model._meta.concrete_fields, *model._meta.many_to_many)}
+    referring = {relation.name for relation in model._meta.related_objects}
     found = []
     for field, change in sorted((entry.changes or {}).items()):
-        if field not in own:
+        if field in referring:
             continue
         if isinstance(change, dict):
             # Of a list: which ones came to it or left it.

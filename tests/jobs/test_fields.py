@@ -30,7 +30,7 @@ UNREADABLE = [
     ('{"a": -Infinity}', "-Infinity is not JSON"),
     ('{"a": 1e999}', "larger than a double"),
     ('{"a": 9223372036854775808}', "64 bits"),
-    ('{"a": ' + "1" * 5000 + "}", "digits"),
+    ('{"a": ' + "1" * 5000 + "}", "64 bits"),
     ("[" * 3000 + "]" * 3000, "Nested deeper"),
     ('{"a": 1, "a": 2}', "same key twice"),
     ('{"a": ', "This is not JSON"),

@@ -8,8 +8,9 @@ import pytest
 from django.core import mail
 
 from sites import invitations
+from sites.access import roles_of, set_role
 from sites.members import remove_member, set_member_role
-from sites.models import Membership, Organization, User
+from sites.models import Membership, Organization, Site, User
 from sites.problems import Refused
 from tests import factories
 from tests.web import at_once
@@ -64,6 +65,25 @@ def test_of_two_who_come_with_one_link_one_joins(
     assert sorted(said) == ["joined", "log_in"]
     for email in ("nora@example.com", "nils@example.com"):
         assert Membership.objects.filter(user__email=email).count() == 1
+
+
+def test_who_is_given_a_role_while_being_removed_keeps_none(
+    hall: Site, works: Organization
+) -> None:
+    for turn in range(10):
+        user = factories.member(works, f"nils{turn}", "member")
+        membership = Membership.objects.select_related("organization", "user").get(user=user)
+
+        def give(user: User = user) -> str:
+            try:
+                set_role(user, "viewer", on=hall)
+            except Refused as refusal:
+                return refusal.code
+            return "given"
+
+        said = at_once([give, lambda one=membership: remove_member(one)])  # type: ignore[misc]
+        assert said[0] in ("given", "invalid")
+        assert roles_of(user, works) == []
 
 
 def _link_to(email: str, organization: Organization, by: User) -> str:

@@ -15,13 +15,15 @@ from allauth.mfa.totp.internal.auth import (
     hotp_value,
     yield_hotp_counters_from_time,
 )
+from allauth.usersessions.models import UserSession
 from auditlog.models import LogEntry
+from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from sites import encryption
+from sites import encryption, sessions
 from sites.models import User
 from tests import factories
 from tests.people import API
@@ -198,6 +200,23 @@ def test_another_password_ends_the_other_log_ins(mia: User) -> None:
     assert desk.post("/accounts/password/change/", body).status_code == 302
     assert phone.get("/profile").status_code == 302
     assert "Safari on iOS" not in desk.get("/profile").content.decode()
+
+
+def test_log_ins_that_are_over_are_forgotten(mia: User) -> None:
+    desk, phone, fresh = (logged_in(mia) for _ in range(3))
+    UserSession.objects.filter(session_key=key_of(fresh)).update(session_key="not yet stored")
+    old = UserSession.objects.exclude(session_key="not yet stored")
+    old.update(created_at=timezone.now() - timedelta(days=3))
+    Session.objects.filter(pk=key_of(phone)).update(expire_date=timezone.now())
+    sessions.sweep(before=timezone.now() - timedelta(days=1))
+    kept = set(UserSession.objects.values_list("session_key", flat=True))
+    assert kept == {key_of(desk), "not yet stored"}
+    assert not Session.objects.filter(pk=key_of(phone)).exists()
+    assert desk.get("/profile").status_code == 200
+
+
+def key_of(client: Client) -> str:
+    return str(client.session.session_key)
 
 
 def test_the_profile_costs_the_same_with_more_log_ins(

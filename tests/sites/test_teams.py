@@ -12,9 +12,11 @@ from django.urls import reverse
 from agents.models import AgentPool
 from agents.permissions import pool_policy
 from sites import teams
-from sites.access import roles_of, set_role
+from sites.access import roles_of, roles_on, set_role
+from sites.admin.records import changes_of
 from sites.members import remove_member
 from sites.models import Event, Membership, Organization, Site, Target, Team, User
+from sites.permissions import LogEntry, log_policy
 from sites.problems import Refused
 from tests import factories
 from tests.pages import as_
@@ -203,3 +205,87 @@ def test_lists_cost_the_same_with_more_teams(
             assert client.get("/members/teams").status_code == 200
         with django_assert_num_queries(5):
             assert api.get("teams").status_code == 200
+
+
+def changes_read(user: User) -> list[str]:
+    """What an administrator reads of each change in the audit log, the newest first."""
+    entries = log_policy.rows(user, "view", LogEntry.objects.order_by("-pk"))
+    return [
+        f"{entry.actor} · {entry.object_repr} · {what}: {before} → {after}"
+        for entry in entries
+        for what, before, after in changes_of(entry)
+    ]
+
+
+@pytest.mark.once
+def test_who_was_given_what_stands_in_the_audit_log_also_of_a_team_that_is_gone(
+    alice: User, oscar: User, mia: User, hall: Site, works: Organization
+) -> None:
+    client = as_(alice)
+    at = client.post("/members/teams", {"name": "Night shift"}).headers["Location"]
+    client.post(f"{at}/members", {"member": str(of(mia).public_id)})
+    client.post(f"{at}/roles", {"place": f"site:{hall.public_id}", "role": "viewer"})
+    client.post(roles_page(hall), {"user": mia.pk, "role": "editor"})
+    client.post(roles_page(hall), {"user": mia.pk, "role": ""})
+    client.post(f"{at}/members/{of(mia).public_id}/remove")
+    client.post(f"{at}/delete")
+    read = changes_read(User.objects.get(pk=alice.pk))
+    for line in (
+        "Alice · Night shift · membership of Mia: no → yes",
+        "Alice · Press hall · role of Night shift: – → viewer",
+        "Alice · Press hall · role of Mia: – → editor",
+        "Alice · Press hall · role of Mia: editor → –",
+        "Alice · Night shift · membership of Mia: yes → no",
+        "Alice · Night shift · name: Night shift → –",
+    ):
+        assert line in read, read
+    assert changes_read(oscar) == []
+
+
+@pytest.mark.once
+def test_what_is_done_to_a_team_that_is_gone_is_refused(
+    shift: Team, alice: User, mia: User
+) -> None:
+    stale = Team.objects.get()
+    teams.delete_team(shift)
+    for act in (
+        lambda: teams.rename_team(stale, "Day shift"),
+        lambda: teams.add_to_team(stale, of(alice)),
+        lambda: teams.take_from_team(stale, of(mia)),
+        lambda: teams.delete_team(stale),
+    ):
+        with pytest.raises(Refused, match="deleted just now"):
+            act()
+
+
+@pytest.mark.once
+def test_a_teams_group_is_the_teams_alone(shift: Team, root: User) -> None:
+    """Deleted by itself, it would take the team's roles and tell nobody."""
+    client = as_(root)
+    group = f"/admin/auth/group/{shift.group_id}"
+    assert client.get(f"{group}/change/").status_code == 200
+    assert client.post(f"{group}/change/", {"name": "Mine"}).status_code == 403
+    assert client.post(f"{group}/delete/", {"post": "yes"}).status_code == 403
+    assert Group.objects.get(pk=shift.group_id).team == shift
+
+
+@pytest.mark.once
+def test_superusers_alone_give_a_group_that_is_no_team_a_role(
+    alice: User, root: User, hall: Site, mia: User
+) -> None:
+    group = Group.objects.create(name="Everywhere")
+    mia.groups.add(group)
+    path = roles_page(hall)
+    set_role(group, "viewer", on=hall)
+    refused = as_(alice).post(path, {"group": group.pk, "role": "owner"})
+    assert "Superusers give Everywhere roles" in refused.content.decode()
+    assert [role for _, role in roles_on(hall)] == ["viewer"]
+    assert as_(alice).post(path, {"group": group.pk, "role": ""}).status_code == 302
+    assert roles_on(hall) == []
+
+
+@pytest.mark.once
+def test_nobody_is_given_a_role_where_they_are_no_member(oscar: User, hall: Site) -> None:
+    with pytest.raises(Refused, match="no member of North Works"):
+        set_role(oscar, "viewer", on=hall)
+    assert roles_on(hall) == []
