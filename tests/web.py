@@ -100,9 +100,8 @@ def environment() -> dict[str, str]:
 
 
 def command(port: int, *, live: bool) -> list[str]:
-    """The arrangement that goes with the database: two processes, or the one of `manage.py up`.
-
-    That one holds the waiting connections as well: `live` asks for it.
+    """Two processes, which race more than one would; or, `live`, the one of `manage.py up`, which
+    holds the waiting connections as well.
     """
     python = [sys.executable, "-m"]
     if not live:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from sites import access_tokens
 from tests.contract.conftest import World
@@ -281,17 +281,16 @@ def test_the_table_names_every_address():
 
 
 def test_cell_by_cell(world):
-    callers = {name: API(world.cast.get(name)) for name in PRINCIPALS}
+    # On PostgreSQL those whom the rules let through in different ways.
+    asking = PRINCIPALS if connection.vendor == "sqlite" else ("edda", "manuel", "alice")
+    callers = {name: API(world.cast.get(name)) for name in asking}
     wrong = {}
     for row in TABLE:
         expected = dict(zip(PRINCIPALS, map(int, row.expected.split()), strict=True))
-        got = {name: ask(world, api, row) for name, api in callers.items()}
-        if got != expected:
-            wrong[f"{row.method} {row.route}"] = {
-                name: f"{got[name]}, not {expected[name]}"
-                for name in PRINCIPALS
-                if got[name] != expected[name]
-            }
+        for name, api in callers.items():
+            got = ask(world, api, row)
+            if got != expected[name]:
+                wrong[f"{row.method} {row.route}", name] = f"{got}, not {expected[name]}"
     assert wrong == {}
 
 

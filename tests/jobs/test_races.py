@@ -33,6 +33,9 @@ from tests.web import PATIENCE_S, WebAgent, at_once
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
+# SQLite lets one writer in at a time: there the two meet in fewer ways.
+ROUNDS = {"postgresql": 1000, "sqlite": 200}
+
 
 def web(one: factories.Enrolled, port: int) -> WebAgent:
     return WebAgent(one.api.token, port)
@@ -98,7 +101,8 @@ def test_64_claimers_take_1000_runs_of_50_targets(works, hall, alice, port):
 
 def test_cancel_against_claim_1000_rounds(works, hall, alice, edda, port):
     """Domain rule 1: exactly one of them wins each time."""
-    lanes, rounds = 4, 250
+    lanes = 4
+    rounds = ROUNDS[connection.vendor] // lanes
     made: list[tuple[factories.Enrolled, list[JobRun], Queue]] = []
     with transaction.atomic():
         for number in range(lanes):
@@ -166,13 +170,13 @@ def test_cancel_against_claim_1000_rounds(works, hall, alice, edda, port):
     for taken, canceled in itertools.chain(*results):
         assert taken != canceled
         won["claim" if taken else "cancel"] += 1
-    assert sum(won.values()) == 1000
+    assert sum(won.values()) == lanes * rounds
     assert min(won["claim"], won["cancel"]) > 0, won
-    assert check_runs() == 1000
+    assert check_runs() == lanes * rounds
     assert JobRun.objects.filter(status="canceled").count() == won["cancel"]
 
 
-def test_completion_against_time_out_300_rounds(works, hall, alice, port, monkeypatch):
+def test_completion_against_time_out_1000_rounds(works, hall, alice, port, monkeypatch):
     """One final state each; a report that came too late is kept, once."""
     monkeypatch.setattr(sweeps, "BATCH", 3)
     agents = [
@@ -183,7 +187,7 @@ def test_completion_against_time_out_300_rounds(works, hall, alice, port, monkey
     targets = [factories.target(hall, f"Line {number}") for number in range(100)]
     apis = [web(one, port) for one in agents]
     won: collections.Counter[int] = collections.Counter()
-    for _ in range(3):
+    for _ in range(ROUNDS[connection.vendor] // 100):
         with transaction.atomic():
             for target in targets:
                 start_function(target, listing, by=alice)
@@ -225,8 +229,8 @@ def test_completion_against_time_out_300_rounds(works, hall, alice, port, monkey
         won.update(itertools.chain(*given[:4]))
         sweeps.sweep()
     assert set(won) <= {200, 409}, won
-    assert sum(won.values()) == 300
-    assert check_runs(all_final=True) == 300
+    assert sum(won.values()) == ROUNDS[connection.vendor]
+    assert check_runs(all_final=True) == ROUNDS[connection.vendor]
     assert JobRun.objects.filter(status="completed").count() == won[200]
     assert JobRun.objects.filter(status="timed_out", reason="agent_lost").count() == won[409]
     assert LateReport.objects.count() == won[409]
