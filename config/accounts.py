@@ -1,4 +1,4 @@
-"""Which of allauth's pages the portal has: those that need no mail and that have our own look."""
+"""Which of allauth's pages the portal has: those that have our own look."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from allauth.socialaccount import views as social_views
 from allauth.socialaccount.providers.openid_connect import views as openid_views
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
-from django.urls import include, path
+from django.urls import include, path, re_path
 
 
 def reaching(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
@@ -36,6 +36,18 @@ urlpatterns = [
     path("password/change/", views.password_change, name="account_change_password"),
     # For who came in by single sign-on and has no password yet.
     path("password/set/", views.password_set, name="account_set_password"),
+    path("password/reset/", views.password_reset, name="account_reset_password"),
+    path("password/reset/sent/", views.password_reset_done, name="account_reset_password_done"),
+    re_path(
+        r"^password/reset/(?P<uidb36>[0-9a-z]{1,13})-(?P<key>[^/]{1,100})/$",
+        views.password_reset_from_key,
+        name="account_reset_password_from_key",
+    ),
+    path(
+        "password/reset/done/",
+        views.password_reset_from_key_done,
+        name="account_reset_password_from_key_done",
+    ),
     path("reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
     path("second-factor/", include("allauth.mfa.urls")),
     path(

@@ -7,12 +7,14 @@ from functools import wraps
 from typing import Any, cast
 
 from django.contrib.auth.decorators import login_required
+from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from .models import Organization, User
+from .problems import Refused
 
 
 class PortalRequest(HttpRequest):
@@ -43,3 +45,23 @@ def back(request: HttpRequest, otherwise: str) -> HttpResponse:
     if url_has_allowed_host_and_scheme(to, {request.get_host()}, require_https=request.is_secure()):
         return redirect(to)
     return redirect(otherwise)
+
+
+def once_typed(request: HttpRequest, name: str, act: Callable[[], object]) -> str:
+    """Do what cannot be undone once its name was typed; gives what speaks against it, or nothing.
+
+    A rule's refusal is among that.
+    """
+    if request.POST.get("name", "").strip() != name:
+        return f"Type the name “{name}” to confirm."
+    try:
+        act()
+    except Refused as refusal:
+        return refusal.detail
+    return ""
+
+
+def add_refusal(form: Form, refusal: Refused) -> None:
+    """Put what a rule refused beside the fields that it is about, else on top of the form."""
+    for name, texts in (refusal.errors or {"": [refusal.detail]}).items():
+        form.add_error(name if name in form.fields else None, list(texts))

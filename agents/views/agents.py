@@ -17,7 +17,7 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from sites.pages import PortalRequest, back, within_organization
+from sites.pages import PortalRequest, back, once_typed, within_organization
 from sites.problems import Refused
 
 from .. import download, enrolment, presence
@@ -215,16 +215,10 @@ def agent_retire(request: PortalRequest, public_id: UUID) -> HttpResponse:
     agent = agent_policy.get(request.user, "manage", _agents(request), public_id=public_id)
     refused = ""
     if request.method == "POST":
-        if request.POST.get("name", "").strip() != agent.name:
-            refused = f"Type the name “{agent.name}” to confirm."
-        else:
-            try:
-                enrolment.retire(agent, by=request.user)
-            except Refused as refusal:
-                refused = refusal.detail
-            else:
-                messages.info(request, f"Agent “{agent}” is retired.")
-                return redirect("agent-list")
+        refused = once_typed(request, agent.name, lambda: enrolment.retire(agent, by=request.user))
+        if not refused:
+            messages.info(request, f"Agent “{agent}” is retired.")
+            return redirect("agent-list")
     return render(
         request,
         "agents/agent_retire.html",

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from sites.access import name_of
-from sites.pages import PortalRequest, within_organization
+from sites.pages import PortalRequest, add_refusal, once_typed, within_organization
 from sites.permissions import organization_policy
 from sites.problems import Refused
 
@@ -89,9 +89,7 @@ def _form(request: PortalRequest, pool: AgentPool, *, adding: bool = False) -> H
         try:
             save_pool(pool, **form.said())
         except Refused as refusal:
-            for field, texts in (refusal.errors or {"": [refusal.detail]}).items():
-                for text in texts:
-                    form.add_error(field if field in form.fields else None, text)
+            add_refusal(form, refusal)
         else:
             messages.info(request, f"Pool “{pool}” is {'made' if adding else 'changed'}.")
             return redirect("pool-list")
@@ -110,16 +108,10 @@ def pool_archive(request: PortalRequest, public_id: UUID) -> HttpResponse:
     pool = pool_policy.get(request.user, "manage", _pools(request), public_id=public_id)
     refused = ""
     if request.method == "POST":
-        if request.POST.get("name", "").strip() != pool.name:
-            refused = f"Type the name “{pool.name}” to confirm."
-        else:
-            try:
-                archive_pool(pool)
-            except Refused as refusal:
-                refused = refusal.detail
-            else:
-                messages.info(request, f"Pool “{pool}” is archived.")
-                return redirect("pool-list")
+        refused = once_typed(request, pool.name, lambda: archive_pool(pool))
+        if not refused:
+            messages.info(request, f"Pool “{pool}” is archived.")
+            return redirect("pool-list")
     return render(
         request,
         "agents/pool_archive.html",

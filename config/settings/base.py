@@ -209,6 +209,9 @@ ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_ADAPTER = "sites.accounts.AccountAdapter"
 ACCOUNT_EMAIL_VERIFICATION = "none"
+# Nobody is told which addresses have an account, and no mail goes to those that have none.
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+PASSWORD_RESET_TIMEOUT = 4 * 3600
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = True
 MFA_ADAPTER = "sites.second_factors.SecondFactorAdapter"

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from .. import invitations
 from ..forms import InvitationForm, SignUpForm
 from ..models import Invitation, User
-from ..pages import PortalRequest, within_organization
+from ..pages import PortalRequest, add_refusal, within_organization
 from ..permissions import invitation_policy
 from ..problems import Refused
 from .members import ON_PAGE, managed
@@ -63,8 +63,7 @@ def invitation_add(request: PortalRequest) -> HttpResponse:
                 site_roles=form.site_roles(),
             )
         except Refused as refusal:
-            for name, texts in (refusal.errors or {"": [refusal.detail]}).items():
-                form.add_error(name if name in form.fields else None, texts)
+            add_refusal(form, refusal)
         else:
             _send(request, invitation)
             return redirect("invitation-list")

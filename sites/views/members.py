@@ -17,7 +17,7 @@ from ..filters import MemberFilter, person_name
 from ..forms import RoleForm, SuccessorForm
 from ..members import held_by, remove_member, set_member_role
 from ..models import Membership, Role
-from ..pages import PortalRequest, within_organization
+from ..pages import PortalRequest, add_refusal, within_organization
 from ..permissions import membership_policy, organization_policy
 from ..problems import Refused
 from ..teams import teams_of, with_teams
@@ -81,7 +81,7 @@ def member_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
         try:
             changed = set_member_role(member, form.cleaned_data["role"])
         except Refused as refusal:
-            form.add_error(None, refusal.detail)
+            add_refusal(form, refusal)
         else:
             label = changed.get_role_display().lower()
             messages.success(request, f"{member.user}: {label} of {member.organization} now.")
@@ -122,7 +122,7 @@ def member_remove(request: PortalRequest, public_id: UUID) -> HttpResponse:
         try:
             remove_member(member, successor=form.cleaned_data.get("successor"))
         except Refused as refusal:
-            form.add_error(None, refusal.detail)
+            add_refusal(form, refusal)
         else:
             messages.info(request, f"{member.user} does not belong to {member.organization} now.")
             return _onward(request, member)

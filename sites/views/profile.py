@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from .. import access_tokens, second_factors, sessions
 from ..forms import TokenForm
 from ..models import AccessToken, Membership, User
+from ..pages import add_refusal
 from ..permissions import token_policy
 from ..problems import Refused
 
@@ -41,7 +42,7 @@ def profile(request: HttpRequest) -> HttpResponse:
                 expires_at=form.expires_at(),
             )
         except Refused as refusal:
-            form.add_error(None, refusal.detail)
+            add_refusal(form, refusal)
         else:
             form = TokenForm()
     memberships = Membership.objects.filter(user=user).select_related("organization")

@@ -17,7 +17,7 @@ from .. import teams
 from ..access import roles_of, set_role
 from ..forms import NameForm, TeamMemberForm, TeamRoleForm
 from ..models import Membership, Team
-from ..pages import PortalRequest, within_organization
+from ..pages import PortalRequest, add_refusal, within_organization
 from ..permissions import membership_policy, team_policy
 from ..problems import Refused
 from .members import ON_PAGE, managed
@@ -33,7 +33,7 @@ def team_list(request: PortalRequest) -> HttpResponse:
         try:
             team = teams.add_team(request.organization, form.cleaned_data["name"])
         except Refused as refusal:
-            form.add_error("name", refusal.detail)
+            add_refusal(form, refusal)
         else:
             return redirect("team-detail", team.public_id)
     rows = Team.objects.filter(organization=request.organization)
@@ -92,12 +92,10 @@ def team_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
         return _page(request, team)
     form = NameForm(request.POST)
     if form.is_valid():
-        name = team.name
         try:
             teams.rename_team(team, form.cleaned_data["name"])
         except Refused as refusal:
-            team.name = name
-            form.add_error("name", refusal.detail)
+            add_refusal(form, refusal)
         else:
             return redirect("team-detail", team.public_id)
     return _page(request, team, renaming=form)
@@ -140,7 +138,7 @@ def team_role(request: PortalRequest, public_id: UUID) -> HttpResponse:
         try:
             set_role(team.group, form.cleaned_data["role"] or None, on=form.cleaned_data["place"])
         except Refused as refusal:
-            form.add_error(None, refusal.detail)
+            add_refusal(form, refusal)
         else:
             return redirect("team-detail", team.public_id)
     return _page(request, team, granting=form)

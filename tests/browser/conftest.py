@@ -41,18 +41,13 @@ def portal(
         yield process
 
 
-@pytest.fixture
-def browser(
-    portal: LiveProcess, transactional_db: None, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Browser]:
-    """Debian's own Chromium; Playwright's download is not needed.
-
-    One for each test: its event loop runs in this thread, and Django refuses to work beside one.
-    """
-    # Nothing of Django runs in Playwright's event loop, only in the same thread.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's own Chromium; Playwright's download is not needed."""
     program = next((path for path in CHROMIUM if path.exists()), None)
-    with sync_playwright() as playwright:
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        # Nothing of Django runs in Playwright's event loop, only in the same thread.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         opened = playwright.chromium.launch(
             executable_path=program,
             args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],
@@ -65,8 +60,10 @@ Opener = Callable[..., Window]
 
 
 @pytest.fixture
-def window(browser: Browser, portal: LiveProcess) -> Iterator[Opener]:
-    """Open the portal as somebody; at the end no page may have had a fault of its own."""
+def window(browser: Browser, portal: LiveProcess, transactional_db: None) -> Iterator[Opener]:
+    """Open the portal as somebody, in a profile of the test's own; at the end no page may have had
+    a fault of its own.
+    """
     contexts: list[BrowserContext] = []
     windows: list[Window] = []
     base = f"http://127.0.0.1:{portal.port}"
