@@ -112,7 +112,8 @@ class LogEntryAdmin(ScopedAdmin):
     def before_and_after(self, entry: Any) -> str:
         """Show each field with what it held before and holds since."""
         cell = '<td class="pr-4 align-top">{}</td>'
-        row = f'<tr><th class="pr-4 text-left align-top">{{}}</th>{cell}<td>→</td>{cell}</tr>'
+        head, arrow = '<th class="pr-4 text-left align-top">{}</th>', cell.format("→")
+        row = f"<tr>{head}{cell}{arrow}{cell}</tr>"
         return format_html("<table>{}</table>", format_html_join("", row, changes_of(entry)))
 
 
