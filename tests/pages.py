@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from typing import Any
 
 from django.conf import settings
+from django.db import models
 from django.test import Client
+from django.urls import reverse
 
 from sites.models import User
 
@@ -56,3 +59,7 @@ def causes(page: str) -> dict[str, str]:
         assert title
         found[title[1]] = words(one).replace(f" {title[1]}", "", 1)
     return found
+
+
+def admin_path(model: type[models.Model] | models.Model, name: str, *args: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=args)

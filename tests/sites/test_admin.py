@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from django.utils import timezone
 
 from config.audit import AUDITED
 from sites.access import set_role
-from sites.access.admin import Between
 from sites.members import remove_member
 from sites.models import (
     AccessToken,
@@ -31,6 +29,7 @@ from sites.models import (
     User,
 )
 from tests import factories
+from tests.pages import admin_path as page
 from tests.pages import as_
 
 pytestmark = pytest.mark.once
@@ -55,10 +54,6 @@ PAGELESS = {
 }
 REGISTERED = [model for model in admin.site._registry if model._meta.app_label in OURS]
 PAGES = [model._meta.label for model in admin.site._registry]
-
-
-def page(model: type[models.Model] | models.Model, name: str, *args: Any) -> str:
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{name}", args=args)
 
 
 def test_every_model_has_a_page_or_a_reason() -> None:
@@ -360,7 +355,8 @@ def test_the_audit_log_shows_before_and_after_to_the_organizations_administrator
     assert "nightly" not in text
     entry = log.objects.get(object_id=press.pk, content_type__model="target")
     shown = client.get(page(entry, "change", entry.pk)).content.decode()
-    cells = re.findall(r"<th[^>]*>(\w+)</th><td[^>]*>([^<]*)</td><td>→</td><td[^>]*>([^<]*)", shown)
+    cell = r"<td[^>]*>([^<]*)</td>"
+    cells = re.findall(rf"<th[^>]*>(\w+)</th>{cell}<td[^>]*>→</td>{cell}", shown)
     assert cells == [
         ("address", "10.20.4.11", "10.0.0.9"),
         ("name", "Press line 1", "Press line 9"),
@@ -512,60 +508,3 @@ def _request(user: User) -> Any:
 
 def test_a_missing_run_is_not_found(alice: User) -> None:
     assert as_(alice).get(f"/admin/jobs/jobrun/{uuid.uuid4()}/change/").status_code == 404
-
-
-SPANS = [
-    model
-    for model, shown in admin.site._registry.items()
-    if any(isinstance(one, tuple) and one[1] is Between for one in shown.list_filter)
-]
-
-
-# What is typed → what is said of it.
-TYPED: list[tuple[dict[str, str], str]] = [
-    ({"from_0": "0001-01-01", "from_1": "00:00:00"}, ""),
-    ({"to_0": "9999-12-31", "to_1": "23:59:59"}, ""),
-    ({"from_0": "2026-01-01"}, ""),
-    ({"from_0": "0000-01-01", "from_1": "00:00"}, "“0000-01-01 00:00” is no time"),
-    ({"to_0": "10000-01-01", "to_1": "00:00"}, "“10000-01-01 00:00” is no time"),
-    ({"to_0": "2026-02-30", "to_1": "25:00"}, "“2026-02-30 25:00” is no time"),
-    ({"to_1": "12:00"}, "“12:00” is no time"),
-]
-
-
-@pytest.mark.parametrize("model", SPANS, ids=lambda model: model._meta.model_name)
-def test_a_list_is_narrowed_to_a_span_whatever_the_dates(root: User, model: Any) -> None:
-    client, column = as_(root), span_of(model)
-    for typed, said in TYPED:
-        sent = {f"{column}_{name}": value for name, value in typed.items()}
-        answer = client.get(page(model, "changelist"), sent)
-        assert answer.status_code == 200, typed
-        text = answer.content.decode()
-        assert ("is no time" in text) is bool(said), typed
-        assert said in text
-
-
-@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Anchorage"])
-def test_a_span_that_leaves_the_calendar_in_another_zone_is_no_error(root: User, zone: str) -> None:
-    client, column = as_(root), span_of(Event)
-    for typed, _ in TYPED:
-        sent = {f"{column}_{name}": value for name, value in typed.items()}
-        with timezone.override(zone):
-            assert client.get(page(Event, "changelist"), sent).status_code == 200, typed
-
-
-def span_of(model: Any) -> str:
-    """The column that a list is narrowed by to a span."""
-    offered: Any = admin.site._registry[model].list_filter
-    return str(next(one[0] for one in offered if one[1] is Between))
-
-
-def test_a_span_takes_its_ends_with_it(root: User, works: Organization) -> None:
-    made = Event.objects.create(kind="k", subject_id=uuid.uuid4(), organization_id=works.pk)
-    path = page(Event, "changelist")
-    for day, seen in ((made.at.date(), True), (made.at.date() + timedelta(days=1), False)):
-        found = as_(root).get(path, {"at_from_0": str(day)}).context["cl"].queryset
-        assert (made in found) is seen
-    for day, seen in ((made.at.date(), True), (made.at.date() - timedelta(days=1), False)):
-        found = as_(root).get(path, {"at_to_0": str(day)}).context["cl"].queryset
-        assert (made in found) is seen
