@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from sites.access import roles_on, set_role
+from sites.holding import hold
 from sites.models import Team, User
 from sites.problems import Refused
 
@@ -46,6 +47,7 @@ def save_pool(
     pool.full_clean(validate_unique=False, validate_constraints=False)
     _check(pool, agents or (), choosers or ())
     with transaction.atomic():
+        hold(pool.organization_id)
         was = None
         if not pool._state.adding:
             was = AgentPool.objects.select_for_update().get(pk=pool.pk)

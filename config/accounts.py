@@ -12,6 +12,7 @@ from allauth.socialaccount.providers.openid_connect import views as openid_views
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.urls import include, path, re_path
+from django.views.decorators.cache import never_cache
 
 
 def reaching(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
@@ -40,7 +41,7 @@ urlpatterns = [
     path("password/reset/sent/", views.password_reset_done, name="account_reset_password_done"),
     re_path(
         r"^password/reset/(?P<uidb36>[0-9a-z]{1,13})-(?P<key>[^/]{1,100})/$",
-        views.password_reset_from_key,
+        never_cache(views.password_reset_from_key),
         name="account_reset_password_from_key",
     ),
     path(

@@ -24,6 +24,11 @@ app.conf.beat_schedule = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "send password links": {
+        "task": "sites.tasks.send_password_links",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "tidy": {"task": "jobs.tasks.tidy", "schedule": 900.0, "options": {"expires": 900}},
     "tidy storage": {"task": "jobs.tasks.tidy_storage", "schedule": crontab(hour="3", minute="20")},
 }

@@ -16,6 +16,7 @@ _SECRETS = (
     (re.compile(r"\bym_[a-z]+_[0-9a-zA-Z_-]{8,}"), "ym_…"),
     (re.compile(r"\b(Bearer|Basic)\s+[^\s\"',;]+", re.IGNORECASE), r"\1 …"),
     (re.compile(r"/a/[^\s/?\"']+"), "/a/…"),
+    (re.compile(r"(/password/reset/[0-9a-z]+-)[^\s/?\"']+"), r"\1…"),
     (
         re.compile(
             r"([?&;](?:[a-z_-]*(?:token|secret|password|signature|credential|code|key))=)"

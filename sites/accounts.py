@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
-from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.providers.base import AuthProcess
-from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import render
-from django.urls import reverse
 
-from . import invitations, mail
+from . import invitations
+from .members import account_changed
 from .models import User
-
-log = logging.getLogger(__name__)
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -28,25 +23,11 @@ class AccountAdapter(DefaultAccountAdapter):
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
 
-    def get_reset_password_from_key_url(self, key: str) -> str:
-        """Lead to the portal's own address, whatever name of the host was asked for."""
-        uid, _, secret = key.partition("-")
-        return settings.PUBLIC_URL + reverse("account_reset_password_from_key", args=[uid, secret])
-
-    def send_password_reset_mail(self, user: User, email: str, context: dict[str, Any]) -> None:
-        """Send the link to the address of the account, never to what was typed."""
-        to_whom = {
-            "name": mail.one_line(user.get_full_name() or user.username, 80),
-            "username": user.username,
-            "link": context["password_reset_url"],
-            "hours": settings.PASSWORD_RESET_TIMEOUT // 3600,
-        }
-        subject = f"Your password at {urlsplit(settings.PUBLIC_URL).netloc}"
-        try:
-            mail.send("password_reset", to=user.email, subject=subject, context=to_whom)
-        except OSError as error:
-            # The page says the same to everyone: else it would tell who has an account.
-            log.error("The mail server did not take a mail for a new password: %s", error)
+    def set_password(self, user: User, password: str) -> None:
+        """Set a password, which ends the other log-ins and with them their live connections."""
+        with transaction.atomic():
+            super().set_password(user, password)
+            account_changed(user)
 
 
 class SingleSignOnAdapter(DefaultSocialAccountAdapter):

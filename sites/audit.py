@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from auditlog.context import auditlog_disabled
 from auditlog.models import LogEntry
+from django.contrib.auth.models import Group
 from django.db.models import Model
+
+from .models import User
+
+
+def told(name: str, who: User | Group) -> str:
+    """Name a person or group so that two of one name are told apart."""
+    own = who.username if isinstance(who, User) else name
+    return name if name == own else f"{name} ({own})"
 
 
 def note(about: Model, what: str, before: str, after: str) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 from django import forms
 from django.db.models import QuerySet
+from django.http import HttpRequest
 from django.utils import timezone
 
+from . import passwords
 from .access import grantable_places
 from .filters import person_name
 from .models import AccessToken, Membership, ObjectRole, Organization, Role, Site, Team, User
@@ -140,6 +142,16 @@ class InvitationForm(forms.Form):
     def site_roles(self) -> list[tuple[Site, str]]:
         """Give each chosen site with the role there."""
         return [(site, self.cleaned_data["site_role"]) for site in self.cleaned_data["sites"]]
+
+
+class ForgottenPasswordForm(forms.Form):
+    """The address of an account whose password was forgotten."""
+
+    email = forms.EmailField(label="Email address", max_length=254)
+
+    def save(self, request: HttpRequest) -> None:
+        """Have the link sent; what is done here is the same whether there is an account or not."""
+        passwords.ask_for_link(self.cleaned_data["email"])
 
 
 class SignUpForm(forms.Form):

@@ -18,6 +18,7 @@ from django.utils.crypto import get_random_string
 
 from . import mail, tokens
 from .access import set_role
+from .holding import hold
 from .members import add_member
 from .models import Invitation, InvitedRole, Membership, Organization, Role, Site, User
 from .problems import Refused
@@ -217,6 +218,7 @@ def admit(user: User) -> None:
     The provider has verified the address, as opening the mail would have done.
     """
     with transaction.atomic():
+        hold(*_open_for(user.email).values_list("organization", flat=True))
         for invitation in _open_for(user.email).select_for_update(of=("self",)):
             _accept(invitation, user)
         organization = _for_all()
@@ -268,6 +270,7 @@ def _taken(token: str) -> Invitation:
     """Lock the invitation of a link that works: of two who come with it, one joins."""
     invitation = found(token)
     if invitation is not None:
+        hold(invitation.organization_id)
         # Read anew under the lock: the other one has accepted it, or its link was replaced.
         list(Invitation.objects.select_for_update(of=("self",)).filter(pk=invitation.pk))
         invitation = found(token)

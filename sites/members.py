@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from . import access_tokens
 from .access import withdraw_roles
 from .events import access_changed
+from .holding import hold
 from .models import Invitation, Membership, Organization, Role, User
 from .problems import Refused
 
@@ -109,10 +110,9 @@ def account_changed(user: User) -> None:
 def locked_member(membership: Membership) -> Membership:
     """Read a membership as it is, after all who change members of the organization before us.
 
-    Call inside a transaction. A run that starts meanwhile refers to the organization: it is not
-    kept waiting.
+    Call inside a transaction, before anything else is locked.
     """
-    Organization.objects.select_for_update(no_key=True).get(pk=membership.organization_id)
+    hold(membership.organization_id)
     members = Membership.objects.select_related("organization", "user")
     found = members.filter(pk=membership.pk).first()
     if found is None:

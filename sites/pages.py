@@ -63,5 +63,8 @@ def once_typed(request: HttpRequest, name: str, act: Callable[[], object]) -> st
 
 def add_refusal(form: Form, refusal: Refused) -> None:
     """Put what a rule refused beside the fields that it is about, else on top of the form."""
-    for name, texts in (refusal.errors or {"": [refusal.detail]}).items():
-        form.add_error(name if name in form.fields else None, list(texts))
+    fields = {name: texts for name, texts in (refusal.errors or {}).items() if name in form.fields}
+    for name, texts in fields.items():
+        form.add_error(name, list(texts))
+    if not fields:
+        form.add_error(None, refusal.detail)

@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 from django.db.models import Prefetch, QuerySet
 
-from .audit import note
+from .audit import note, told
 from .events import access_changed
 from .members import locked_member
 from .models import Membership, Organization, Team, User
@@ -43,8 +43,9 @@ def rename_team(team: Team, name: str) -> Team:
 def delete_team(team: Team) -> None:
     """End a team with every role that it was given; its people stay members."""
     with transaction.atomic():
-        people = people_of(team)
-        _locked(team).delete()
+        there = _locked(team)
+        people = people_of(there)
+        there.delete()
         Group.objects.filter(pk=team.group_id).delete()
         access_changed(people, organization=team.organization)
 
@@ -59,7 +60,7 @@ def add_to_team(team: Team, member: Membership) -> None:
         there = _locked(team)
         if not user.groups.filter(pk=there.group_id).exists():
             user.groups.add(there.group_id)
-            note(there, f"membership of {user}", "no", "yes")
+            note(there, f"membership of {told(str(user), user)}", "no", "yes")
         access_changed([user], organization=team.organization)
 
 
@@ -70,7 +71,7 @@ def take_from_team(team: Team, member: Membership) -> None:
         there = _locked(team)
         if user.groups.filter(pk=there.group_id).exists():
             user.groups.remove(there.group_id)
-            note(there, f"membership of {user}", "yes", "no")
+            note(there, f"membership of {told(str(user), user)}", "yes", "no")
         access_changed([user], organization=team.organization)
 
 

@@ -96,6 +96,9 @@ class Job(models.Model):
             errors["describe_with_model"] = "A model's words need a message that says what changed."
         if wrong := _fault_of_tags(self.tags):
             errors["tags"] = wrong
+        else:
+            # Each once, in the order given.
+            self.tags = list(dict.fromkeys(tag.strip() for tag in self.tags))
         if errors:
             raise ValidationError(errors)
 

@@ -16,6 +16,8 @@ from unfold.decorators import action
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from ..models import User
+from ..pages import add_refusal
+from ..problems import Refused
 from .admin import ScopedAdmin
 from .grants import gives_roles_to, groups_for, name_of, roles_on, set_role
 
@@ -93,10 +95,14 @@ class GrantingAdmin(ScopedAdmin):
         if form.is_valid():
             who = form.cleaned_data["user"] or form.cleaned_data["group"]
             role = form.cleaned_data["role"]
-            set_role(who, role or None, on=obj)
-            is_now = f"is {role} of" if role else "has no role any more on"
-            messages.success(request, f"{name_of(who)} {is_now} {obj}.")
-            return redirect(f"{page}_people_and_roles", obj.pk)
+            try:
+                set_role(who, role or None, on=obj)
+            except Refused as refusal:
+                add_refusal(form, refusal)
+            else:
+                is_now = f"is {role} of" if role else "has no role any more on"
+                messages.success(request, f"{name_of(who)} {is_now} {obj}.")
+                return redirect(f"{page}_people_and_roles", obj.pk)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,

@@ -11,8 +11,9 @@ from uuid import UUID
 from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.db import connection, models, transaction
 
-from ..audit import note
+from ..audit import note, told
 from ..events import access_changed
+from ..holding import hold
 from ..models import (
     Membership,
     Organization,
@@ -252,8 +253,9 @@ def set_role(who: User | Group, role: str | None, *, on: models.Model) -> None:
     """Give a user or group exactly this object role on a site, target or pool; None takes it away.
 
     Also writes the Event that ends the live connections of the people concerned, and the change
-    into the audit log. Refused 422 for a role that is none there, for somebody who is no member
-    and for a team of another organization.
+    into the audit log; where it changes nothing, nothing is written. Refused 422 for a role that is
+    none there, for somebody who is no member and for a team of another organization; 409 for a team
+    that is gone. Holds the organization: a caller that locks anything else holds it first.
     """
     _check_role(who, role, on)
     by_user, by_group = _tables_of(on)
@@ -268,12 +270,14 @@ def set_role(who: User | Group, role: str | None, *, on: models.Model) -> None:
     )
     organization: Organization = on.organization  # type: ignore[attr-defined]
     with transaction.atomic():
-        # A member who is removed meanwhile must not keep what is given here.
-        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
-        if role and isinstance(who, User):
-            _check_member(who, organization)
+        # Who is removed or deleted meanwhile must not keep what is given here.
+        hold(organization.pk)
+        if role:
+            _check_there(who, organization)
         before = next((known for one, known in roles_on(on) if one == who), "")
-        note(on, f"role of {name_of(who)}", before, role or "")
+        if before == (role or ""):
+            return
+        note(on, f"role of {told(name_of(who), who)}", before, role or "")
         table._default_manager.filter(content_object=on, **{column: who}).delete()
         table._default_manager.bulk_create(
             [table(content_object=on, permission=p, **{column: who}) for p in permissions]
@@ -281,7 +285,10 @@ def set_role(who: User | Group, role: str | None, *, on: models.Model) -> None:
         access_changed(_members_of(who), organization=organization)
 
 
-def _check_member(user: User, organization: Organization) -> None:
-    if not Membership.objects.filter(user=user, organization=organization).exists():
-        words = f"{user} is no member of {organization}."
+def _check_there(who: User | Group, organization: Organization) -> None:
+    if isinstance(who, Group):
+        if not Group.objects.select_for_update(no_key=True).filter(pk=who.pk).exists():
+            raise Refused("no_team", f"Team “{name_of(who)}” was deleted just now.")
+    elif not Membership.objects.filter(user=who, organization=organization).exists():
+        words = f"{who} is no member of {organization}."
         raise Refused("invalid", words, status=422, errors={"user": [words]})

@@ -49,12 +49,12 @@ class SheetAdmin(ScopedAdmin):
     @action(description="Export CSV", icon="download", permissions=["view"])
     def export_csv(self, request: HttpRequest) -> HttpResponseBase:
         """Send what is in use of the list, without secrets, as a file that can be imported."""
+        rows = self.get_queryset(request).filter(archived_at=None).order_by("pk")
+        rows = rows.select_related(*self.sheet_joins).prefetch_related(*self.sheet_prefetches)
         turn = Turn(person(request))
         if not turn.take():
             messages.error(request, "Another list is being sent to you: wait until it has ended.")
             return redirect(self._list())
-        rows = self.get_queryset(request).filter(archived_at=None).order_by("pk")
-        rows = rows.select_related(*self.sheet_joins).prefetch_related(*self.sheet_prefetches)
         lines = Export(turn, self._lines(turn, rows))
         answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
         name = f"{self.opts.verbose_name_plural}.csv".replace(" ", "-")

@@ -17,6 +17,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from .. import invitations, quota, second_factors
 from ..access import grants_of
 from ..access.admin import Among, ScopedAdmin, ScopedInline
+from ..audit import note
 from ..members import (
     account_changed,
     add_member,
@@ -233,6 +234,22 @@ class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc]
             return self.add_fieldsets
         account = (self._account,) if grants_of(request.user).superuser else ()
         return (self._person, *account)
+
+    def choices_for(self, field: Any, request: HttpRequest, *, every: bool = False) -> Any:
+        """Offer the groups that are no teams: who is in a team, its page says and its rules."""
+        rows = super().choices_for(field, request, every=every)
+        return rows.filter(team=None) if field.name == "groups" else rows
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Keep the person in their teams, which the form does not show."""
+        user: User = form.instance
+        before = {group.name: group for group in user.groups.all()} if change else {}
+        super().save_related(request, form, formsets, change)
+        user.groups.add(*(group for group in before.values() if hasattr(group, "team")))
+        after = {group.name for group in user.groups.all()}
+        for name in sorted(before.keys() ^ after):
+            was, now = ("yes", "no") if name in before else ("no", "yes")
+            note(user, f"membership of group {name}", was, now)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if change and not obj.is_active and "is_active" in form.changed_data:

@@ -10,6 +10,8 @@ class User(AbstractUser):
     """A person who logs in; what they may do comes from memberships and grants, never from here."""
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    # Since when a link for a new password waits to be mailed.
+    link_due_at = models.DateTimeField(null=True, editable=False)
 
     def __str__(self) -> str:
         return self.get_full_name() or self.username

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 from wsgiref.util import setup_testing_defaults
@@ -14,6 +15,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.db import transaction
+from django.db.models.functions import Now
 from django.test import Client
 
 from agents import enrolment
@@ -130,6 +132,8 @@ def world(made, tmp_path, settings) -> World:
     settings.MEDIA_ROOT = tmp_path / "files"
     settings.VAULT_ROOT = tmp_path / "vault"
     default_storage.save("inputs/one", ContentFile(b"a"))
+    # It was claimed for the first test of the file, and is held in the last one too.
+    JobRun.objects.update(lease_until=Now() + timedelta(seconds=60))
     return made
 
 

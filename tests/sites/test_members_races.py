@@ -7,6 +7,8 @@ import re
 import pytest
 from django.core import mail
 
+from agents import pools
+from agents.models import AgentPool
 from sites import invitations
 from sites.access import roles_of, set_role
 from sites.members import remove_member, set_member_role
@@ -86,8 +88,53 @@ def test_who_is_given_a_role_while_being_removed_keeps_none(
         assert roles_of(user, works) == []
 
 
+def test_who_joins_while_the_sender_is_demoted_joins_or_is_told(
+    alice: User, works: Organization, hall: Site
+) -> None:
+    """Neither waits for the other for ever."""
+    factories.member(works, "adam", "administrator")
+    for turn in range(10):
+        sender = factories.member(works, f"sender{turn}", "administrator")
+        email = f"nora{turn}@example.com"
+        invited = invitations.invite(
+            works, email=email, role="member", by=sender, site_roles=[(hall, "viewer")]
+        )
+        invitations.send(invited)
+        token = _token_of_last_mail()
+        membership = Membership.objects.select_related("organization", "user").get(user=sender)
+
+        def sign_up(token: str = token) -> str:
+            try:
+                invitations.sign_up(token, first_name="N", last_name="", password="eleven boats")
+            except Refused as refusal:
+                return refusal.code
+            return "joined"
+
+        demote = [lambda one=membership: set_member_role(one, "member")]
+        said = at_once([sign_up, *demote])
+        assert said[0] in ("joined", "link_over")
+        joined = Membership.objects.filter(user__email=email).exists()
+        assert joined is (said[0] == "joined")
+
+
+def test_a_pool_is_saved_while_a_role_on_it_is_given(works: Organization, mia: User) -> None:
+    for turn in range(10):
+        pool = pools.save_pool(AgentPool(organization=works, name=f"Pool {turn}"), choosers=[])
+        at_once(
+            [
+                lambda one=pool, n=turn: pools.save_pool(one, name=f"Pool {n}b", choosers=[mia]),  # type: ignore[misc]
+                lambda one=pool: set_role(mia, "editor", on=one),  # type: ignore[misc]
+            ]
+        )
+        assert pools.choosers_of(pool) == [mia]
+
+
 def _link_to(email: str, organization: Organization, by: User) -> str:
     invitations.send(invitations.invite(organization, email=email, role="member", by=by))
+    return _token_of_last_mail()
+
+
+def _token_of_last_mail() -> str:
     found = re.search(r"/join/(\S+)", str(mail.outbox[-1].body))
     assert found
     return found[1]

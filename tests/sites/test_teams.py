@@ -225,34 +225,35 @@ def test_who_was_given_what_stands_in_the_audit_log_also_of_a_team_that_is_gone(
     at = client.post("/members/teams", {"name": "Night shift"}).headers["Location"]
     client.post(f"{at}/members", {"member": str(of(mia).public_id)})
     client.post(f"{at}/roles", {"place": f"site:{hall.public_id}", "role": "viewer"})
-    client.post(roles_page(hall), {"user": mia.pk, "role": "editor"})
-    client.post(roles_page(hall), {"user": mia.pk, "role": ""})
+    for role in ("editor", "editor", "", ""):
+        client.post(roles_page(hall), {"user": mia.pk, "role": role})
     client.post(f"{at}/members/{of(mia).public_id}/remove")
     client.post(f"{at}/delete")
     read = changes_read(User.objects.get(pk=alice.pk))
     for line in (
-        "Alice · Night shift · membership of Mia: no → yes",
+        "Alice · Night shift · membership of Mia (mia): no → yes",
         "Alice · Press hall · role of Night shift: – → viewer",
-        "Alice · Press hall · role of Mia: – → editor",
-        "Alice · Press hall · role of Mia: editor → –",
-        "Alice · Night shift · membership of Mia: yes → no",
+        "Alice · Press hall · role of Mia (mia): – → editor",
+        "Alice · Press hall · role of Mia (mia): editor → –",
+        "Alice · Night shift · membership of Mia (mia): yes → no",
         "Alice · Night shift · name: Night shift → –",
     ):
-        assert line in read, read
+        assert read.count(line) == 1, read
     assert changes_read(oscar) == []
 
 
 @pytest.mark.once
 def test_what_is_done_to_a_team_that_is_gone_is_refused(
-    shift: Team, alice: User, mia: User
+    shift: Team, alice: User, mia: User, hall: Site
 ) -> None:
-    stale = Team.objects.get()
+    stale = Team.objects.select_related("group").get()
     teams.delete_team(shift)
     for act in (
         lambda: teams.rename_team(stale, "Day shift"),
         lambda: teams.add_to_team(stale, of(alice)),
         lambda: teams.take_from_team(stale, of(mia)),
         lambda: teams.delete_team(stale),
+        lambda: set_role(stale.group, "viewer", on=hall),
     ):
         with pytest.raises(Refused, match="deleted just now"):
             act()
@@ -289,3 +290,18 @@ def test_nobody_is_given_a_role_where_they_are_no_member(oscar: User, hall: Site
     with pytest.raises(Refused, match="no member of North Works"):
         set_role(oscar, "viewer", on=hall)
     assert roles_on(hall) == []
+
+
+@pytest.mark.once
+def test_the_form_of_an_account_leaves_teams_alone(shift: Team, mia: User, root: User) -> None:
+    """Who is in a team is the rule's: it is given to members alone."""
+    everywhere = Group.objects.create(name="Everywhere")
+    page = f"/admin/sites/user/{mia.pk}/change/"
+    client = as_(root)
+    shown = client.get(page).content.decode()
+    assert shift.group.name not in shown
+    data = {"username": "mia", "email": mia.email, "is_active": "on", "groups": [everywhere.pk]}
+    assert client.post(page, data).status_code == 302
+    assert set(mia.groups.all()) == {everywhere, shift.group}
+    assert client.post(page, data | {"groups": [shift.group_id]}).status_code == 200
+    assert "root · mia · membership of group Everywhere: no → yes" in changes_read(root)
