@@ -11,8 +11,9 @@ from django.contrib import messages
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.core.exceptions import FieldDoesNotExist, PermissionDenied, ValidationError
-from django.db import models
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied
+from django.db import DataError, models
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -30,6 +31,7 @@ from .admin_site import admitted
 from .grants import grants_of
 from .lists import CappedPaginator, ScopedList
 from .policy import EVERY, Policy
+from .searched import Searched, SearchedMany, is_key
 
 
 def person(request: HttpRequest) -> User:
@@ -143,6 +145,13 @@ class ScopedAdmin(ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return ScopedList
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Take numbers and instants that no column can hold for what they are: no filter."""
+        try:
+            return super().get_changelist_instance(request)
+        except (OverflowError, DataError) as error:
+            raise IncorrectLookupParameters(error) from error
+
     # --- rows ------------------------------------------------------------------------------------
     def in_scope(
         self, request: HttpRequest, action: str, queryset: models.QuerySet[Any]
@@ -216,7 +225,7 @@ class ScopedAdmin(ModelAdmin):
         except FieldDoesNotExist:
             return True  # not a column: a filter's own parameter, or nothing that Django knows
         offered = {f if isinstance(f, str) else f[0] for f in self.list_filter if not callable(f)}
-        plain = {"id", "exact", "isnull", "in", "gt", "gte", "lt", "lte"}
+        plain = {"id", "exact", "isnull", "isempty", "in", "gt", "gte", "lt", "lte"}
         return name in offered and set(rest) <= plain
 
     def get_search_results(
@@ -270,6 +279,8 @@ class ScopedAdmin(ModelAdmin):
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         choices = kwargs["queryset"] = self.choices_for(db_field, request)
+        if db_field.name in self.get_autocomplete_fields(request):
+            kwargs.setdefault("widget", Searched(db_field, self.admin_site))
         if db_field.name == "organization":
             # Most people administer one: it is chosen for them.
             kwargs.setdefault("initial", choices.first() if choices.count() == 1 else None)
@@ -277,6 +288,8 @@ class ScopedAdmin(ModelAdmin):
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         kwargs["queryset"] = self.choices_for(db_field, request)
+        if db_field.name in self.get_autocomplete_fields(request):
+            kwargs.setdefault("widget", SearchedMany(db_field, self.admin_site))
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     # --- writing ---------------------------------------------------------------------------------
@@ -305,10 +318,7 @@ class ScopedAdmin(ModelAdmin):
         self, request: HttpRequest, queryset: models.QuerySet[Any]
     ) -> HttpResponseBase | None:
         """Refuse what was ticked and is no row's key: Django would fail on it."""
-        try:
-            for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
-                self.opts.pk.to_python(key)
-        except ValidationError:
+        if not all(map(is_key, request.POST.getlist(ACTION_CHECKBOX_NAME))):
             messages.error(request, "Tick rows of this list.")
             return redirect(request.get_full_path())
         return super().response_action(request, queryset)

@@ -79,7 +79,9 @@ def theme(request: HttpRequest) -> HttpResponse:
     answer = back(request, "home")
     choice = request.POST.get("theme", "")
     if choice in THEMES:
-        answer.set_cookie("theme", choice, max_age=365 * 24 * 3600, samesite="Lax")
+        year = 365 * 24 * 3600
+        secure = request.is_secure()
+        answer.set_cookie("theme", choice, max_age=year, samesite="Lax", secure=secure)
     else:
         answer.delete_cookie("theme", samesite="Lax")
     return answer

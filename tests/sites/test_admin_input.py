@@ -1,7 +1,9 @@
-"""The admin's lists narrowed to a span of time, whatever was typed and in whatever zone."""
+"""The admin's lists and forms: whatever is typed, chosen or ticked is no error of ours."""
 
 from __future__ import annotations
 
+import html
+import re
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -10,8 +12,10 @@ import pytest
 from django.contrib import admin
 from django.utils import timezone
 
+from agents.models import AgentPool
+from jobs.models import Job, JobRun
 from sites.access.admin import Between
-from sites.models import Event, Organization, User
+from sites.models import Event, Organization, Site, User
 from tests.pages import admin_path, as_
 
 pytestmark = pytest.mark.once
@@ -71,3 +75,50 @@ def test_a_span_takes_its_ends_with_it(root: User, works: Organization) -> None:
     for day, seen in ((made.at.date(), True), (made.at.date() - timedelta(days=1), False)):
         found = as_(root).get(path, {"at_to_0": str(day)}).context["cl"].queryset
         assert (made in found) is seen
+
+
+ODD_KEYS = ("abc", "9" * 23, "9" * 5000, str(2**63), "-1", "٣", "%00")
+
+
+def test_a_list_is_narrowed_by_each_filter_that_it_offers(alice: User) -> None:
+    client = as_(alice)
+    for model in admin.site._registry:
+        path = admin_path(model, "changelist")
+        page = client.get(path)
+        if page.status_code == 200:
+            for query in set(re.findall(r'href="(\?[^"]*__isempty=[01])"', page.content.decode())):
+                assert client.get(path + html.unescape(query)).status_code == 200, (path, query)
+    archived = admin_path(Site, "changelist") + "?archived_at__isempty=0"
+    assert client.get(archived).status_code == 200
+
+
+def test_numbers_and_instants_that_no_column_holds_are_no_filter(alice: User) -> None:
+    client = as_(alice)
+    for query in (
+        *(f"organization__id__exact={key}" for key in ODD_KEYS),
+        "created_at__gte=0001-01-01T00:00:00%2B14:00",
+        "created_at__gte=9999-12-31T23:59:59-14:00",
+    ):
+        for model in (JobRun, Job, Site):
+            answer = client.get(f"{admin_path(model, 'changelist')}?{query}")
+            assert answer.status_code in (200, 302, 400), (model, query)
+
+
+def test_what_is_chosen_and_is_no_row_is_an_error_of_the_field(alice: User) -> None:
+    client = as_(alice)
+    for model, field in ((Job, "target"), (AgentPool, "organization"), (AgentPool, "agents")):
+        path = admin_path(model, "add")
+        for key in ODD_KEYS:
+            assert client.get(f"{path}?{field}={key}").status_code == 200, (field, key)
+            assert client.post(path, {field: key, "name": "x"}).status_code == 200, (field, key)
+    assert not Job.objects.exists()
+    assert not AgentPool.objects.exists()
+
+
+def test_what_is_ticked_and_is_no_row_is_said(alice: User) -> None:
+    client, path = as_(alice), admin_path(Job, "changelist")
+    for key in ODD_KEYS:
+        sent = {"action": "archive_each", "index": "0", "_selected_action": key}
+        answer = client.post(path, sent, follow=True)
+        assert answer.status_code == 200
+        assert "Tick rows of this list." in answer.content.decode(), key
