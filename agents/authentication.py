@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sites import sql, tokens
+from sites.sql import Sql
 
 from . import enrolment
 from .models import Agent
@@ -16,7 +17,7 @@ def agent_of_token(token: str) -> Agent | None:
     public_id = tokens.public_id_in("agent", token)
     if public_id is None:
         return None
-    for agent in Agent.objects.raw(_IN_USE, [sql.as_param(public_id)]):
+    for agent in sql.objects(Agent, Sql(_IN_USE, (public_id,))):
         if tokens.matches(token, agent.token_hash):
             return agent
         if tokens.matches(token, agent.next_token_hash):

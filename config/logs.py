@@ -11,13 +11,20 @@ from django.core.exceptions import ImproperlyConfigured
 
 # Whoever reads the logs is not to act as an agent or a person, so these never stand in them: our
 # tokens, whatever comes as a header's credentials, enrolment codes in an address, fields of a query
-# that are named as secrets are, and passwords inside an address.
+# that are named as secrets are, and passwords inside an address. Before each the letters, in lower
+# case, without which it cannot be there: every text of every request's line is looked through.
 _SECRETS = (
-    (re.compile(r"\bym_[a-z]+_[0-9a-zA-Z_-]{8,}"), "ym_…"),
-    (re.compile(r"\b(Bearer|Basic)\s+[^\s\"',;]+", re.IGNORECASE), r"\1 …"),
-    (re.compile(r"/a/[^\s/?\"']+"), "/a/…"),
-    (re.compile(r"(/password/reset/[0-9a-z]+-)[^\s/?\"']+"), r"\1…"),
+    ("ym_", re.compile(r"\bym_[a-z]+_[0-9a-zA-Z_-]{8,}"), "ym_…"),
+    ("bearer", re.compile(r"\b(Bearer)\s+[^\s\"',;]+", re.IGNORECASE), r"\1 …"),
+    ("basic", re.compile(r"\b(Basic)\s+[^\s\"',;]+", re.IGNORECASE), r"\1 …"),
+    ("/a/", re.compile(r"/a/[^\s/?\"']+"), "/a/…"),
     (
+        "/password/reset/",
+        re.compile(r"(/password/reset/[0-9a-z]+-)[^\s/?\"']+"),
+        r"\1…",
+    ),
+    (
+        "=",
         re.compile(
             r"([?&;](?:[a-z_-]*(?:token|secret|password|signature|credential|code|key))=)"
             r"[^&\s\"']+",
@@ -25,7 +32,7 @@ _SECRETS = (
         ),
         r"\1…",
     ),
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@"), r"\1…@"),
+    ("://", re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@"), r"\1…@"),
 )
 # Made per request; a value given by a proxy must look like one, for it goes into every line.
 REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
@@ -33,8 +40,10 @@ REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 def hidden(text: str) -> str:
     """Give a text without the secrets in it."""
-    for pattern, instead in _SECRETS:
-        text = pattern.sub(instead, text)
+    lower = text.lower()
+    for mark, pattern, instead in _SECRETS:
+        if mark in lower:
+            text = pattern.sub(instead, text)
     return text
 
 

@@ -121,8 +121,8 @@ def held_run(
     Refused `not_found` for a run that the agent never held (404, as for one that does not exist),
     `stale_attempt` when a later attempt holds it or the claim is another one.
     """
-    found = JobRun.objects.raw(_HELD, [sql.as_param(public_id), agent.organization_id])
-    run = next(iter(found), None)
+    found = sql.objects(JobRun, Sql(_HELD, (public_id, agent.organization_id)))
+    run = found[0] if found else None
     if run is None or not ever_held(agent, run):
         raise Refused("not_found", "There is no such run for this agent.", status=404)
     if run.agent_id != agent.pk or run.attempt != attempt:

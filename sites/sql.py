@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection
+from django.db.models import Model
+
+M = TypeVar("M", bound=Model)
 
 
 class Sql(NamedTuple):
@@ -108,3 +112,53 @@ def rows(statement: Sql) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement.text, [as_param(value) for value in statement.params])
         return cursor.fetchall() if cursor.description else []
+
+
+def objects(model: type[M], statement: Sql) -> list[M]:
+    """Run one statement and give its rows as a model's objects.
+
+    A column that is none of the model's becomes an attribute, as it came out; fields without a
+    column are read when asked for. `raw` does the same and works out how for each query anew, which
+    was a tenth of what an agent's request cost.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(statement.text, [as_param(value) for value in statement.params])
+        columns = tuple(column[0] for column in cursor.description)
+        fields, others = _reading(model, columns, connection.vendor)
+        made = []
+        for row in cursor.fetchall():
+            values = []
+            for _, place, converters in fields:
+                value = row[place]
+                for convert in converters:
+                    value = convert(value)
+                values.append(value)
+            one = model.from_db(connection.alias, [name for name, _, _ in fields], values)
+            for name, place in others:
+                setattr(one, name, row[place])
+            made.append(one)
+        return made
+
+
+@lru_cache(maxsize=64)
+def _reading(model: type[Model], columns: tuple[str, ...], vendor: str) -> tuple[Any, Any]:
+    """Say how rows become objects: fields in the model's order, then all other columns."""
+    fields, known = [], set()
+    for field in model._meta.concrete_fields:
+        known.add(field.column)
+        if field.column in columns:
+            column = field.get_col(model._meta.db_table)
+            converters = [
+                partial(_convert, converter, column)
+                for converter in (
+                    *connection.ops.get_db_converters(column),
+                    *column.get_db_converters(connection),
+                )
+            ]
+            fields.append((field.attname, columns.index(field.column), converters))
+    others = [(name, place) for place, name in enumerate(columns) if name not in known]
+    return fields, others
+
+
+def _convert(converter: Callable[..., Any], column: Any, value: Any) -> Any:
+    return converter(value, column, connection)
