@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.db.models import Q, QuerySet
 from django_filters import rest_framework as filters
@@ -20,22 +18,14 @@ from sites.filters import (
     TimeFilter,
     as_stored,
 )
+from sites.models import Organization
 from sites.permissions import organization_policy, site_policy, target_policy
 
 from .models import Job, JobRun, Proposal
 from .permissions import job_policy
 from .querysets import RunQuerySet
+from .searching import runs_with
 from .states import OUTCOMES, Origin, Result, Status
-
-_ID_START = re.compile(r"[0-9a-f]{4,32}")
-
-
-def ids_from(prefix: str) -> tuple[UUID, UUID] | None:
-    """Give the smallest and the largest id that begin so; None where no id can."""
-    digits = prefix.lower().replace("-", "")
-    if not _ID_START.fullmatch(digits):
-        return None
-    return UUID(hex=digits.ljust(32, "0")), UUID(hex=digits.ljust(32, "f"))
 
 
 class RunFilter(ListFilter):
@@ -77,11 +67,8 @@ class RunFilter(ListFilter):
         fields: list[str] = []
 
     def look_for(self, queryset: RunQuerySet, name: str, value: str) -> RunQuerySet:
-        found = Q(name__icontains=value) | Q(external_id__startswith=value)
-        ids = ids_from(value)
-        if ids:
-            found |= Q(public_id__range=ids)
-        return queryset.filter(found)
+        seen = organization_policy.rows(self.request.user, "view", Organization.objects.all())
+        return queryset.filter(runs_with(value, seen.values_list("pk", flat=True)))
 
     def with_outcome(self, queryset: RunQuerySet, name: str, value: str) -> RunQuerySet:
         return queryset.with_outcome(value)

@@ -171,6 +171,15 @@ class JobRun(models.Model):
             models.Index(
                 fields=["job", "started_by", "-created_at", "-id"], name="run_of_job_by_starter"
             ),
+            models.Index(fields=["agent", "-created_at", "-id"], name="run_of_agent"),
+            # The search: distinct names, then the runs with them; external ids by their beginning.
+            models.Index(fields=["organization", "name"], name="run_of_name"),
+            models.Index(
+                fields=["organization", "external_id"],
+                opclasses=["int8_ops", "varchar_pattern_ops"],
+                condition=Q(external_id__gt=""),
+                name="run_of_external_id",
+            ),
             # What is rare is not looked for among all that is not, whatever the sort.
             models.Index(
                 fields=["organization", "-created_at", "-id"],
