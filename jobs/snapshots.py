@@ -89,9 +89,12 @@ def take_manifest(
     return vault.take_manifest(target.public_id, _key(run), lines, max_bytes=CONTENT_LIMIT)
 
 
-def take_objects(agent: Agent, public_id: UUID, *, attempt: int, stream: Readable) -> int:
-    """Take framed blobs; gives how many."""
+def take_objects(
+    agent: Agent, public_id: UUID, *, attempt: int, stream: Readable, announced: int = 0
+) -> int:
+    """Take framed blobs; gives how many. `announced` is as in `stage_content`."""
     run, target = _backup(agent, public_id, attempt)
+    quota.require_room(target.organization_id, announced)
     return vault.take_objects(target.public_id, _key(run), stream, limit=OBJECTS_LIMIT)
 
 
@@ -164,6 +167,7 @@ def seal(agent: Agent, public_id: UUID, *, attempt: int, tree: str) -> Verdict:
         message=message,
         when=when,
     )
+    count_packs(target)
     changes = vault.compare(
         target.public_id, base.commit_id if base else None, sealed.commit_id, count_lines=False
     )
@@ -202,6 +206,12 @@ def seal(agent: Agent, public_id: UUID, *, attempt: int, tree: str) -> Verdict:
         run.refresh_from_db()
         return _stored(run, tree)
     return Verdict(verdict, snapshot, base)
+
+
+def count_packs(target: Target) -> None:
+    """Count what git holds of a target's snapshots for its organization's limit."""
+    name = vault.packs_name(target.organization.public_id, target.public_id)
+    quota.count_as(target.organization_id, name, vault.packed_size(target.public_id))
 
 
 def _snapshot_id(run: JobRun) -> UUID:

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from sites import files, quota, sessions, storage, vault
 from sites.models import IdempotencyKey, Organization, Snapshot, Target
 
-from . import evidence, inputs
+from . import evidence, inputs, snapshots
 from .models import RunFile, RunInput
 
 STAGED_FOR = timedelta(hours=24)
@@ -49,6 +49,8 @@ def tidy_storage() -> None:
             before=datetime.now(UTC) - CONTENT_FOR,
             going=quota.count_out,
         )
+    for target in Target.objects.select_related("organization").iterator():
+        snapshots.count_packs(target)
     rows = (model.objects.values_list("storage_name", "size") for model in (RunFile, RunInput))
     contents = ((one.name, one.size) for one in storage.stored_below("content"))
     quota.recount(chain(*(found.iterator() for found in rows), contents))

@@ -1,7 +1,7 @@
 """How much an organization keeps in file storage, how much it may, and who is refused over it.
 
-Counted are the files of runs, inputs and the large contents of snapshots, each blob once. What git
-holds of snapshots is not: its objects are packed together, and no file has a size of its own there.
+Counted are the files of runs, inputs and the large contents of snapshots, each blob once, and of
+each target what git holds of its snapshots, packed, as it was after the last of them.
 Every change holds the organization's row in `StorageUse`, so the sum is that of its stored files at
 any moment, however many come and go at once.
 """
@@ -82,6 +82,24 @@ def count_out(names: Collection[str]) -> None:
             use.bytes = max(0, use.bytes - (theirs.aggregate(sum=Sum("size"))["sum"] or 0))
             theirs.delete()
             use.save(update_fields=["bytes"])
+
+
+def count_as(organization_id: int, name: str, size: int) -> None:
+    """Count what is kept under one name, and grows and shrinks, with the size it has now.
+
+    Nothing is refused: it is there already.
+    """
+    with transaction.atomic():
+        use = _held(organization_id)
+        known = StoredFile.objects.filter(name=name).first() or StoredFile(
+            organization_id=organization_id, name=name, size=0
+        )
+        if known.size == size:
+            return
+        use.bytes = max(0, use.bytes - known.size + size)
+        known.size = size
+        known.save()
+        use.save(update_fields=["bytes"])
 
 
 def recount(stored: Iterable[tuple[str, int]]) -> None:

@@ -24,7 +24,7 @@ from django.core.files.storage import default_storage
 
 from sites import files
 from sites.files import Readable
-from sites.vault import changes, content, file_diff, quarantine, retention, sealing, store
+from sites.vault import changes, content, file_diff, packs, quarantine, retention, sealing, store
 from sites.vault import tree as reading
 from sites.vault.changes import Changes, Counts, FileChange
 from sites.vault.content import OBJECT_BYTES, Pointer
@@ -86,6 +86,8 @@ __all__ = [
     "entry",
     "file_diff_between",
     "manifest_lines",
+    "packed_size",
+    "packs_name",
     "preview",
     "refs",
     "seal",
@@ -271,6 +273,16 @@ def stored_name(file: Entry, *, organization_id: UUID) -> str | None:
 def content_name(organization_id: UUID, sha256: str) -> str:
     """Name the organization's copy of large content in file storage."""
     return content.storage_name(organization_id, sha256)
+
+
+def packs_name(organization_id: UUID, target_id: UUID) -> str:
+    """Name what git holds of a target's snapshots among the things that an organization keeps."""
+    return f"packs/{organization_id}/{target_id}"
+
+
+def packed_size(target_id: UUID) -> int:
+    """Give the bytes that git takes for a target's snapshots."""
+    return packs.size(_repository(target_id))
 
 
 def compare(

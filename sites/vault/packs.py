@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pygit2
@@ -75,6 +76,16 @@ def count(path: Path) -> int:
     """Give the number of packs of a repository."""
     folder = _folder(path)
     return sum(file.suffix == ".idx" for file in folder.iterdir()) if folder.is_dir() else 0
+
+
+def size(path: Path) -> int:
+    """Give the bytes that a repository's packs and their indexes take; 0 where there is none."""
+    folder, found = _folder(path), 0
+    for file in folder.iterdir() if folder.is_dir() else ():
+        # A repack may take one away meanwhile.
+        with suppress(FileNotFoundError):
+            found += file.stat().st_size
+    return found
 
 
 def reachable(repository: pygit2.Repository) -> Iterator[pygit2.Oid]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -10,16 +11,17 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import connection
 
 from jobs import tidying
-from jobs.models import RunFile
-from sites import quota
+from jobs.models import Job, RunFile
+from sites import quota, vault
 from sites.models import Organization, StoredFile, User
 from sites.problems import Refused
-from tests import factories
+from tests import backups, factories
 from tests.people import API
 from tests.sites.sender import Large
 
@@ -106,6 +108,37 @@ def test_large_content_is_counted_once_for_an_organization(
     assert (refused.status_code, refused.json()["code"]) == (422, "quota_exceeded")
     # What is there already takes no room, whoever sends it.
     assert agent.api.put(f"{place}?offset=0", b"f", kind=BYTES).status_code == 200
+
+
+@pytest.mark.django_db
+def test_what_git_holds_of_snapshots_is_counted_as_it_is_after_each_of_them(
+    works: Organization, job: Job, agent: factories.Enrolled, alice: User
+) -> None:
+    def backed_up(files: dict[str, bytes]) -> int:
+        factories.run(job, by=alice)
+        backups.back_up(agent.api, files)
+        packs = list(Path(settings.VAULT_ROOT).glob("*/*.git/objects/pack/*"))
+        assert used(works) == sum(file.stat().st_size for file in packs)
+        return used(works)
+
+    noise = random.Random(1).randbytes(300_000)
+    first = backed_up({"a": noise})
+    assert first > 300_000
+    assert backed_up({"a": noise}) == first  # up to date: nothing came
+    assert backed_up({"a": noise, "b": noise[:200_000]}) > first + 200_000
+    # Over the limit nothing more is taken; what is there already may stay.
+    works.storage_limit_mb = 1
+    works.save()
+    quota.count_in(works.pk, f"content/{works.public_id}/a", MB - used(works) - 10)
+    factories.run(job, by=alice)
+    (run,) = agent.api.claim()
+    agent.api.move(run, "running")
+    refused = agent.api.post(agent.api.of(run, "snapshot/objects"), b"x" * 11, kind=BYTES)
+    assert (refused.status_code, refused.json()["code"]) == (422, "quota_exceeded")
+    # Counted again at night, as after snapshots have gone.
+    vault.drop_vault(job.target.public_id)
+    tidying.tidy_storage()
+    assert not StoredFile.objects.filter(name__startswith="packs/", size__gt=0).exists()
 
 
 @pytest.mark.django_db

@@ -80,7 +80,11 @@ class Objects(AgentDoor):
     )
     def post(self, request: HttpRequest, run: UUID, attempt: int) -> HttpResponse:
         received = snapshots.take_objects(
-            agent_of(request), run, attempt=attempt, stream=raw_body(request, BYTES)
+            agent_of(request),
+            run,
+            attempt=attempt,
+            stream=raw_body(request, BYTES),
+            announced=declared_length(request),
         )
         return respond({"received": received})
 
