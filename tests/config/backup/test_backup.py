@@ -7,8 +7,7 @@ import json
 import os
 import tarfile
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,42 +21,14 @@ from django.db import connection
 from agents.models import Function
 from jobs.models import Job, JobRun, StatusTransition
 from jobs.states import Status
-from tests import databases, factories
+from tests import factories
 from tests.backups import back_up, leave_file
+from tests.config.backup.houses import empty_database, move_house
 from tests.people import API
 
 RUNS = 1000
 PAGE = b"<p>What the press said.</p>"
 DIFFS = ("diff", "diff?path=main.st")
-
-
-def move_house(settings: Any, folder: Path) -> None:
-    """Let the portal have another data folder, empty but for a key as each start makes one."""
-    folder.mkdir(mode=0o700)
-    settings.DATA_DIR = folder
-    settings.MEDIA_ROOT = folder / "files"
-    settings.VAULT_ROOT = folder / "vault"
-    settings.STAGING_ROOT = folder / "staging"
-    (folder / "secret-key").write_text(f"key of {folder.name}")
-    (folder / "secret-key").chmod(0o600)
-
-
-@contextmanager
-def empty_database(folder: Path) -> Iterator[None]:
-    """Let the portal have another database, with nothing in it, while the block lasts."""
-    name = str(folder / "portal.sqlite3")
-    quoted = ""
-    if connection.vendor == "postgresql":
-        name = f"restored_{uuid.uuid4().hex[:12]}"
-        quoted = connection.ops.quote_name(name)
-        databases.on_server(f"CREATE DATABASE {quoted}")
-    outer = databases.use(name)
-    try:
-        yield
-    finally:
-        databases.use(outer)
-        if quoted:
-            databases.on_server(f"DROP DATABASE {quoted} WITH (FORCE)")
 
 
 @pytest.fixture
