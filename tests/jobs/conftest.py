@@ -1,4 +1,4 @@
-"""How tests of races speak to a real portal, each thread over a connection of its own."""
+"""A job out of most people's sight, and how tests of races speak to a real portal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Iterator
 import pytest
 import pytest_django
 
+from agents.models import Function
+from jobs.models import Job
+from sites.models import Site, User
+from tests import factories
 from tests.web import hang_up, portal
 
 
@@ -23,6 +27,12 @@ def port(
 
 @pytest.fixture(autouse=True)
 def connections() -> Iterator[None]:
-    """Close what a test has opened."""
+    """Close what a test has opened; each thread of it has a connection of its own."""
     yield
     hang_up()
+
+
+@pytest.fixture
+def elsewhere_job(yard: Site, backup: Function, alice: User) -> Job:
+    """A job at the site on which nobody has a grant."""
+    return factories.job(factories.target(yard, "Yard crane"), backup, owner=alice)
