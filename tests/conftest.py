@@ -6,7 +6,6 @@ a member without grants, Oscar belongs to another organization, Root is the supe
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest_django
 from django.db import transaction
 
 from agents.models import Function
+from config.memory import keep_what_is_loaded
 from jobs.models import Job
 from sites.models import Organization, Site, Target, User
 from tests import databases, factories
@@ -37,12 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Keep the collector off what stays anyway: all modules and tests, looked through each time.
-
-    It took a tenth of the run.
-    """
-    gc.collect()
-    gc.freeze()
+    """Keep the collector off what stays anyway: all modules and tests, looked through each time."""
+    keep_what_is_loaded()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -158,7 +158,10 @@ class JobRun(models.Model):
                 fields=["status", "id"], condition=Q(status__in=statuses(ACTIVE)), name="run_active"
             ),
             models.Index(
-                fields=["agent"], condition=Q(status__in=statuses(EXECUTING)), name="run_held"
+                # With the status, or SQLite would take `run_of_agent` and read all that it had.
+                fields=["agent", "status"],
+                condition=Q(status__in=statuses(EXECUTING)),
+                name="run_held",
             ),
             models.Index(fields=["id"], condition=Q(message_due=True), name="run_message_due"),
             # The branches of a list: whole organization, granted site or target, own, of a job.

@@ -87,6 +87,7 @@ def test_what_is_rare_is_not_looked_for_among_all_runs(
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET LOCAL enable_seqscan = off")
+            cursor.execute("SET LOCAL enable_sort = off")
     request = rf.get("/")
     request.user = edda
     runs = JobRun.objects.filter(organization=job.organization)
