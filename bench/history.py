@@ -21,7 +21,7 @@ from typing import Any
 
 GOAL_SQL_MS = 3.0
 GOAL_RATIO = 1.5
-ROUNDS = 5
+ROUNDS = 7
 SORTS = ("-created", "created", "-started", "-finished", "finished", "-duration", "duration")
 FILTERS = (
     "", "outcome=failed", "outcome=partial", "outcome=cancelled", "outcome=success",

@@ -68,7 +68,9 @@ class RunFilter(ListFilter):
 
     def look_for(self, queryset: RunQuerySet, name: str, value: str) -> RunQuerySet:
         seen = organization_policy.rows(self.request.user, "view", Organization.objects.all())
-        return queryset.filter(runs_with(value, seen.values_list("pk", flat=True)))
+        if chosen := self.form.cleaned_data.get("organization"):
+            seen = seen.filter(pk=chosen.pk)
+        return queryset.filter(runs_with(value, list(seen.values_list("pk", flat=True))))
 
     def with_outcome(self, queryset: RunQuerySet, name: str, value: str) -> RunQuerySet:
         return queryset.with_outcome(value)

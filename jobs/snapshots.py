@@ -83,18 +83,25 @@ def open_snapshot(agent: Agent, public_id: UUID, *, attempt: int, tree: str) -> 
 def take_manifest(
     agent: Agent, public_id: UUID, *, attempt: int, stream: Readable
 ) -> vault.Missing:
-    """Take the list of files; gives which objects and large contents the vault lacks."""
+    """Take the list of files; gives which objects and large contents the vault lacks.
+
+    Where there is no room for these objects, as large as they are before git packs them, the list
+    is thrown away: nothing that it does not name is taken.
+    """
     run, target = _backup(agent, public_id, attempt)
     lines = vault.manifest_lines(_Limited(stream, MANIFEST_LIMIT))
-    return vault.take_manifest(target.public_id, _key(run), lines, max_bytes=CONTENT_LIMIT)
+    missing = vault.take_manifest(target.public_id, _key(run), lines, max_bytes=CONTENT_LIMIT)
+    try:
+        quota.require_room(target.organization_id, missing.object_bytes)
+    except Refused:
+        vault.drop_quarantine(target.public_id, _key(run))
+        raise
+    return missing
 
 
-def take_objects(
-    agent: Agent, public_id: UUID, *, attempt: int, stream: Readable, announced: int = 0
-) -> int:
-    """Take framed blobs; gives how many. `announced` is as in `stage_content`."""
+def take_objects(agent: Agent, public_id: UUID, *, attempt: int, stream: Readable) -> int:
+    """Take framed blobs; gives how many."""
     run, target = _backup(agent, public_id, attempt)
-    quota.require_room(target.organization_id, announced)
     return vault.take_objects(target.public_id, _key(run), stream, limit=OBJECTS_LIMIT)
 
 
@@ -211,7 +218,7 @@ def seal(agent: Agent, public_id: UUID, *, attempt: int, tree: str) -> Verdict:
 def count_packs(target: Target) -> None:
     """Count what git holds of a target's snapshots for its organization's limit."""
     name = vault.packs_name(target.organization.public_id, target.public_id)
-    quota.count_as(target.organization_id, name, vault.packed_size(target.public_id))
+    quota.count_as(target.organization_id, name, lambda: vault.packed_size(target.public_id))
 
 
 def _snapshot_id(run: JobRun) -> UUID:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from typing import TypeVar
 
+from django.db.models import Model, QuerySet
 from django.db.models.functions import Now
 
 from sites import files, quota, sessions, storage, vault
@@ -12,6 +15,8 @@ from sites.models import IdempotencyKey, Organization, Snapshot, Target
 
 from . import evidence, inputs, snapshots
 from .models import RunFile, RunInput
+
+Row = TypeVar("Row", bound=Model)
 
 STAGED_FOR = timedelta(hours=24)
 KEYS_FOR = timedelta(hours=48)
@@ -49,8 +54,20 @@ def tidy_storage() -> None:
             before=datetime.now(UTC) - CONTENT_FOR,
             going=quota.count_out,
         )
-    for target in Target.objects.select_related("organization").iterator():
+    for target in _in_pieces(Target.objects.select_related("organization")):
         snapshots.count_packs(target)
-    rows = (model.objects.values_list("storage_name", "size") for model in (RunFile, RunInput))
+    kept = ((one.storage_name, one.size) for one in _in_pieces(RunFile.objects.all()))
+    given = ((one.storage_name, one.size) for one in _in_pieces(RunInput.objects.all()))
     contents = ((one.name, one.size) for one in storage.stored_below("content"))
-    quota.recount(chain(*(found.iterator() for found in rows), contents))
+    quota.recount(chain(kept, given, contents))
+
+
+def _in_pieces(rows: QuerySet[Row]) -> Iterator[Row]:
+    """Give all rows of a long list, of which nothing is being read meanwhile.
+
+    SQLite refuses to write beside an open list once somebody else has written.
+    """
+    last = 0
+    while piece := list(rows.filter(pk__gt=last).order_by("pk")[:1_000]):
+        yield from piece
+        last = piece[-1].pk

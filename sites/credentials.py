@@ -143,7 +143,8 @@ def seal_all_anew() -> int:
     Safe to run twice, at once too.
     """
     done = 0
-    for pk, old in Credential.objects.order_by("pk").values_list("pk", "sealed").iterator():
+    # Read whole, for SQLite does not write beside a list that is still being read.
+    for pk, old in list(Credential.objects.order_by("pk").values_list("pk", "sealed")):
         new = encryption.sealed_anew(old)
         if new is not None:
             done += Credential.objects.filter(pk=pk, sealed=old).update(sealed=new)

@@ -218,8 +218,11 @@ def admit(user: User) -> None:
     The provider has verified the address, as opening the mail would have done.
     """
     with transaction.atomic():
-        hold(*_open_for(user.email).values_list("organization", flat=True))
-        for invitation in _open_for(user.email).select_for_update(of=("self",)):
+        held = list(_open_for(user.email).values_list("organization", flat=True))
+        hold(*held)
+        # One that comes meanwhile waits for the next log-in: its organization is not held.
+        theirs = _open_for(user.email).filter(organization__in=held)
+        for invitation in theirs.select_for_update(of=("self",)):
             _accept(invitation, user)
         organization = _for_all()
         if (

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
+from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 # So long it is tried to send a link.
 PATIENCE = timedelta(hours=1)
+# Who has taken a link and not sent it by then was ended; another one sends it.
+TAKEN_FOR = timedelta(minutes=2)
 
 
 def ask_for_link(email: str) -> None:
@@ -29,27 +32,34 @@ def ask_for_link(email: str) -> None:
     found = User.objects.filter(email__iexact=email, is_active=True).values_list("pk", "email")
     # Databases differ in which letters are alike: another address must not get the link.
     wanted = [pk for pk, stored in found if stored.lower() == email.lower()]
-    User.objects.filter(pk__in=wanted).update(link_due_at=timezone.now())
+    User.objects.filter(pk__in=wanted).update(link_due_at=timezone.now(), link_taken_at=None)
 
 
 def send_due_links() -> int:
     """Send the links that were asked for; gives how many. What the mail server does not take is
     tried again at the next tick, for an hour.
+
+    A worker that is killed between sending and marking as sent leaves a link that is sent twice,
+    never one that is lost.
     """
-    sent = 0
-    for user in User.objects.filter(link_due_at__isnull=False, is_active=True).order_by("pk"):
-        due = user.link_due_at
-        assert due is not None
+    sent, now = 0, timezone.now()
+    free = Q(link_taken_at=None) | Q(link_taken_at__lt=now - TAKEN_FOR)
+    due = User.objects.filter(free, link_due_at__isnull=False, is_active=True)
+    for user in due.order_by("pk"):
+        assert user.link_due_at is not None
+        asked = User.objects.filter(pk=user.pk, link_due_at=user.link_due_at)
         # Of two workers one takes it.
-        if not User.objects.filter(pk=user.pk, link_due_at=due).update(link_due_at=None):
+        if not asked.filter(free).update(link_taken_at=now):
             continue
+        over = {"link_due_at": None, "link_taken_at": None}
         try:
             _send(user)
         except OSError as error:
             log.warning("The mail server did not take a link for a new password: %s", error)
-            if timezone.now() - due < PATIENCE:
-                User.objects.filter(pk=user.pk, link_due_at=None).update(link_due_at=due)
+            again = now - user.link_due_at < PATIENCE
+            asked.update(**({"link_taken_at": None} if again else over))
         else:
+            asked.update(**over)
             sent += 1
     return sent
 

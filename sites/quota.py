@@ -1,4 +1,4 @@
-"""How much an organization keeps in file storage, how much it may, and who is refused over it.
+"""How much an organization keeps, how much it may, and who is refused over it.
 
 Counted are the files of runs, inputs and the large contents of snapshots, each blob once, and of
 each target what git holds of its snapshots, packed, as it was after the last of them.
@@ -8,7 +8,7 @@ any moment, however many come and go at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 
 from django.conf import settings
@@ -31,7 +31,7 @@ def limit_of(organization: Organization) -> int | None:
 
 
 def used_by(organization: Organization) -> int:
-    """Give the bytes that an organization has in file storage."""
+    """Give the bytes that an organization keeps."""
     try:
         return organization.storage_use.bytes
     except StorageUse.DoesNotExist:
@@ -84,18 +84,21 @@ def count_out(names: Collection[str]) -> None:
             use.save(update_fields=["bytes"])
 
 
-def count_as(organization_id: int, name: str, size: int) -> None:
+def count_as(organization_id: int, name: str, measure: Callable[[], int]) -> None:
     """Count what is kept under one name, and grows and shrinks, with the size it has now.
 
     Nothing is refused: it is there already.
     """
+    counted = StoredFile.objects.filter(name=name).values_list("size", flat=True).first()
+    if (counted or 0) == measure():
+        return
     with transaction.atomic():
         use = _held(organization_id)
+        # Of two who measure, the last to count is the last to have looked.
+        size = measure()
         known = StoredFile.objects.filter(name=name).first() or StoredFile(
             organization_id=organization_id, name=name, size=0
         )
-        if known.size == size:
-            return
         use.bytes = max(0, use.bytes - known.size + size)
         known.size = size
         known.save()

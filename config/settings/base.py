@@ -12,7 +12,7 @@
 | `TRUSTED_PROXIES`    | 1 in production, else 0   | proxies in front, each of which adds to `X-Forwarded-For`; 0: the header is not read |
 | `VAULT_ROOT`         | `vault/` in the data folder | snapshots; a shared volume when several hosts serve |
 | `STORAGE_URL`        | `files/` in the data folder | `s3://key:secret@host:port/bucket/prefix?region=…`: files of runs, inputs, large content; without key and host AWS with the environment's credentials. `endpoint=` a whole address instead of the host, `tls=no` plain http, `timeout=` seconds for an answer (15), `downloads=portal` sends files through the portal where people cannot reach the storage |
-| `STORAGE_LIMIT_MB`   | 0: none                   | what an organization without a limit of its own may keep in file storage |
+| `STORAGE_LIMIT_MB`   | 0: none                   | what an organization without a limit of its own may keep: files of runs, inputs, snapshots |
 | `EMAIL_URL`          | files in `mail/` in the data folder | `smtp+tls://user:password@host:587`: the server that takes mail; `smtps://` is TLS from the start, `smtp://` plain |
 | `EMAIL_FROM`         | `yardmaster@` the host of `PUBLIC_URL` | the sender of mail                  |
 | `INVITATION_DAYS`    | 7                         | how long an invitation can be accepted           |

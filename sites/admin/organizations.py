@@ -70,7 +70,7 @@ class OrganizationAdmin(SuperuserAdds):
         # What a disk holds is shared out by who runs the portal.
         return shown if grants_of(request.user).superuser else (*shown, "storage_limit_mb")
 
-    @display(description="File storage")
+    @display(description="Kept")
     def storage(self, organization: Organization) -> str:
         used, limit = quota.used_by(organization), quota.limit_of(organization)
         return f"{filesizeformat(used)} of {filesizeformat(limit) if limit else 'no limit'}"

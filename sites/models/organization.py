@@ -12,6 +12,7 @@ class User(AbstractUser):
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     # Since when a link for a new password waits to be mailed.
     link_due_at = models.DateTimeField(null=True, editable=False)
+    link_taken_at = models.DateTimeField(null=True, editable=False)
 
     def __str__(self) -> str:
         return self.get_full_name() or self.username
@@ -26,7 +27,7 @@ class Organization(models.Model):
         "storage limit",
         null=True,
         blank=True,
-        help_text="In megabytes: files of runs, inputs and large files of snapshots. "
+        help_text="In megabytes: files of runs, inputs, and snapshots as they are packed. "
         "Empty is the installation's limit, 0 none.",
     )
     created_at = models.DateTimeField(auto_now_add=True)

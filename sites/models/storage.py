@@ -7,7 +7,10 @@ from .organization import Organization
 
 
 class StoredFile(models.Model):
-    """A blob in file storage: written after it is there, gone before it goes."""
+    """A blob in file storage, written after it is there and gone before it goes.
+
+    A name that begins with `packs/` is what git holds of a target's snapshots.
+    """
 
     organization = models.ForeignKey(
         Organization, on_delete=models.CASCADE, related_name="stored_files"

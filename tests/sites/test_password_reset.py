@@ -108,6 +108,24 @@ def test_a_mail_server_that_is_away_is_tried_again_for_an_hour(
     assert len(mail.outbox) == 1
 
 
+def test_a_link_is_not_lost_with_the_worker_that_was_about_to_send_it(
+    mia: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*args: object, **more: object) -> None:
+        raise SystemExit
+
+    asked("mia@example.com")
+    with monkeypatch.context() as patch:
+        patch.setattr("sites.mail.send", killed)
+        with pytest.raises(SystemExit):
+            send_password_links()
+    assert send_password_links() == 0  # it may be at work still
+    with time_machine.travel(timezone.now() + timedelta(minutes=3)):
+        assert send_password_links() == 1
+        assert send_password_links() == 0
+    assert len(mail.outbox) == 1
+
+
 def test_the_address_may_be_written_in_any_case_and_belong_to_two(mia: User, vera: User) -> None:
     User.objects.filter(pk=mia.pk).update(email="Mia@Example.com")
     User.objects.filter(pk=vera.pk).update(email="mia@example.com")

@@ -126,15 +126,19 @@ def test_what_git_holds_of_snapshots_is_counted_as_it_is_after_each_of_them(
     assert first > 300_000
     assert backed_up({"a": noise}) == first  # up to date: nothing came
     assert backed_up({"a": noise, "b": noise[:200_000]}) > first + 200_000
-    # Over the limit nothing more is taken; what is there already may stay.
+    # What has no room is refused before any of it comes, though each of its pieces would fit.
     works.storage_limit_mb = 1
     works.save()
-    quota.count_in(works.pk, f"content/{works.public_id}/a", MB - used(works) - 10)
     factories.run(job, by=alice)
     (run,) = agent.api.claim()
     agent.api.move(run, "running")
-    refused = agent.api.post(agent.api.of(run, "snapshot/objects"), b"x" * 11, kind=BYTES)
-    assert (refused.status_code, refused.json()["code"]) == (422, "quota_exceeded")
+    fresh = {f"{number}": random.Random(number).randbytes(200_000) for number in range(2, 5)}
+    with pytest.raises(AssertionError, match="quota_exceeded"):
+        backups.send(agent.api, run, fresh)
+    objects = agent.api.post(agent.api.of(run, "snapshot/objects"), b"x", kind=BYTES)
+    assert (objects.status_code, objects.json()["code"]) == (422, "incomplete_snapshot")
+    # What is there already takes no room.
+    backups.send(agent.api, run, {"c": noise})
     # Counted again at night, as after snapshots have gone.
     vault.drop_vault(job.target.public_id)
     tidying.tidy_storage()

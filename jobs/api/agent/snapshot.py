@@ -80,11 +80,7 @@ class Objects(AgentDoor):
     )
     def post(self, request: HttpRequest, run: UUID, attempt: int) -> HttpResponse:
         received = snapshots.take_objects(
-            agent_of(request),
-            run,
-            attempt=attempt,
-            stream=raw_body(request, BYTES),
-            announced=declared_length(request),
+            agent_of(request), run, attempt=attempt, stream=raw_body(request, BYTES)
         )
         return respond({"received": received})
 
