@@ -195,7 +195,9 @@ def install(venv: Path, root: Path, name: str) -> None:
     said: list[str] = []
     say(title, end="")
     command = [python, "-m", "pip", "install", "--require-hashes", "--no-input"]
-    command += ["--disable-pip-version-check", "--progress-bar", "off", "-r", str(lock)]
+    # Python compiles what it imports when it first does; most of the files it never imports.
+    command += ["--no-compile", "--disable-pip-version-check", "--progress-bar", "off"]
+    command += ["-r", str(lock)]
     pip = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     )
