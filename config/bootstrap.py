@@ -4,8 +4,8 @@ It runs before anything is installed, so it uses the standard library alone. Wha
 
 1. A Python that has every package at its locked version is used as it is.
 2. Else `.venv` in the project's folder is made with this Python, and `requirements/<name>.lock`
-   is installed into it, hashes checked. A stamp with the lock's hash is written last: when the
-   lock changes, the next start installs again.
+   is installed into it, hashes checked, by two pips at once. A stamp with the lock's hash is
+   written last: when the lock changes, the next start installs again.
 3. This process is replaced by the same command line under `.venv/bin/python`.
 
 A mark lies in `.venv` while pip is at work. Whoever finds it with nobody working knows that an
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
+# The first line of each package in a lock.
+ENTRY = re.compile(r"^[A-Za-z0-9._-]+(?:\[[^]]*\])?==", re.MULTILINE)
 # What is installed when a lock is: the development lock holds all of the portal's.
 COVERS = {"portal": ("portal",), "dev": ("portal", "dev")}
 
@@ -183,38 +185,45 @@ def install(venv: Path, root: Path, name: str) -> None:
     """Install the lock with pip, telling in one line how far it is, and stamp it as complete."""
     python = str(venv / "bin" / "python")
     lock = lock_path(root, name)
-    total = len(re.findall(r"^[A-Za-z0-9._-]+==", lock.read_text(), re.MULTILINE))
     mark = unfinished_mark(venv)
     try:
         mark.touch()
+        parts = shares(lock, venv)
     except OSError as error:
         sys.exit(f"The environment {venv} cannot be written: {error.strerror}.")
+    total = sum(len(ENTRY.findall(part.read_text())) for part in parts)
     title = "Installing what Yardmaster needs, once, about a minute …"
     seen = 0
     began = time.monotonic()
     said: list[str] = []
     say(title, end="")
     command = [python, "-m", "pip", "install", "--require-hashes", "--no-input"]
+    # The lock names whatever is needed by what it names.
+    command += ["--no-deps", "--disable-pip-version-check", "--progress-bar", "off"]
     # Python compiles what it imports when it first does; most of the files it never imports.
-    command += ["--no-compile", "--disable-pip-version-check", "--progress-bar", "off"]
-    command += ["-r", str(lock)]
-    pip = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    )
+    command += ["--no-compile"]
+    reading, writing = os.pipe()
+    pips = [
+        subprocess.Popen([*command, "-r", str(part)], stdout=writing, stderr=writing)
+        for part in parts
+    ]
+    os.close(writing)
     try:
-        assert pip.stdout is not None
-        for line in pip.stdout:
-            said = [*said[-200:], line.rstrip()]
-            if line.startswith(("Collecting ", "Requirement already satisfied:")):
-                seen = min(seen + 1, total)
-                if sys.stderr.isatty():
-                    say(f"\r{title} {seen} of {total}", end="")
-        if pip.wait():
+        with open(reading, errors="replace") as lines:
+            for line in lines:
+                said = [*said[-200:], line.rstrip()]
+                if line.startswith(("Collecting ", "Requirement already satisfied:")):
+                    seen = min(seen + 1, total)
+                    if sys.stderr.isatty():
+                        say(f"\r{title} {seen} of {total}", end="")
+        ended = [pip.wait() for pip in pips]
+        if any(ended):
             say("")
             errors = [line for line in said if line.startswith("ERROR:")] or said[-1:]
             sys.exit("\n".join([f"pip could not install {lock.relative_to(root)}:", *errors]))
     except KeyboardInterrupt:
-        pip.wait()
+        for pip in pips:
+            pip.wait()
         say("")
         sys.exit("Stopped. The next start installs again.")
     say(f"\r{title} done in {time.monotonic() - began:.0f} s." if sys.stderr.isatty() else " done.")
@@ -226,6 +235,21 @@ def install(venv: Path, root: Path, name: str) -> None:
     partial.write_text(json.dumps(stamp))
     partial.replace(venv / "yardmaster-stamp.json")
     mark.unlink()
+
+
+def shares(lock: Path, folder: Path) -> list[Path]:
+    """Deal the lock's packages out to two files, since one pip keeps no more than one core busy.
+
+    What stands before the first package, such as where to look for them, stands in both.
+    """
+    text = lock.read_text()
+    starts = [found.start() for found in ENTRY.finditer(text)]
+    entries = [text[at:end] for at, end in zip(starts, [*starts[1:], None], strict=True)]
+    parts = []
+    for number in range(min(2, len(entries))):
+        parts.append(folder / f"yardmaster-share-{number}.lock")
+        parts[-1].write_text(text[: starts[0]] + "".join(entries[number::2]))
+    return parts
 
 
 def last_words(error: subprocess.CalledProcessError) -> str:
