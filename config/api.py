@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 from django.urls import path, re_path
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
@@ -18,6 +22,19 @@ from sites.api.places import OrganizationViewSet, SiteViewSet, TargetViewSet
 from sites.api.problems import nothing_here
 from sites.api.snapshots import SnapshotViewSet, TargetSnapshotViewSet
 from sites.api.teams import TeamViewSet
+
+
+class Kept(SchemaGenerator):
+    """The schema, made once for each process: it is the same for everyone, and takes a while."""
+
+    def get_schema(self, request: Any = None, public: bool = False) -> Any:
+        return _whole()
+
+
+@cache
+def _whole() -> Any:
+    return SchemaGenerator().get_schema(request=None, public=True)
+
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 for prefix, viewset in {
@@ -40,7 +57,7 @@ for prefix, viewset in {
     router.register(prefix, viewset, basename=f"api-{prefix}")
 
 urlpatterns = [
-    path("schema", SpectacularAPIView.as_view(), name="api-schema"),
+    path("schema", SpectacularAPIView.as_view(generator_class=Kept), name="api-schema"),
     path(
         "docs",
         SpectacularSwaggerSplitView.as_view(
