@@ -4,8 +4,8 @@ It runs before anything is installed, so it uses the standard library alone. Wha
 
 1. A Python that has every package at its locked version is used as it is.
 2. Else `.venv` in the project's folder is made with this Python, and `requirements/<name>.lock`
-   is installed into it, hashes checked, by two pips at once. A stamp with the lock's hash is
-   written last: when the lock changes, the next start installs again.
+   is installed into it, hashes checked. A stamp with the lock's hash is written last: when the
+   lock changes, the next start installs again.
 3. This process is replaced by the same command line under `.venv/bin/python`.
 
 A mark lies in `.venv` while pip is at work. Whoever finds it with nobody working knows that an
@@ -186,9 +186,12 @@ def install(venv: Path, root: Path, name: str) -> None:
     python = str(venv / "bin" / "python")
     lock = lock_path(root, name)
     mark = unfinished_mark(venv)
+    # One pip has fetched and checked all that it installs before it changes anything: so the old
+    # version goes on when an upgrade fails. Where there is none, two take half the time.
+    new = not (venv / "yardmaster-stamp.json").exists()
     try:
         mark.touch()
-        parts = shares(lock, venv)
+        parts = shares(lock, venv) if new else [lock]
     except OSError as error:
         sys.exit(f"The environment {venv} cannot be written: {error.strerror}.")
     total = sum(len(ENTRY.findall(part.read_text())) for part in parts)
@@ -196,12 +199,13 @@ def install(venv: Path, root: Path, name: str) -> None:
     seen = 0
     began = time.monotonic()
     said: list[str] = []
+    errors: list[str] = []
     say(title, end="")
     command = [python, "-m", "pip", "install", "--require-hashes", "--no-input"]
     # The lock names whatever is needed by what it names.
     command += ["--no-deps", "--disable-pip-version-check", "--progress-bar", "off"]
-    # Python compiles what it imports when it first does; most of the files it never imports.
-    command += ["--no-compile"]
+    # Tests import some of it, once; services start again and again, and may not write here.
+    command += ["--no-compile"] if name == "dev" else []
     reading, writing = os.pipe()
     pips = [
         subprocess.Popen([*command, "-r", str(part)], stdout=writing, stderr=writing)
@@ -212,6 +216,8 @@ def install(venv: Path, root: Path, name: str) -> None:
         with open(reading, errors="replace") as lines:
             for line in lines:
                 said = [*said[-200:], line.rstrip()]
+                if line.startswith("ERROR:"):
+                    errors.append(line.rstrip())
                 if line.startswith(("Collecting ", "Requirement already satisfied:")):
                     seen = min(seen + 1, total)
                     if sys.stderr.isatty():
@@ -219,8 +225,8 @@ def install(venv: Path, root: Path, name: str) -> None:
         ended = [pip.wait() for pip in pips]
         if any(ended):
             say("")
-            errors = [line for line in said if line.startswith("ERROR:")] or said[-1:]
-            sys.exit("\n".join([f"pip could not install {lock.relative_to(root)}:", *errors]))
+            why = errors or [*said[-1:], f"pip ended with {max(ended, key=abs)}."]
+            sys.exit("\n".join([f"pip could not install {lock.relative_to(root)}:", *why]))
     except KeyboardInterrupt:
         for pip in pips:
             pip.wait()

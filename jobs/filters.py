@@ -62,13 +62,16 @@ class RunFilter(ListFilter):
         field_name="created_at", lookup_expr="lt", label="Made before this instant."
     )
 
+    # The organization that the runs are of, where the list has but one.
+    within: Organization | None = None
+
     class Meta:
         model = JobRun
         fields: list[str] = []
 
     def look_for(self, queryset: RunQuerySet, name: str, value: str) -> RunQuerySet:
         seen = organization_policy.rows(self.request.user, "view", Organization.objects.all())
-        if chosen := self.form.cleaned_data.get("organization"):
+        if chosen := self.within or self.form.cleaned_data.get("organization"):
             seen = seen.filter(pk=chosen.pk)
         return queryset.filter(runs_with(value, list(seen.values_list("pk", flat=True))))
 

@@ -85,17 +85,14 @@ def take_manifest(
 ) -> vault.Missing:
     """Take the list of files; gives which objects and large contents the vault lacks.
 
-    Where there is no room for these objects, as large as they are before git packs them, the list
-    is thrown away: nothing that it does not name is taken.
+    Refused where the organization is over its limit already. How much room the objects need is
+    known when git has packed them, at the seal.
     """
     run, target = _backup(agent, public_id, attempt)
     lines = vault.manifest_lines(_Limited(stream, MANIFEST_LIMIT))
     missing = vault.take_manifest(target.public_id, _key(run), lines, max_bytes=CONTENT_LIMIT)
-    try:
-        quota.require_room(target.organization_id, missing.object_bytes)
-    except Refused:
-        vault.drop_quarantine(target.public_id, _key(run))
-        raise
+    if missing.objects:
+        quota.require_room(target.organization_id, 0)
     return missing
 
 
@@ -173,6 +170,7 @@ def seal(agent: Agent, public_id: UUID, *, attempt: int, tree: str) -> Verdict:
         snapshot_id=snapshot_id,
         message=message,
         when=when,
+        room=lambda size: quota.require_room(target.organization_id, size),
     )
     count_packs(target)
     changes = vault.compare(

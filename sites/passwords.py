@@ -42,26 +42,36 @@ def send_due_links() -> int:
     A worker that is killed between sending and marking as sent leaves a link that is sent twice,
     never one that is lost.
     """
-    sent, now = 0, timezone.now()
-    free = Q(link_taken_at=None) | Q(link_taken_at__lt=now - TAKEN_FOR)
-    due = User.objects.filter(free, link_due_at__isnull=False, is_active=True)
-    for user in due.order_by("pk"):
+    sent = 0
+    for user in User.objects.filter(_free(), link_due_at__isnull=False, is_active=True):
         assert user.link_due_at is not None
         asked = User.objects.filter(pk=user.pk, link_due_at=user.link_due_at)
         # Of two workers one takes it.
-        if not asked.filter(free).update(link_taken_at=now):
+        if not asked.filter(_free()).update(link_taken_at=timezone.now()):
             continue
         over = {"link_due_at": None, "link_taken_at": None}
+        if timezone.now() - user.link_due_at > PATIENCE:
+            log.error("A link for a new password could not be sent within an hour.")
+            asked.update(**over)
+            continue
         try:
             _send(user)
         except OSError as error:
             log.warning("The mail server did not take a link for a new password: %s", error)
-            again = now - user.link_due_at < PATIENCE
-            asked.update(**({"link_taken_at": None} if again else over))
+            asked.update(link_taken_at=None)
+        except Exception:
+            # Such as an address that no mail can have: it must not keep the others waiting.
+            log.exception("A link for a new password cannot be sent.")
+            asked.update(**over)
         else:
             asked.update(**over)
             sent += 1
     return sent
+
+
+def _free() -> Q:
+    """Say whose link nobody is about to send."""
+    return Q(link_taken_at=None) | Q(link_taken_at__lt=timezone.now() - TAKEN_FOR)
 
 
 def _send(user: User) -> None:

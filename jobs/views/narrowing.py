@@ -147,6 +147,7 @@ def narrow(
             del params[kind]
     errors = _read_days(params, zone_of(common_zone(choices)))
     filters = RunFilter(params, queryset=runs, request=request)
+    filters.within = request.organization
     names |= names_in(filters)
     errors += errors_of(filters)
     return Narrowed(runs.none() if errors else filters.qs, errors, pills(request.GET, names))

@@ -212,10 +212,12 @@ def seal(
     snapshot_id: UUID,
     message: str,
     when: datetime,
+    room: Callable[[int], None] | None = None,
 ) -> Sealed:
     """Turn what was sent into a snapshot, durable when this returns.
 
     Repeatable: the same snapshot with the same tree gives the same answer, also after a crash.
+    `room` is told how many bytes git needs for new content, and raises where there is none.
     Raises NoManifest, TreeMismatch, InvalidManifest, UnsafePath (a link), IncompleteSnapshot.
     """
     store.ensure_repository(_repository(target_id))
@@ -229,6 +231,7 @@ def seal(
         snapshot_id=snapshot_id,
         message=message,
         when=when,
+        room=room,
     )
 
 

@@ -3,7 +3,7 @@
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,9 +18,14 @@ MANY_PACKS = 40
 
 
 def write(
-    repository: pygit2.Repository, object_ids: Iterable[pygit2.Oid], draft: Path
+    repository: pygit2.Repository,
+    object_ids: Iterable[pygit2.Oid],
+    draft: Path,
+    room: Callable[[int], None] | None = None,
 ) -> str | None:
     """Write one pack of the objects into the repository and give its name; None for no objects.
+
+    `room` is told how many bytes it takes before it is part of the repository, and may raise.
 
     It is made in `draft`, a folder on the same disk, forced to disk, and renamed in, the index
     last: without it no one sees the pack. A crash leaves at most a pack that nobody reads, which
@@ -35,6 +40,8 @@ def write(
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     builder.write(draft)
+    if room is not None:
+        room(sum(path.stat().st_size for path in draft.iterdir()))
     name = next(path.stem for path in draft.iterdir() if path.suffix == ".pack")
     folder = _folder(Path(repository.path))
     make_folder(folder)

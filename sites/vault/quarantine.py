@@ -63,7 +63,6 @@ class Missing:
 
     objects: list[str]
     content: list[str]
-    object_bytes: int = 0
 
 
 def place(root: Path, target_id: UUID, key: str) -> Quarantine:
@@ -105,14 +104,12 @@ def missing(quarantine: Quarantine, repository: Path) -> Missing:
     both = all_objects(quarantine, repository)
     vault = open_objects(repository)
     with opened(quarantine) as listed:
-        objects = [
-            (object_id.hex(), size)
-            for object_id, size in listed.blobs()
-            if pygit2.Oid(raw=object_id) not in both
-        ]
         return Missing(
-            objects=[object_id for object_id, _ in objects],
-            object_bytes=sum(size for _, size in objects),
+            objects=[
+                object_id.hex()
+                for object_id, _ in listed.blobs()
+                if pygit2.Oid(raw=object_id) not in both
+            ],
             content=[
                 pointer.sha256
                 for pointer in listed.pointers()

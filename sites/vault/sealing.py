@@ -1,5 +1,6 @@
 """Decides when what an agent sent becomes a snapshot: checked whole, packed, committed, named."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +49,7 @@ def seal(
     snapshot_id: UUID,
     message: str,
     when: datetime,
+    room: Callable[[int], None] | None = None,
 ) -> Sealed:
     """Make the quarantined parts a snapshot under `refs/snapshots/<snapshot_id>`.
 
@@ -74,8 +76,10 @@ def seal(
                 )
                 repository.odb.add_disk_alternate(str(parts.objects))
                 new = [one for one in (commit_id, *trees, *blobs) if one not in vault]
+                # Names alone, as after something was removed, are let in over any limit.
+                brings = any(one not in vault for one in blobs)
                 try:
-                    packs.write(repository, new, parts.pack)
+                    packs.write(repository, new, parts.pack, room if brings else None)
                 except pygit2.GitError:
                     quarantine.require_complete(quarantine.drop_broken(parts, both, new))
                     raise

@@ -56,6 +56,7 @@ FINDS = [
 def test_a_run_is_found_by_part_of_its_name_or_the_beginning_of_its_external_id(
     text: str, names: list[str], named: dict[str, str], alice: User
 ) -> None:
+    """S1-13: Search by process name or external job ID."""
     found = API(alice).get("runs", search=text).json()["results"]
     assert sorted(named[run["id"]] for run in found) == names
 

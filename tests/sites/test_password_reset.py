@@ -126,6 +126,14 @@ def test_a_link_is_not_lost_with_the_worker_that_was_about_to_send_it(
     assert len(mail.outbox) == 1
 
 
+def test_an_address_that_no_mail_can_have_keeps_nobody_waiting(mia: User, vera: User) -> None:
+    User.objects.filter(pk=mia.pk).update(email="mia@\u00ad.com")
+    User.objects.filter(pk__in=[mia.pk, vera.pk]).update(link_due_at=timezone.now())
+    assert send_password_links() == 1
+    assert not User.objects.exclude(link_due_at=None).exists()
+    assert [one.to for one in mail.outbox] == [[vera.email]]
+
+
 def test_the_address_may_be_written_in_any_case_and_belong_to_two(mia: User, vera: User) -> None:
     User.objects.filter(pk=mia.pk).update(email="Mia@Example.com")
     User.objects.filter(pk=vera.pk).update(email="mia@example.com")

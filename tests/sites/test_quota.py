@@ -126,7 +126,7 @@ def test_what_git_holds_of_snapshots_is_counted_as_it_is_after_each_of_them(
     assert first > 300_000
     assert backed_up({"a": noise}) == first  # up to date: nothing came
     assert backed_up({"a": noise, "b": noise[:200_000]}) > first + 200_000
-    # What has no room is refused before any of it comes, though each of its pieces would fit.
+    # What has no room when it is packed becomes no snapshot, though each of its pieces would fit.
     works.storage_limit_mb = 1
     works.save()
     factories.run(job, by=alice)
@@ -135,14 +135,26 @@ def test_what_git_holds_of_snapshots_is_counted_as_it_is_after_each_of_them(
     fresh = {f"{number}": random.Random(number).randbytes(200_000) for number in range(2, 5)}
     with pytest.raises(AssertionError, match="quota_exceeded"):
         backups.send(agent.api, run, fresh)
-    objects = agent.api.post(agent.api.of(run, "snapshot/objects"), b"x", kind=BYTES)
-    assert (objects.status_code, objects.json()["code"]) == (422, "incomplete_snapshot")
-    # What is there already takes no room.
-    backups.send(agent.api, run, {"c": noise})
+    agent.api.finish(run, "failed")
+    factories.run(job, by=alice)
+    packed = backups.back_up(agent.api, {"text": b"a line like all others\n" * 100_000})
+    assert API(alice).get(f"runs/{packed['id']}").json()["result"] == "modified"
+    # Over the limit a backup that brings nothing new is taken, and no other.
+    quota.count_in(works.pk, f"content/{works.public_id}/a", MB - used(works))
+    Organization.objects.update(storage_limit_mb=1)
+    quota.count_as(works.pk, "packs/another", lambda: 1)
+    factories.run(job, by=alice)
+    backups.back_up(agent.api, {"a": noise})
+    factories.run(job, by=alice)
+    (run,) = agent.api.claim()
+    agent.api.move(run, "running")
+    with pytest.raises(AssertionError, match="quota_exceeded"):
+        backups.send(agent.api, run, {"new": b"new"})
     # Counted again at night, as after snapshots have gone.
     vault.drop_vault(job.target.public_id)
     tidying.tidy_storage()
-    assert not StoredFile.objects.filter(name__startswith="packs/", size__gt=0).exists()
+    packs = StoredFile.objects.exclude(name="packs/another").filter(name__startswith="packs/")
+    assert [one.size for one in packs] == [0]
 
 
 @pytest.mark.django_db
