@@ -199,6 +199,14 @@ class JobRun(models.Model):
                 condition=Q(status="completed"),
                 name="run_by_result",
             ),
+            # Most of these have no duration, so they lie together at one end of that sort.
+            models.Index(
+                "organization",
+                DURATION.desc(),
+                models.F("id").desc(),
+                condition=Q(status__in=statuses(frozenset({Status.CANCELED, Status.TIMED_OUT}))),
+                name="run_cancelled_by_duration",
+            ),
             # The sorts of Job History, for who sees all of an organization.
             models.Index(
                 "organization", STARTED.desc(), models.F("id").desc(), name="run_by_start"
