@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import uuid
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.yardmaster.conftest import StartAgent
-from tests.yardmaster.portal import PATIENCE_S, TOKEN, Portal, until
+from tests.yardmaster.portal import PATIENCE_S, TOKEN, Portal, Run, until
 from yardmaster.agent import clock, config, loop
 from yardmaster.agent.held import Held
 from yardmaster.agent.spool import KeptRun, Spool
@@ -26,6 +27,15 @@ BEAT = "POST /api/v1/agent/heartbeat"
 
 def files_in(home: Path, kind: str) -> list[Path]:
     return sorted((home / "spool" / kind).glob("*.json"))
+
+
+def is_claimed(home: Path, run: Run) -> bool:
+    """Say whether the agent's spool has a claim of the run; it may lose one meanwhile."""
+    for path in files_in(home, "claims"):
+        with suppress(FileNotFoundError):
+            if run.id in path.read_text():
+                return True
+    return False
 
 
 def test_a_backup_from_claim_to_result(
@@ -154,7 +164,7 @@ def test_a_run_that_was_lost_is_stopped_and_forgotten(
         else:
             run.move("timed_out")
     # A heartbeat's answer says it; nothing is reported, and nothing is kept for later.
-    until(lambda: not any(run.id in path.read_text() for path in files_in(home, "claims")))
+    until(lambda: not is_claimed(home, run))
     assert not portal.asked("result$")
 
 
@@ -165,7 +175,7 @@ def test_a_move_refused_as_stale_stops_the_run(
     run = portal.add(plant)
     start_agent()
     portal.wait(lambda: portal.asked("PATCH"))
-    until(lambda: not any(run.id in path.read_text() for path in files_in(home, "claims")))
+    until(lambda: not is_claimed(home, run))
     assert not portal.asked("attempts/1/")
 
 
@@ -207,7 +217,7 @@ def test_the_time_limit_stops_work_and_leaves_the_ending_to_the_portal(
     assert not portal.asked("result$")
     with portal.lock:
         run.move("timed_out")
-    until(lambda: not any(run.id in path.read_text() for path in files_in(home, "claims")))
+    until(lambda: not is_claimed(home, run))
     assert not portal.asked("result$")
 
 
@@ -224,7 +234,7 @@ def test_a_stopped_agent_that_comes_back_late_changes_nothing(
         run.move("timed_out")
     portal.unfail(rule)
     agent.send_signal(signal.SIGCONT)
-    until(lambda: not any(run.id in path.read_text() for path in files_in(home, "claims")))
+    until(lambda: not is_claimed(home, run))
     until(lambda: not files_in(home, "results"))
     assert (run.status, run.sealed) == ("timed_out", False)
 
@@ -398,7 +408,7 @@ def test_a_second_signal_ends_it_at_once(
     until(lambda: json.loads((home / "status.json").read_text())["stopping"])
     agent.send_signal(signal.SIGTERM)
     assert agent.wait(PATIENCE_S) == 1
-    assert any(run.id in path.read_text() for path in files_in(home, "claims"))
+    assert is_claimed(home, run)
 
 
 def test_a_refused_token_stops_work_and_keeps_the_spool(
@@ -410,7 +420,7 @@ def test_a_refused_token_stops_work_and_keeps_the_spool(
     portal.wait(lambda: portal.asked("seal$"))
     portal.accepted.clear()
     assert agent.wait(PATIENCE_S) == 77
-    assert any(run.id in path.read_text() for path in files_in(home, "claims"))
+    assert is_claimed(home, run)
     assert run.result is None
     assert agent.stderr is not None
     assert "does not accept this agent's token" in agent.stderr.read().splitlines()[-1]
