@@ -274,6 +274,7 @@ UNSAFE = [
 ]  # fmt: skip
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", UNSAFE)
 def test_unsafe_paths_are_refused_and_nothing_is_written(agent, start, press, path):
     run = start()
@@ -285,6 +286,7 @@ def test_unsafe_paths_are_refused_and_nothing_is_written(agent, start, press, pa
     assert after == before
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("aim", [b"/etc/passwd", b"../../x", b"a/../../x"])
 def test_a_link_out_of_the_tree_is_refused_at_the_seal(agent, start, press, aim):
     from yardmaster.objects import LINK, Entry
@@ -299,6 +301,7 @@ def test_a_link_out_of_the_tree_is_refused_at_the_seal(agent, start, press, aim)
     assert not Snapshot.objects.exists()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "body",
     [
@@ -328,6 +331,7 @@ def test_a_bad_manifest_is_refused(agent, start, body):
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("body", "code"),
     [
