@@ -38,7 +38,7 @@ class RunFilter(ListFilter):
     outcome = filters.ChoiceFilter(
         choices=[(name, name) for name in OUTCOMES], method="with_outcome"
     )
-    result = ChoicesFilter(Result.choices)
+    result = ChoicesFilter(Result.choices, method="with_results")
     origin = ChoicesFilter(Origin.choices)
     organization = KeyFilter(organization_policy, "organization")
     site = KeyFilter(site_policy, "site")
@@ -77,6 +77,9 @@ class RunFilter(ListFilter):
 
     def with_outcome(self, queryset: RunQuerySet, name: str, value: str) -> RunQuerySet:
         return queryset.with_outcome(value)
+
+    def with_results(self, queryset: RunQuerySet, name: str, value: list[str]) -> RunQuerySet:
+        return queryset.with_results(value)
 
     def tagged(self, queryset: RunQuerySet, name: str, value: str) -> RunQuerySet:
         return queryset.tagged(value)

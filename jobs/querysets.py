@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from django.db import connection, models
@@ -81,6 +82,10 @@ class RunQuerySet(models.QuerySet["JobRun"]):
     def with_outcome(self, outcome: str) -> RunQuerySet:
         """Those in one group: running, success, failed, partial or cancelled."""
         return self.filter(OUTCOMES[outcome])
+
+    def with_results(self, results: Collection[str]) -> RunQuerySet:
+        """Those with one of these results, which only completed runs have: their index asks it."""
+        return self.filter(status=Status.COMPLETED, result__in=results)
 
     def mine(self, user: User) -> RunQuerySet:
         """Those that this person started."""

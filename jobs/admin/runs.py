@@ -98,6 +98,17 @@ def who_moved(transition: StatusTransition) -> str:
     return f"Agent {transition.agent}" if transition.agent else "Portal"
 
 
+class WithResult(ChoicesDropdownFilter):
+    """Narrow to the runs with a result, along their index."""
+
+    def queryset(
+        self, request: HttpRequest, queryset: models.QuerySet[Any]
+    ) -> models.QuerySet[Any] | None:
+        if self.value():
+            queryset = queryset.filter(status=Status.COMPLETED)
+        return super().queryset(request, queryset)
+
+
 @admin.register(JobRun)
 class RunAdmin(ScopedAdmin):
     """Runs. Parameters and inputs have no place here: they are the starter's, in the portal."""
@@ -119,7 +130,7 @@ class RunAdmin(ScopedAdmin):
     list_select_related = ("site", "target", "agent", "started_by")
     list_filter = (
         ("status", ChoicesDropdownFilter),
-        ("result", ChoicesDropdownFilter),
+        ("result", WithResult),
         ("site", Among),
         ("agent", Among),
         ("created_at", Between),

@@ -85,6 +85,7 @@ def test_sqlite_knows_the_conditions_of_its_indexes_again(index: str, runs: RunQ
             marks=pytest.mark.postgres,
         ),
         ("run_by_result", {"outcome": "partial"}, "-created"),
+        ("run_by_result", {"result": ["partial"]}, "-created"),
     ],
 )
 def test_what_is_rare_is_not_looked_for_among_all_runs(
