@@ -1,0 +1,19 @@
+"""What lies in the spool of an agent that is at work."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from tests.yardmaster.portal import Run
+
+
+def files_in(home: Path, kind: str) -> list[Path]:
+    return sorted((home / "spool" / kind).glob("*.json"))
+
+
+def is_claimed(home: Path, run: Run) -> bool:
+    """Say whether the agent's spool has a claim of the run; it may lose one meanwhile."""
+    for path in files_in(home, "claims"):
+        with suppress(FileNotFoundError):
+            if run.id in path.read_text():
+                return True
+    return False
