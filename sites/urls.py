@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import frame, invitations, members, places, profile, teams
+from .views import credentials, frame, invitations, members, places, profile, teams
 
 urlpatterns = [
     path("favicon.ico", frame.favicon, name="favicon"),
@@ -12,6 +12,33 @@ urlpatterns = [
     path("profile/sessions/end", profile.sessions_end, name="sessions-end"),
     path("profile/tokens/<uuid:public_id>/revoke", profile.token_revoke, name="token-revoke"),
     path("sites", places.site_list, name="site-list"),
+    path("sites/credentials", credentials.credential_list, name="credential-list"),
+    path("sites/credentials/add", credentials.credential_add, name="credential-add"),
+    path(
+        "sites/credentials/<uuid:public_id>",
+        credentials.credential_detail,
+        name="credential-detail",
+    ),
+    path(
+        "sites/credentials/<uuid:public_id>/edit",
+        credentials.credential_edit,
+        name="credential-edit",
+    ),
+    path(
+        "sites/credentials/<uuid:public_id>/archive",
+        credentials.credential_archive,
+        name="credential-archive",
+    ),
+    path(
+        "sites/credentials/<uuid:public_id>/targets",
+        credentials.credential_place,
+        name="credential-place",
+    ),
+    path(
+        "sites/credentials/<uuid:public_id>/targets/<uuid:target_id>/remove",
+        credentials.credential_take_off,
+        name="credential-take-off",
+    ),
     path("members", members.member_list, name="member-list"),
     path("members/invitations", invitations.invitation_list, name="invitation-list"),
     path("members/invitations/add", invitations.invitation_add, name="invitation-add"),

@@ -23,7 +23,8 @@ def site_list(request: PortalRequest) -> HttpResponse:
     }
     targets = target_policy.rows(
         request.user, "view", Target.objects.filter(site__in=list(found), archived_at__isnull=True)
-    ).select_related("accepted_snapshot")
+    ).select_related("accepted_snapshot", "credential")
+    targets = targets.defer("credential__sealed")
     for target in targets.order_by("name"):
         found[target.site_id][1].append(target)
     shown = [target.pk for _, here in found.values() for target in here]

@@ -11,9 +11,10 @@ from django.test import Client
 from playwright.sync_api import Page, expect
 
 from jobs.models import Job
-from sites import invitations, teams
+from sites import credentials, invitations, teams
 from sites.access import set_role
-from sites.models import Membership, User
+from sites.models import Credential, Membership, User
+from sites.places import save_target
 from tests import factories
 from tests.backups import back_up
 from tests.browser.conftest import Opener, log_in
@@ -262,6 +263,15 @@ def test_every_page_is_for_everyone_and_fits(
     invitation = invitations.invite(
         job.organization, email="new@example.com", role="member", by=alice
     )
+    login, unused = (
+        credentials.add(
+            Credential(organization=job.organization, name=name, username="plc"),
+            {"password": "open sesame"},
+            by=alice,
+        )
+        for name in ("Line login", "Old login")
+    )
+    save_target(job.target, credential=login)
     for path in (
         "/",
         "/jobs",
@@ -284,6 +294,11 @@ def test_every_page_is_for_everyone_and_fits(
         f"/jobs/{waiting.public_id}",
         *tabs,
         "/sites",
+        "/sites/credentials",
+        "/sites/credentials/add?kind=key",
+        f"/sites/credentials/{login.public_id}",
+        f"/sites/credentials/{login.public_id}/edit",
+        f"/sites/credentials/{unused.public_id}/archive",
         "/members",
         f"/members/{edda_s.public_id}",
         f"/members/{edda_s.public_id}/remove",

@@ -28,6 +28,16 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/metrics"): (200,) * 8,
     ("GET", "/profile"): (302, 200, 200, 200, 200, 200, 200, 200),
     ("GET", "/sites"): (302, 200, 200, 200, 200, 200, 200, 200),
+    # The credential stands on a target that Edda edits.
+    ("GET", "/sites/credentials"): (302, 200, 200, 200, 200, 200, 200, 200),
+    ("GET", "/sites/credentials/add"): (302, 200, 403, 403, 403, 403, 200, 200),
+    ("GET", "/sites/credentials/{login}"): (302, 404, 404, 404, 200, 404, 200, 200),
+    ("GET", "/sites/credentials/{login}/edit"): (302, 404, 404, 404, 403, 404, 200, 200),
+    ("GET", "/sites/credentials/{login}/archive"): (302, 404, 404, 404, 403, 404, 200, 200),
+    ("POST", "/sites/credentials/{login}/targets"): (302, 404, 404, 404, 403, 404, 302, 422),
+    ("POST", "/sites/credentials/{login}/targets/{link}/remove"): (
+        *(302, 404, 404, 404, 302, 404, 302, 403),
+    ),
     # Oscar administers his own organization, and Root has chosen this one.
     ("GET", "/members"): (302, 200, 403, 403, 403, 403, 200, 200),
     ("GET", "/members/{member}"): (302, 404, 403, 403, 403, 403, 200, 200),
@@ -81,6 +91,7 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("POST", "/theme"): (302, 302, 302, 302, 302, 302, 302, 302),
 }
 BODY = {
+    "/sites/credentials/{login}/targets": {"target": "{press}"},
     "/members/teams/{team}/members": {"member": "{member}"},
     "/members/teams/{team}/roles": {"place": "site:{hall}", "role": "viewer"},
     "/organization": {"organization": "{works}"},

@@ -1,0 +1,231 @@
+"""The portal's pages about credentials: the list, one with its targets, adding and changing one,
+putting one away; none of them ever shows a secret.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from .. import credentials
+from ..forms import CredentialForm, PlacingForm, may_add_credentials
+from ..models import Credential, Target
+from ..pages import PortalRequest, add_refusal, once_typed, within_organization
+from ..permissions import credential_policy, target_policy
+from ..places import save_target
+from ..problems import Refused
+
+ON_PAGE = 50
+
+
+def _credentials(request: PortalRequest) -> QuerySet[Credential]:
+    """List those in use, without what is encrypted."""
+    rows = Credential.objects.filter(organization=request.organization, archived_at=None)
+    return rows.select_related("organization", "site", "changed_by").defer("sealed")
+
+
+def _targets(request: PortalRequest) -> QuerySet[Target]:
+    """List the targets of which the person may know what their runs are given."""
+    rows = Target.objects.filter(organization=request.organization, archived_at=None)
+    seen: QuerySet[Target] = target_policy.rows(request.user, "inspect", rows)
+    return seen.select_related("site").order_by("name", "pk")
+
+
+@within_organization
+@require_GET
+def credential_list(request: PortalRequest) -> HttpResponse:
+    """List the credentials that the person may see, and the targets on which each one stands."""
+    rows = credential_policy.rows(request.user, "view", _credentials(request))
+    page = Paginator(
+        rows.order_by("name").prefetch_related(
+            Prefetch("targets", _targets(request), to_attr="seen_targets")
+        ),
+        ON_PAGE,
+    ).get_page(request.GET.get("page"))
+    return render(
+        request,
+        "sites/credential_list.html",
+        {
+            "nav": "sites",
+            "tab": "credentials",
+            "page": page,
+            "may_add": may_add_credentials(request.user, request.organization),
+            "permitted": credential_policy.permitted(
+                request.user, ["manage"], [one.pk for one in page]
+            ),
+        },
+    )
+
+
+@within_organization
+@sensitive_post_parameters()
+@require_http_methods(["GET", "POST"])
+def credential_add(request: PortalRequest) -> HttpResponse:
+    """Store a new credential; which secret the form asks for is in the address, `?kind=key`."""
+    if not may_add_credentials(request.user, request.organization):
+        raise PermissionDenied(
+            "Adding a credential needs the Maintainer role at its site, or an administrator."
+        )
+    kind = request.GET.get("kind", "")
+    kind = kind if kind in Credential.Kind else Credential.Kind.PASSWORD
+    credential = Credential(organization=request.organization, kind=kind)
+    return _form(request, credential, adding=True)
+
+
+@within_organization
+@sensitive_post_parameters()
+@require_http_methods(["GET", "POST"])
+def credential_edit(request: PortalRequest, public_id: UUID) -> HttpResponse:
+    """Give a credential another name, or another secret in place of the one that is kept."""
+    credential = credential_policy.get(
+        request.user, "manage", _credentials(request), public_id=public_id
+    )
+    return _form(request, credential)
+
+
+def _form(request: PortalRequest, credential: Credential, *, adding: bool = False) -> HttpResponse:
+    form = CredentialForm(
+        request.POST if request.method == "POST" else None,
+        user=request.user,
+        credential=credential,
+        adding=adding,
+    )
+    if request.method == "POST" and form.is_valid():
+        try:
+            if adding:
+                for name, value in form.said().items():
+                    setattr(credential, name, value)
+                credentials.add(credential, form.secret() or {}, by=request.user)
+            else:
+                credentials.change(credential, by=request.user, secret=form.secret(), **form.said())
+        except Refused as refusal:
+            add_refusal(form, refusal)
+        else:
+            name = form.cleaned_data["name"]
+            if adding:
+                messages.info(request, f"Credential “{name}” is stored. Put it on its targets.")
+            else:
+                messages.info(request, f"Credential “{name}” is changed.")
+            return redirect("credential-detail", credential.public_id)
+    return render(
+        request,
+        "sites/credential_form.html",
+        {
+            "nav": "sites",
+            "form": form,
+            "credential": credential,
+            "kinds": Credential.Kind.choices,
+            "adding": adding,
+        },
+        status=422 if form.errors else 200,
+    )
+
+
+@within_organization
+@require_GET
+def credential_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
+    """Show what is known of a credential but its secret, and the targets on which it stands."""
+    credential = credential_policy.get(
+        request.user, "view", _credentials(request), public_id=public_id
+    )
+    return _page(request, credential)
+
+
+def _page(
+    request: PortalRequest, credential: Credential, placing: PlacingForm | None = None
+) -> HttpResponse:
+    targets = list(_targets(request).filter(credential=credential))
+    permitted = credential_policy.permitted(request.user, ["manage"], [credential.pk])
+    may_manage = "manage" in permitted[credential.pk]
+    if placing is None and may_manage:
+        placing = PlacingForm(user=request.user, credential=credential)
+    return render(
+        request,
+        "sites/credential_detail.html",
+        {
+            "nav": "sites",
+            "credential": credential,
+            "targets": targets,
+            "may_manage": may_manage,
+            "placing": placing,
+            "permitted": target_policy.permitted(
+                request.user, ["edit"], [target.pk for target in targets]
+            ),
+        },
+        status=422 if placing and placing.errors else 200,
+    )
+
+
+@within_organization
+@require_POST
+def credential_place(request: PortalRequest, public_id: UUID) -> HttpResponse:
+    """Put a credential on a target, whose runs are given it from then on."""
+    credential = credential_policy.get(
+        request.user, "manage", _credentials(request), public_id=public_id
+    )
+    form = PlacingForm(request.POST, user=request.user, credential=credential)
+    if form.is_valid():
+        target = form.cleaned_data["target"]
+        try:
+            save_target(target, credential=credential)
+        except Refused as refusal:
+            add_refusal(form, refusal)
+        else:
+            messages.info(request, f"“{credential}” stands on {target}; its runs are given it.")
+            return redirect("credential-detail", credential.public_id)
+    return _page(request, credential, form)
+
+
+@within_organization
+@require_POST
+def credential_take_off(request: PortalRequest, public_id: UUID, target_id: UUID) -> HttpResponse:
+    """Take a credential off a target; whoever edits the target may, as in the API."""
+    credential = credential_policy.get(
+        request.user, "view", _credentials(request), public_id=public_id
+    )
+    there = Target.objects.filter(credential=credential, archived_at=None)
+    target = target_policy.get(request.user, "edit", there, public_id=target_id)
+    try:
+        save_target(target, credential=None)
+    except Refused as refusal:
+        messages.error(request, refusal.detail)
+    else:
+        messages.info(request, f"“{credential}” is off {target}; its runs get none.")
+    seen = credential_policy.allows(request.user, "view", credential)
+    return (
+        redirect("credential-detail", credential.public_id) if seen else redirect("credential-list")
+    )
+
+
+@within_organization
+@require_http_methods(["GET", "POST"])
+def credential_archive(request: PortalRequest, public_id: UUID) -> HttpResponse:
+    """Put a credential away that stands nowhere, once its name was typed."""
+    credential = credential_policy.get(
+        request.user, "manage", _credentials(request), public_id=public_id
+    )
+    refused = ""
+    if request.method == "POST":
+        refused = once_typed(request, credential.name, lambda: credentials.archive(credential))
+        if not refused:
+            messages.info(request, f"Credential “{credential}” is archived.")
+            return redirect("credential-list")
+    return render(
+        request,
+        "sites/credential_archive.html",
+        {
+            "nav": "sites",
+            "credential": credential,
+            "targets": _targets(request).filter(credential=credential),
+            "refused": refused,
+        },
+        status=422 if refused else 200,
+    )
