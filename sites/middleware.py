@@ -1,5 +1,5 @@
-"""From which address a request comes, which of a person's organizations it concerns, and what a
-page says when the file storage is away."""
+"""From which address a request comes, which of a person's organizations it concerns, that the
+person was seen, and what a page says when the file storage is away."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 from django.utils.functional import SimpleLazyObject
 
-from .models import Organization
+from . import presence
+from .models import Organization, User
 from .permissions import organization_policy
 from .storage import StorageUnavailable
 
@@ -71,6 +72,22 @@ def chosen(request: HttpRequest) -> Organization | None:
     wanted = request.session.get("organization")
     found = seen.filter(pk=wanted).first() if wanted else None
     return found or seen.first()
+
+
+def last_seen(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Note that the person was here. Agents and tokens are not noted: they have no session."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        # The session's, in whose place the API puts whoever a token names.
+        user = request.user
+        answer = get_response(request)
+        if isinstance(user, User):
+            presence.note(user, request)
+        return answer
+
+    return middleware
 
 
 def storage_unavailable(

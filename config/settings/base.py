@@ -128,6 +128,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "auditlog.middleware.AuditlogMiddleware",
+    "sites.middleware.last_seen",
     "sites.middleware.current_organization",
     "sites.middleware.storage_unavailable",
 ]

@@ -16,6 +16,7 @@ from ..keyset import Order, both_ways
 from ..members import remove_member, set_member_role
 from ..models import Membership, Role
 from ..permissions import membership_policy
+from ..presence import with_tokens_used
 from ..teams import teams_of, with_teams
 from .fields import Key, Named, Person, Strict, query_of
 
@@ -30,6 +31,14 @@ class MemberOut(serializers.Serializer[Membership]):
     teams = serializers.SerializerMethodField()
     active = serializers.BooleanField(source="user.is_active", help_text="Whether they can log in.")
     last_login_at = serializers.DateTimeField(source="user.last_login", allow_null=True)
+    last_seen_at = serializers.DateTimeField(
+        source="user.seen_at",
+        allow_null=True,
+        help_text="When they last did something in the portal, to within five minutes.",
+    )
+    token_used_at = serializers.DateTimeField(
+        allow_null=True, help_text="When a program last came with an access token of theirs."
+    )
     joined_at = serializers.DateTimeField(source="created_at")
 
     @extend_schema_field(Named(many=True))
@@ -74,7 +83,8 @@ class MemberViewSet(Listed, Retrieved, ScopedViewSet):
     serializer_class = MemberOut
 
     def rows(self) -> QuerySet[Membership]:
-        return with_teams(Membership.objects.select_related("organization", "user"))
+        members = Membership.objects.select_related("organization", "user")
+        return with_tokens_used(with_teams(members))
 
     def get_queryset(self) -> QuerySet[Membership]:
         return membership_policy.rows(self.request.user, "inspect", self.rows())

@@ -1,6 +1,7 @@
 """The tenant, its people and their roles."""
 
 import uuid
+from datetime import datetime
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
@@ -13,9 +14,16 @@ class User(AbstractUser):
     # Since when a link for a new password waits to be mailed.
     link_due_at = models.DateTimeField(null=True, editable=False)
     link_taken_at = models.DateTimeField(null=True, editable=False)
+    # As `sites.presence` notes it: some minutes old at most, and not where a log-in says the same.
+    last_seen_at = models.DateTimeField(null=True, editable=False)
 
     def __str__(self) -> str:
         return self.get_full_name() or self.username
+
+    @property
+    def seen_at(self) -> datetime | None:
+        """When the person was last here, logging in included."""
+        return max(filter(None, (self.last_login, self.last_seen_at)), default=None)
 
 
 class Organization(models.Model):

@@ -19,6 +19,7 @@ from ..members import held_by, remove_member, set_member_role
 from ..models import Membership, Role
 from ..pages import PortalRequest, add_refusal, within_organization
 from ..permissions import membership_policy, organization_policy
+from ..presence import with_tokens_used
 from ..problems import Refused
 from ..teams import teams_of, with_teams
 
@@ -35,7 +36,7 @@ def managed(request: PortalRequest) -> None:
 
 def _members(request: PortalRequest) -> QuerySet[Membership]:
     members = Membership.objects.filter(organization=request.organization)
-    return with_teams(members.select_related("organization", "user"))
+    return with_tokens_used(with_teams(members.select_related("organization", "user")))
 
 
 def _member(request: PortalRequest, public_id: UUID) -> Membership:
@@ -48,7 +49,7 @@ def _member(request: PortalRequest, public_id: UUID) -> Membership:
 @within_organization
 @require_GET
 def member_list(request: PortalRequest) -> HttpResponse:
-    """List the people of the current organization with role and last log-in."""
+    """List the people of the current organization with role and when they were last seen."""
     managed(request)
     filters = MemberFilter(request.GET, queryset=_members(request), request=request)
     rows = filters.qs if filters.is_valid() else Membership.objects.none()

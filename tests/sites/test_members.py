@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.apps import apps
 from django.urls import reverse
+from django.utils import timezone
 
 from jobs.models import Job
 from sites.access import set_role
@@ -20,8 +22,8 @@ from sites.models import (
     SiteUserPermission,
     User,
 )
-from tests import factories
-from tests.pages import as_
+from tests import factories, pages
+from tests.pages import as_, html, rows
 from tests.people import API
 
 
@@ -94,6 +96,42 @@ def test_lists_cost_the_same_with_more_members(
             assert client.get("/members").status_code == 200
         with django_assert_num_queries(6):
             assert api.get("members").status_code == 200
+
+
+@pytest.mark.once
+def test_who_comes_back_within_a_session_was_seen_and_an_open_page_was_not(
+    alice: User, mia: User, django_assert_num_queries: Any
+) -> None:
+    """One small write in some minutes, none for a token, whose use is told apart."""
+    weeks = timezone.now() - timedelta(days=20)
+    client, program, address = as_(mia), API(mia), f"members/{of(mia).public_id}"
+    User.objects.filter(pk=mia.pk).update(last_login=weeks)
+
+    def told() -> Any:
+        return API(alice).get(address).json()
+
+    assert program.get(address).status_code == 200
+    client.get("/jobs", headers={"HX-Request": "true"})
+    before = told()
+    assert before["last_seen_at"] == before["last_login_at"]
+    assert before["token_used_at"] is not None
+    listed = {row["Name"]: row for row in rows(html(alice, "/members"))}
+    cell = listed["Mia mia@example.com"]["Last seen, UTC"]
+    assert re.search(r"logged in 20 d ago · token \d+ s ago$", cell)
+    # The first page of a while is noted, the next is not.
+    for queries in (4, 3):
+        with django_assert_num_queries(queries):
+            assert client.post("/profile/sessions/end").status_code == 302
+    after = told()
+    assert after["last_login_at"] == before["last_login_at"]
+    assert after["last_seen_at"] > before["token_used_at"]
+    page = pages.words(html(alice, f"/{address}"))
+    assert re.search(
+        r"last seen \d+ s ago · last log-in 20 d ago · access token last used \d+ s", page
+    )
+    User.objects.filter(pk=mia.pk).update(last_seen_at=timezone.now() - timedelta(minutes=6))
+    client.get("/jobs")
+    assert told()["last_seen_at"] > after["last_seen_at"]
 
 
 # --- roles ---------------------------------------------------------------------------------------
@@ -173,8 +211,8 @@ def test_the_page_says_what_is_lost_and_asks_for_a_successor(
 ) -> None:
     client, path = as_(alice), f"/members/{of(edda).public_id}/remove"
     text = client.get(path).content.decode()
-    for words in ("Edda", "edda@example.com", "Press hall", "1 job", "Press line 1 backup"):
-        assert words in text
+    for said in ("Edda", "edda@example.com", "Press hall", "1 job", "Press line 1 backup"):
+        assert said in text
     answer = client.post(path)
     assert (answer.status_code, Membership.objects.filter(user=edda).exists()) == (422, True)
     refused = client.post(path, {"successor": str(of(mia).public_id)})
