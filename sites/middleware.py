@@ -17,22 +17,29 @@ from .permissions import organization_policy
 from .storage import StorageUnavailable
 
 
+def client_of(forwarded: str, heard_from: str) -> str:
+    """Give the address of the client, from `X-Forwarded-For` and from whom the request was heard.
+
+    Each of the `TRUSTED_PROXIES` adds to the header whom it heard from, so the client's is that
+    many from the end; what stands before it is what the client says.
+    """
+    if forwarded and settings.TRUSTED_PROXIES > 0:
+        return _address(forwarded.split(",")[-settings.TRUSTED_PROXIES :][0]) or heard_from
+    return heard_from
+
+
 def client_address(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
     """Make `REMOTE_ADDR` the client's address, for all that comes after: limits, records, logs.
 
-    Each of the `TRUSTED_PROXIES` adds to `X-Forwarded-For` whom it heard from, so the client's is
-    that many from the end; what stands before it is what the client says. The header ends here, so
-    that nobody else reads another entry of it.
+    The header of the proxies ends here, so that nobody else reads another entry of it.
     """
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         forwarded = request.META.pop("HTTP_X_FORWARDED_FOR", "")
-        if forwarded and settings.TRUSTED_PROXIES > 0:
-            said = _address(forwarded.split(",")[-settings.TRUSTED_PROXIES :][0])
-            if said:
-                request.META["REMOTE_ADDR"] = said
+        if said := client_of(forwarded, request.META.get("REMOTE_ADDR", "")):
+            request.META["REMOTE_ADDR"] = said
         return get_response(request)
 
     return middleware

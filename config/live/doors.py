@@ -9,6 +9,7 @@ import random
 import resource
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib import import_module
@@ -28,9 +29,10 @@ from sites.api.problems import answer_for
 from sites.models import User
 from sites.problems import Refused, problem
 
+from . import access
 from .audience import Subscriber, subscriber_of
 from .hub import Hub
-from .streams import OK, WORK, AgentStream, PageStream
+from .streams import OK, WORK, AgentStream, PageStream, Why
 from .timing import timing
 
 if TYPE_CHECKING:
@@ -105,19 +107,24 @@ class Live:
     async def _answer(
         self, hub: Hub, path: str, scope: Message, receive: Receive, send: Send
     ) -> None:
+        begun = time.monotonic()
         try:
             check(path, scope)
             let_in = self._agent if path == "/live/agent" else self._page
             stream, first_words = await let_in(hub, scope, send)
         except Exception as error:
-            await refuse(send, error)
+            status = await refuse(send, error)
+            access.refused(path, scope, status, begun=begun)
             return
         # Thousands of these wait: what was only needed to let them in is let go.
         scope["headers"].clear()
+        why: Why = "failed"
         try:
             await stream.serve(receive, first_words)
+            why = stream.why
         finally:
             hub.remove(stream)
+            access.ended(path, stream, why, begun=begun)
 
     async def _agent(self, hub: Hub, scope: Message, send: Send) -> tuple[AgentStream, bytes]:
         """Let an agent in by its token, and tell it at once when there is work already."""
@@ -166,7 +173,7 @@ async def taken_in(hub: Hub, stream: AgentStream | PageStream) -> AsyncIterator[
 
 def check(path: str, scope: Message) -> None:
     """Refuse other paths, methods and host names."""
-    if path not in ("/live/agent", "/live/events"):
+    if path not in access.DOORS:
         raise Http404
     if scope["method"] != "GET":
         raise Refused("method_not_allowed", "Only GET is understood here.", status=405)
@@ -182,8 +189,8 @@ def header(scope: Message, name: bytes, joined_by: str = ", ") -> str:
     return joined_by.join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
 
 
-async def refuse(send: Send, error: Exception) -> None:
-    """Answer problem JSON; an error that nobody foresaw is logged."""
+async def refuse(send: Send, error: Exception) -> int:
+    """Answer problem JSON, and give its status; an error that nobody foresaw is logged."""
     answer = answer_for(error)
     if answer is None:
         log.error("A live connection failed.", exc_info=error)
@@ -202,6 +209,7 @@ async def refuse(send: Send, error: Exception) -> None:
     ]
     await send({"type": "http.response.start", "status": body["status"], "headers": headers})
     await send({"type": "http.response.body", "body": content})
+    return int(body["status"])
 
 
 # --- in the thread pool --------------------------------------------------------------------------

@@ -84,7 +84,7 @@ class Hub:
                 self._pages_about.setdefault(about, set()).add(stream)
             self._watch()
         if self.closing:
-            stream.end(b"", now=self._loop.time())
+            stream.end(b"", why="stopping", now=self._loop.time())
             return
         await self._reader.listen()
 
@@ -122,7 +122,7 @@ class Hub:
         """End every stream: the process is about to stop."""
         self.closing = True
         for stream in list(chain.from_iterable(self._wheel)):
-            stream.end(b"", now=self._loop.time())
+            stream.end(b"", why="stopping", now=self._loop.time())
 
     async def stop(self) -> None:
         """End what `__init__` began."""
@@ -136,7 +136,7 @@ class Hub:
         streams.append(stream)
         if len(streams) > most:
             oldest = next((known for known in streams if not known.ended), stream)
-            oldest.end(b"", now=self._loop.time())
+            oldest.end(b"", why="replaced", now=self._loop.time())
 
     def _about(self, stream: PageStream) -> Iterable[int | None]:
         organizations = stream.who.organizations
@@ -170,7 +170,7 @@ class Hub:
                 self._note_agent(event)
             elif event.kind == "access.changed":
                 for page in self._pages.get(event.subject_id, ()):
-                    page.end(BYE, now=self._loop.time())
+                    page.end(BYE, why="access_changed", now=self._loop.time())
                 continue
             self._tell_pages(event)
             if number % AT_A_STRETCH == 0:
@@ -199,7 +199,7 @@ class Hub:
                 if stream.public_id != event.subject_id:
                     continue
                 if event.kind == "agent.retired":
-                    stream.end(b"", now=self._loop.time())
+                    stream.end(b"", why="retired", now=self._loop.time())
                 else:
                     task = self._loop.create_task(self._read_queues(stream))
                     self._reading.add(task)
@@ -290,7 +290,7 @@ class Hub:
                 if stream.ends_at <= now:
                     stream.cut_off()
             elif stream.ends_at <= now + self.timing.comment_s:
-                stream.end(b"", now=now)
+                stream.end(b"", why="time_over", now=now)
             else:
                 stream.write(COMMENT)
         self._wake_more(now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from sites.models import Event
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
+
+Why = Literal[
+    "left",  # the client went
+    "time_over",  # as every stream's is, once
+    "stopping",  # the process
+    "replaced",  # by newer ones of the same agent or person
+    "access_changed",  # the person comes back with what they may see now
+    "retired",  # the agent
+    "stalled",  # the client took not even the end
+    "failed",  # here
+]
 
 OK = b": ok\n\n"
 COMMENT = b":\n\n"
@@ -66,6 +77,7 @@ class Stream:
         "ends_at",
         "gone",
         "slot",
+        "why",
     )
 
     def __init__(self, send: Send, *, ends_at: float) -> None:
@@ -78,6 +90,7 @@ class Stream:
         self.gone = False  # the hub has forgotten it
         self.ends_at = ends_at
         self.slot = 0
+        self.why: Why = "left"
 
     def write(self, data: bytes) -> None:
         """Send this soon; when the client has not taken the last messages, it loses them all."""
@@ -88,17 +101,19 @@ class Stream:
         self._parts.append(data)
         self._start_writing()
 
-    def end(self, last_words: bytes, *, now: float) -> None:
+    def end(self, last_words: bytes, *, why: Why, now: float) -> None:
         """End the stream once all that was written has gone out."""
         if self.ended:
             return
         self.write(last_words)
         self.ended = True
+        self.why = why
         self.ends_at = now + PARTING_S
 
     def cut_off(self) -> None:
         """Drop the connection of a client that takes nothing more."""
         if self._waiter:
+            self.why = "stalled"
             self._waiter.cancel()
 
     async def serve(self, receive: Receive, first_words: bytes) -> None:

@@ -110,6 +110,11 @@ class LiveProcess:
         assert answer.raw.status == 200, answer.raw.read()
         return answer
 
+    def connections(self) -> list[dict[str, Any]]:
+        """What was logged of connections so far; all of it once the process has ended."""
+        said = [json.loads(line) for line in self.output if line.startswith("{")]
+        return [line for line in said if line["event"] == "connection"]
+
     def hang_up(self) -> None:
         """Close every answer, as a client that goes away does."""
         while self.open:
@@ -135,6 +140,7 @@ def live_process(
         "DJANGO_SETTINGS_MODULE": "tests.config.live_settings",
         "DATABASE_URL": database or database_url(),
         "LIVE": json.dumps(intervals),
+        "LOG_FORMAT": "json",
     }
     process = subprocess.Popen(
         child_command(command), env=environment, stderr=subprocess.PIPE, text=True

@@ -13,7 +13,7 @@ from jobs.models import Job
 from sites.models import Organization, Site, Target, User
 from tests import factories
 
-from .live_process import Answer, LiveProcess, live_process
+from .live_process import PATIENCE_S, Answer, LiveProcess, live_process
 
 pytestmark = pytest.mark.once
 
@@ -110,13 +110,34 @@ def test_a_queue_that_is_made_while_agents_wait_reaches_those_who_take_from_it(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_agent_that_is_retired_loses_its_stream(agent: factories.Enrolled, alice: User) -> None:
+def test_an_agent_that_is_retired_loses_its_stream_and_the_log_says_who_came_and_went(
+    agent: factories.Enrolled, alice: User, vera: User
+) -> None:
     with live_process() as live:
         stream = live.agent(agent.api.token)
+        live.page(vera, "?token=hunter22")
         retire(agent.agent, by=alice)
         assert stream.rest() == ": ok\n\n"
         again = live.get("/live/agent", Authorization=f"Bearer {agent.api.token}")
         assert again.raw.status == 401
+        assert live.get("/live/hunter22").raw.status == 404
+        # Hers is open when the process is stopped.
+        live.process.terminate()
+        live.process.wait(PATIENCE_S)
+    said = {(line["route"], line["status"], line["ended"]): line for line in live.connections()}
+    gone, unknown, lost, stopped = (
+        ("/live/agent", 200, "retired"),
+        ("/live/agent", 401, "refused"),
+        ("", 404, "refused"),
+        ("/live/events", 200, "stopping"),
+    )
+    assert set(said) == {gone, unknown, lost, stopped}
+    assert said[gone]["agent_id"] == str(agent.agent.public_id)
+    assert said[stopped]["user_id"] == vera.pk
+    assert said[unknown]["address"] == said[lost]["address"] == "127.0.0.1"
+    assert all(0 <= line["seconds"] < PATIENCE_S for line in said.values())
+    for secret in ("hunter22", agent.api.token):
+        assert secret not in "".join(live.output)
 
 
 def test_a_client_that_does_not_read_keeps_a_bounded_number_of_messages() -> None:

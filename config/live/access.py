@@ -1,0 +1,44 @@
+"""Decides what is logged of a connection: a line when it is refused, or else one when it ends.
+
+Written in the event loop, so it holds only what is there already: ids and times, no look at the
+database, and of the address neither query nor what is no door of ours.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from sites.middleware import client_of
+
+from .streams import AgentStream, PageStream, Why
+
+if TYPE_CHECKING:
+    from .streams import Message
+
+DOORS = ("/live/agent", "/live/events")
+
+access = structlog.get_logger("yardmaster.access")
+
+
+def refused(path: str, scope: Message, status: int, *, begun: float) -> None:
+    """Log who was not let in, by the address, since nothing else of them is known."""
+    forwarded = b",".join(value for key, value in scope["headers"] if key == b"x-forwarded-for")
+    host = (scope.get("client") or ("",))[0]
+    _log(path, status, begun, "refused", address=client_of(forwarded.decode("latin-1"), host))
+
+
+def ended(path: str, stream: AgentStream | PageStream, why: Why, *, begun: float) -> None:
+    """Log whose connection ended, why, and how long it was open."""
+    if isinstance(stream, AgentStream):
+        _log(path, 200, begun, why, agent_id=str(stream.public_id))
+    else:
+        _log(path, 200, begun, why, user_id=stream.who.user_id)
+
+
+def _log(path: str, status: int, begun: float, why: str, **who: Any) -> None:
+    seconds = round(time.monotonic() - begun, 3)
+    route = path if path in DOORS else ""
+    access.info("connection", route=route, status=status, seconds=seconds, ended=why, **who)
