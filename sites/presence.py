@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
+from django.db import OperationalError
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
@@ -23,7 +25,9 @@ def note(user: User, request: HttpRequest) -> None:
     by_itself = request.method == "GET" and request.headers.get("HX-Request") == "true"
     now = timezone.now()
     if not by_itself and (user.seen_at is None or user.seen_at <= now - NOTED_EVERY):
-        User.objects.filter(pk=user.pk).update(last_seen_at=now)
+        # What the person did stands, whether or not this can be written now.
+        with suppress(OperationalError):
+            User.objects.filter(pk=user.pk).update(last_seen_at=now)
 
 
 def with_tokens_used(members: QuerySet[Membership]) -> QuerySet[Membership]:
