@@ -63,8 +63,12 @@ def migrations_are_applied() -> bool:
 
 @cache
 def wanted_migrations() -> frozenset[tuple[str, str]]:
-    """Give every migration that this version needs."""
-    return frozenset(MigrationLoader(None).graph.nodes)
+    """Give every migration that this version needs; for one that replaces others, those others.
+
+    Their names every database has. That of the replacing one it may lack until the next `migrate`.
+    """
+    nodes = MigrationLoader(None).graph.nodes.items()
+    return frozenset(name for own, migration in nodes for name in migration.replaces or [own])
 
 
 def storage_is_writable() -> bool:

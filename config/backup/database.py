@@ -165,8 +165,9 @@ def _dump_postgresql(folder: Path, say: Say) -> Dump:
 
 def _load_postgresql(path: Path, migrations: Migrations, say: Say) -> None:
     executor = MigrationExecutor(connection)
+    executor.loader = _loader(migrations)
     say("Database: making its tables …")
-    executor.migrate(_leaves(executor, migrations))
+    executor.migrate(_leaves(executor.loader, migrations))
     connection.close()
     about: dict[str, Any] = {}
     with _connected() as db:
@@ -187,10 +188,28 @@ def _load_postgresql(path: Path, migrations: Migrations, say: Say) -> None:
             db.execute("SELECT setval(%s::regclass, %s)", (f'"{sequence}"', value))
 
 
-def _leaves(executor: MigrationExecutor, migrations: Migrations) -> list[tuple[str, str]]:
+def _loader(migrations: Migrations) -> MigrationLoader:
+    """Load a migration that replaces others in their place if the backup has them all.
+
+    Django goes by what the database has, and this one is empty: it would replace them always, also
+    where the backup has but some of them.
+    """
+    has = {(app, name) for app, name in migrations}
+    loader = MigrationLoader(connection, replace_migrations=False)
+    for key, migration in loader.replacements.items():
+        if has.issuperset(migration.replaces):
+            loader.graph.remove_replaced_nodes(key, migration.replaces)
+        else:
+            loader.graph.remove_replacement_node(key, migration.replaces)
+    return loader
+
+
+def _leaves(loader: MigrationLoader, migrations: Migrations) -> list[tuple[str, str]]:
     """Give the migrations of the backup that no other of them builds on."""
-    graph = executor.loader.graph
+    graph = loader.graph
     there = {(app, name) for app, name in migrations if (app, name) in graph.nodes}
+    # An older backup has all that these replace, but not their names.
+    there |= loader.replacements.keys() & graph.nodes.keys()
     built_on = {
         one for one in there if any(child.key in there for child in graph.node_map[one].children)
     }

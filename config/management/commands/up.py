@@ -249,6 +249,9 @@ def migrate() -> None:
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         print("Preparing the database …", flush=True)
         call_command("migrate", interactive=False, verbosity=0)
+    else:
+        # What `migrate` does besides: note what replaces the steps that this database has taken.
+        executor.check_replacements()
 
 
 def collect_static(data: Path) -> None:
