@@ -62,6 +62,15 @@ def test_a_migration_that_is_not_applied_makes_it_unready(asked):
 
 @pytest.mark.django_db
 @pytest.mark.once
+def test_a_database_that_took_the_steps_one_by_one_lacks_nothing(asked):
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE name LIKE '%squashed%'")
+        assert cursor.rowcount == 3
+    assert asked("/readyz").status_code == 200
+
+
+@pytest.mark.django_db
+@pytest.mark.once
 def test_a_folder_that_cannot_be_written_is_named_as_storage_and_no_more(
     asked, settings, tmp_path, caplog
 ):
