@@ -48,6 +48,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--finished", type=int, default=1_000_000, help="finished runs beside")
     parser.add_argument("--seconds", type=float, default=8, help="for each measurement")
     parser.add_argument("--idle", type=int, default=15_000, help="waiting agents; 0 leaves it out")
+    parser.add_argument(
+        "--lists", type=int, nargs="*", default=[1_000_000, 5_000_000],
+        help="runs beside which the lists are measured, a quarter of an hour; none leaves it out",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     with servers.postgres(durable=True) as server:
         postgres = measured(options, server.url, options.idle)
@@ -85,6 +89,10 @@ def main(arguments: list[str] | None = None) -> None:
             f"{row['ours'] / anchor_rate:.2f}",
             "≥ 0.80" if row["what"] == "one lifecycle" else "",
         )
+    if options.lists:
+        print(flush=True)
+        lists = [sys.executable, "-m", "bench.history", "--sizes", *map(str, options.lists)]
+        subprocess.run(lists, check=True)
 
 
 if __name__ == "__main__":
