@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -288,6 +288,8 @@ class _HeadersField(forms.CharField):
             if name.lower() in map(str.lower, found):
                 raise forms.ValidationError(f"Line {number} names a header for the second time.")
             found[name] = text
+        if len(found) > credentials.MOST_HEADERS:
+            raise forms.ValidationError(f"At most {credentials.MOST_HEADERS} headers.")
         return found
 
 
@@ -425,14 +427,37 @@ class CredentialForm(forms.Form):
 
 
 class _OfTargets(forms.ModelChoiceField):
-    """A choice of targets, each with where it stands: that is where the secret will go."""
+    """A choice of targets, each with where it stands: that is where the secret will go.
+
+    The address is sent along, so that nobody puts a secret where the target was moved meanwhile.
+    """
+
+    default_error_messages = {
+        "moved": "“%(target)s” was moved meanwhile, to %(address)s. Choose it again to agree.",
+    }
 
     def label_from_instance(self, obj: Target) -> str:
         return f"{obj.name}, {obj.site.name} ({obj.address})"
 
+    def prepare_value(self, value: Any) -> Any:
+        return f"{value.public_id} {value.address}" if isinstance(value, Target) else value
+
+    def to_python(self, value: Any) -> Target | None:
+        public_id, _, address = str(value or "").partition(" ")
+        target: Target | None = super().to_python(public_id)
+        if target is not None and target.address != address:
+            about = {"target": target, "address": target.address}
+            raise forms.ValidationError(self.error_messages["moved"], "moved", about)
+        return target
+
 
 class PlacingForm(forms.Form):
-    """On which further target a credential is to stand: one that has an address and no other."""
+    """On which further target a credential is to stand: one that has an address and no other.
+
+    The first of those whose name or address has `find` in it are on offer.
+    """
+
+    ON_OFFER = 100
 
     target = _OfTargets(
         label="Put it on a target",
@@ -443,7 +468,9 @@ class PlacingForm(forms.Form):
         help_text="Its runs are given the secret from then on, and use it at this address.",
     )
 
-    def __init__(self, *args: Any, user: User, credential: Credential, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, user: User, credential: Credential, find: str = "", **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         rows = Target.objects.filter(
             organization=credential.organization, credential=None, archived_at=None
@@ -451,6 +478,18 @@ class PlacingForm(forms.Form):
         if credential.site_id is not None:
             rows = rows.filter(site=credential.site_id)
         field = self.fields["target"]
-        assert isinstance(field, forms.ModelChoiceField)
+        assert isinstance(field, _OfTargets)
         free = target_policy.rows(user, "edit", rows.filter(site__archived_at=None))
         field.queryset = free.select_related("site").order_by("name", "pk")
+        self.find = find.replace("\x00", "")
+        named = Q(name__icontains=self.find) | Q(address__icontains=self.find)
+        found = list(field.queryset.filter(named).defer("settings")[: self.ON_OFFER + 1])
+        self.more = len(found) > self.ON_OFFER
+        self.any = bool(found)
+        field.choices = [
+            ("", field.empty_label),
+            *(
+                (field.prepare_value(one), field.label_from_instance(one))
+                for one in found[: self.ON_OFFER]
+            ),
+        ]

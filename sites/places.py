@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from django.db import IntegrityError, transaction
@@ -45,8 +45,16 @@ def keeps_secrets(holder: Holder) -> None:
         _holders.append(holder)
 
 
-def save_target(target: Target, *, clear_secrets: bool = False, **changes: Any) -> Target:
+def save_target(
+    target: Target,
+    *,
+    clear_secrets: bool = False,
+    seen: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Target:
     """Store a new target or these changes of one. A target stays at its site.
+
+    Refused 409 where a column is no longer what the person has `seen` of it on a page.
 
     What the settings say is hidden is put back. Refused 422 where a secret would go to another
     address: one that is stored in the settings and not given anew, one that a job or run holds, or
@@ -70,6 +78,9 @@ def save_target(target: Target, *, clear_secrets: bool = False, **changes: Any) 
                 holder.clear(target)
         stored = Target.objects.select_for_update(of=("self",)).select_related("site")
         locked = stored.get(pk=target.pk)
+        if any(getattr(locked, name) != value for name, value in (seen or {}).items()):
+            words = f"“{locked}” was changed by somebody meanwhile. Look at it again, then decide."
+            raise Refused("changed", words)
         where = _moved(locked, changes, cleared=clear_secrets)
         if changes.get("credential") is not None:
             address = changes.get("address", locked.address)

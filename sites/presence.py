@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from django.db import OperationalError
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db import DatabaseError, connection, transaction
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
 
+from . import sql
 from .models import AccessToken, Membership, User
 
 # A person at work costs one small write in this time, whatever they open.
@@ -24,10 +25,30 @@ def note(user: User, request: HttpRequest) -> None:
     """
     by_itself = request.method == "GET" and request.headers.get("HX-Request") == "true"
     now = timezone.now()
-    if not by_itself and (user.seen_at is None or user.seen_at <= now - NOTED_EVERY):
-        # What the person did stands, whether or not this can be written now.
-        with suppress(OperationalError):
-            User.objects.filter(pk=user.pk).update(last_seen_at=now)
+    if by_itself or (user.seen_at is not None and user.seen_at > now - NOTED_EVERY):
+        return
+    # Once, however many came at the same moment.
+    due = User.objects.filter(
+        Q(last_seen_at=None) | Q(last_seen_at__lte=now - NOTED_EVERY), pk=user.pk
+    )
+    # The person gets their page, whether or not this can be written now; the next one notes it.
+    with suppress(DatabaseError):
+        _write_without_waiting(due, now)
+
+
+def _write_without_waiting(due: QuerySet[User], now: datetime) -> None:
+    if sql.on_postgresql():
+        with transaction.atomic():
+            free = due.select_for_update(skip_locked=True, no_key=True)
+            User.objects.filter(pk__in=free.values("pk")).update(last_seen_at=now)
+        return
+    patience_ms = 1000 * connection.settings_dict["OPTIONS"]["timeout"]
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            due.update(last_seen_at=now)
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {patience_ms}")
 
 
 def with_tokens_used(members: QuerySet[Membership]) -> QuerySet[Membership]:

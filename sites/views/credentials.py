@@ -12,6 +12,7 @@ from django.core.paginator import Paginator
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -36,7 +37,7 @@ def _targets(request: PortalRequest) -> QuerySet[Target]:
     """List the targets of which the person may know what their runs are given."""
     rows = Target.objects.filter(organization=request.organization, archived_at=None)
     seen: QuerySet[Target] = target_policy.rows(request.user, "inspect", rows)
-    return seen.select_related("site").order_by("name", "pk")
+    return seen.select_related("site").defer("settings").order_by("name", "pk")
 
 
 @within_organization
@@ -66,6 +67,7 @@ def credential_list(request: PortalRequest) -> HttpResponse:
 
 
 @within_organization
+@never_cache
 @sensitive_post_parameters()
 @require_http_methods(["GET", "POST"])
 def credential_add(request: PortalRequest) -> HttpResponse:
@@ -81,6 +83,7 @@ def credential_add(request: PortalRequest) -> HttpResponse:
 
 
 @within_organization
+@never_cache
 @sensitive_post_parameters()
 @require_http_methods(["GET", "POST"])
 def credential_edit(request: PortalRequest, public_id: UUID) -> HttpResponse:
@@ -104,7 +107,7 @@ def _form(request: PortalRequest, credential: Credential, *, adding: bool = Fals
                 for name, value in form.said().items():
                     setattr(credential, name, value)
                 credentials.add(credential, form.secret() or {}, by=request.user)
-            else:
+            elif form.has_changed():
                 credentials.change(credential, by=request.user, secret=form.secret(), **form.said())
         except Refused as refusal:
             add_refusal(form, refusal)
@@ -112,7 +115,7 @@ def _form(request: PortalRequest, credential: Credential, *, adding: bool = Fals
             name = form.cleaned_data["name"]
             if adding:
                 messages.info(request, f"Credential “{name}” is stored. Put it on its targets.")
-            else:
+            elif form.has_changed():
                 messages.info(request, f"Credential “{name}” is changed.")
             return redirect("credential-detail", credential.public_id)
     return render(
@@ -142,11 +145,13 @@ def credential_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
 def _page(
     request: PortalRequest, credential: Credential, placing: PlacingForm | None = None
 ) -> HttpResponse:
-    targets = list(_targets(request).filter(credential=credential))
+    on = _targets(request).filter(credential=credential)
+    targets = Paginator(on, ON_PAGE).get_page(request.GET.get("page"))
     permitted = credential_policy.permitted(request.user, ["manage"], [credential.pk])
     may_manage = "manage" in permitted[credential.pk]
     if placing is None and may_manage:
-        placing = PlacingForm(user=request.user, credential=credential)
+        find = request.GET.get("find", "")[:120]
+        placing = PlacingForm(user=request.user, credential=credential, find=find)
     return render(
         request,
         "sites/credential_detail.html",
@@ -175,11 +180,13 @@ def credential_place(request: PortalRequest, public_id: UUID) -> HttpResponse:
     if form.is_valid():
         target = form.cleaned_data["target"]
         try:
-            save_target(target, credential=credential)
+            seen = {"address": target.address, "credential_id": None}
+            save_target(target, seen=seen, credential=credential)
         except Refused as refusal:
             add_refusal(form, refusal)
         else:
-            messages.info(request, f"“{credential}” stands on {target}; its runs are given it.")
+            words = f"“{credential}” stands on {target} ({target.address}); its runs are given it."
+            messages.info(request, words)
             return redirect("credential-detail", credential.public_id)
     return _page(request, credential, form)
 
@@ -194,7 +201,7 @@ def credential_take_off(request: PortalRequest, public_id: UUID, target_id: UUID
     there = Target.objects.filter(credential=credential, archived_at=None)
     target = target_policy.get(request.user, "edit", there, public_id=target_id)
     try:
-        save_target(target, credential=None)
+        save_target(target, seen={"credential_id": credential.pk}, credential=None)
     except Refused as refusal:
         messages.error(request, refusal.detail)
     else:

@@ -111,13 +111,13 @@ def test_environment_is_made_once_kept_and_follows_the_lock(project: Path) -> No
     stamp.write_text(json.dumps({**json.loads(stamp.read_text()), "python": [3, 10]}))
     (packages,) = (project / ".venv" / "lib").glob("python3*")
     packages.rename(packages.with_name("python3.10"))
-    python = project / ".venv" / "bin" / "python"
-    assert not bootstrap.works(python)
-    python.unlink()
     again = start(project)
     assert again.stdout.startswith("2.0 ")
     assert again.stderr.startswith("Installing")
+    python = project / ".venv" / "bin" / "python"
     assert bootstrap.works(python)
+    python.unlink()
+    assert not bootstrap.works(python)
 
 
 def test_python_without_ensurepip_is_told_what_to_install(

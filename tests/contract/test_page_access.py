@@ -91,7 +91,7 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("POST", "/theme"): (302, 302, 302, 302, 302, 302, 302, 302),
 }
 BODY = {
-    "/sites/credentials/{login}/targets": {"target": "{press}"},
+    "/sites/credentials/{login}/targets": {"target": "{press} 10.20.4.11"},
     "/members/teams/{team}/members": {"member": "{member}"},
     "/members/teams/{team}/roles": {"place": "site:{hall}", "role": "viewer"},
     "/organization": {"organization": "{works}"},

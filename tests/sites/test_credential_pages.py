@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from sites import credentials
+from sites import credentials, places
 from sites.access import set_role
 from sites.models import Credential, Organization, Site, Target, User
 from tests import factories
@@ -26,6 +26,11 @@ def given(
 ) -> Credential:
     made = Credential(organization=organization, name=name, username="plc", **more)
     return credentials.add(made, {"password": SECRET}, by=by)
+
+
+def choice(target: Target) -> str:
+    """How a page sends a target: with the address at which it was shown."""
+    return f"{target.public_id} {target.address}"
 
 
 def held(name: str) -> Any:
@@ -137,15 +142,23 @@ def test_it_stands_on_targets_and_is_archived_once_it_stands_nowhere(
     offered = read(client, path)
     assert "Press line 1, Press hall (10.20.4.11)" in offered
     assert "Nowhere" not in offered
-    refused = client.post(f"{path}/targets", {"target": str(crane.public_id)})
+    refused = client.post(f"{path}/targets", {"target": choice(crane)})
     assert refused.status_code == 422
     assert "It was put on no target." in refused.content.decode()
-    assert client.post(f"{path}/targets", {"target": str(press.public_id)}).status_code == 302
+    # Nobody agreed to an address to which the target was moved meanwhile.
+    seen = choice(press)
+    API(edda).patch(f"targets/{press.public_id}", {"address": "10.20.4.12"})
+    refused = client.post(f"{path}/targets", {"target": seen})
+    assert refused.status_code == 422
+    assert "“Press line 1” was moved meanwhile, to 10.20.4.12." in words(refused.content.decode())
+    press.refresh_from_db()
+    assert press.credential is None
+    assert client.post(f"{path}/targets", {"target": choice(press)}).status_code == 302
     press.refresh_from_db()
     assert press.credential == login
     assert rows(read(client, LIST))[0]["Stands on"] == "Press line 1"
     assert f"/jobs/manage?target={press.public_id}" in read(client, path)
-    assert "10.20.4.11 Credential: Line login" in words(read(client, "/sites"))
+    assert "10.20.4.12 Credential: Line login" in words(read(client, "/sites"))
     # While it does, it is not put away.
     asked = words(read(client, f"{path}/archive"))
     assert "stands on 1 target, whose jobs would not be let in without it: Press line 1." in asked
@@ -164,6 +177,49 @@ def test_it_stands_on_targets_and_is_archived_once_it_stands_nowhere(
     assert Credential.objects.get().archived_at is not None
     assert "Credential “Line login” is archived." in read(client, LIST)
     assert client.get(path).status_code == 404
+
+
+def test_what_somebody_else_put_there_meanwhile_is_not_replaced(
+    works: Organization, press: Target, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at a target and its lock another one is put on it."""
+    mine, theirs = given(works, alice), given(works, alice, "Their login")
+    path, save = f"{LIST}/{mine.public_id}", places.save_target
+
+    def meanwhile(target: Target, **changes: Any) -> Target:
+        save(Target.objects.get(pk=target.pk), credential=theirs)
+        return save(target, **changes)
+
+    monkeypatch.setattr("sites.views.credentials.save_target", meanwhile)
+    answer = as_(alice).post(f"{path}/targets", {"target": choice(press)})
+    assert answer.status_code == 422
+    assert "“Press line 1” was changed by somebody meanwhile." in words(answer.content.decode())
+    Target.objects.update(credential=mine)
+    page = as_(alice).post(f"{path}/targets/{press.public_id}/remove", follow=True)
+    assert "“Press line 1” was changed by somebody meanwhile." in words(page.content.decode())
+    press.refresh_from_db()
+    assert press.credential == theirs
+
+
+def test_of_many_targets_some_are_on_offer_and_all_are_found(
+    works: Organization, hall: Site, alice: User
+) -> None:
+    login, client = given(works, alice), as_(alice)
+    path = f"{LIST}/{login.public_id}"
+    Target.objects.bulk_create(
+        Target(organization=works, site=hall, name=f"Line {number:03}", address=f"10.1.1.{number}")
+        for number in range(120)
+    )
+    page = read(client, path)
+    assert (page.count("<option"), "Line 119" in page) == (101, False)
+    found = read(client, f"{path}?find=LINE+11")
+    assert found.count("<option") == 11
+    assert (
+        client.post(f"{path}/targets", {"target": choice(Target.objects.last())}).status_code == 302
+    )
+    Target.objects.update(credential=login)
+    assert read(client, path).count("Take it off") == 50
+    assert "Line 119" in read(client, f"{path}?page=3")
 
 
 def test_the_maintainer_of_a_site_adds_and_sees_those_of_that_site(
@@ -194,7 +250,7 @@ def test_another_organization_sees_none_of_it(
         assert client.get(page).status_code == 404
         assert client.post(f"{path}/edit", {"name": "Mine"}).status_code == 404
     # Neither does his own go to a target of theirs, nor does theirs come off.
-    answer = client.post(f"{LIST}/{own.public_id}/targets", {"target": str(press.public_id)})
+    answer = client.post(f"{LIST}/{own.public_id}/targets", {"target": choice(press)})
     assert answer.status_code == 422
     answer = client.post(f"{LIST}/{own.public_id}/targets/{press.public_id}/remove")
     assert answer.status_code == 404
@@ -214,5 +270,5 @@ def test_the_pages_take_as_many_queries_for_three_as_for_one(
             given(works, alice, f"Login {number}")
             with django_assert_num_queries(10):
                 assert client.get(LIST).status_code == 200
-            with django_assert_num_queries(10):
+            with django_assert_num_queries(11):
                 assert client.get(f"{LIST}/{login.public_id}").status_code == 200
