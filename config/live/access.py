@@ -13,7 +13,7 @@ import structlog
 
 from sites.middleware import client_of
 
-from .streams import AgentStream, PageStream, Why
+from .streams import AgentStream, PageStream
 
 if TYPE_CHECKING:
     from .streams import Message
@@ -23,19 +23,19 @@ DOORS = ("/live/agent", "/live/events")
 access = structlog.get_logger("yardmaster.access")
 
 
-def refused(path: str, scope: Message, status: int, *, begun: float) -> None:
+def refused(path: str, scope: Message, status: int, *, begun: float, why: str = "refused") -> None:
     """Log who was not let in, by the address, since nothing else of them is known."""
     forwarded = b",".join(value for key, value in scope["headers"] if key == b"x-forwarded-for")
     host = (scope.get("client") or ("",))[0]
-    _log(path, status, begun, "refused", address=client_of(forwarded.decode("latin-1"), host))
+    _log(path, status, begun, why, address=client_of(forwarded.decode("latin-1"), host))
 
 
-def ended(path: str, stream: AgentStream | PageStream, why: Why, *, begun: float) -> None:
+def ended(path: str, stream: AgentStream | PageStream, *, begun: float) -> None:
     """Log whose connection ended, why, and how long it was open."""
     if isinstance(stream, AgentStream):
-        _log(path, 200, begun, why, agent_id=str(stream.public_id))
+        _log(path, 200, begun, stream.why, agent_id=str(stream.public_id))
     else:
-        _log(path, 200, begun, why, user_id=stream.who.user_id)
+        _log(path, 200, begun, stream.why, user_id=stream.who.user_id)
 
 
 def _log(path: str, status: int, begun: float, why: str, **who: Any) -> None:

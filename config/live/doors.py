@@ -32,7 +32,7 @@ from sites.problems import Refused, problem
 from . import access
 from .audience import Subscriber, subscriber_of
 from .hub import Hub
-from .streams import OK, WORK, AgentStream, PageStream, Why
+from .streams import OK, WORK, AgentStream, PageStream
 from .timing import timing
 
 if TYPE_CHECKING:
@@ -113,18 +113,25 @@ class Live:
             let_in = self._agent if path == "/live/agent" else self._page
             stream, first_words = await let_in(hub, scope, send)
         except Exception as error:
-            status = await refuse(send, error)
-            access.refused(path, scope, status, begun=begun)
+            start, body = refusal(error)
+            access.refused(path, scope, start["status"], begun=begun)
+            try:
+                await send(start)
+                await send(body)
+            except OSError:
+                pass  # the client has gone
             return
+        except BaseException:
+            # The process stops; the server answers 500 by itself.
+            access.refused(path, scope, 500, begun=begun, why="stopping")
+            raise
         # Thousands of these wait: what was only needed to let them in is let go.
         scope["headers"].clear()
-        why: Why = "failed"
         try:
             await stream.serve(receive, first_words)
-            why = stream.why
         finally:
             hub.remove(stream)
-            access.ended(path, stream, why, begun=begun)
+            access.ended(path, stream, begun=begun)
 
     async def _agent(self, hub: Hub, scope: Message, send: Send) -> tuple[AgentStream, bytes]:
         """Let an agent in by its token, and tell it at once when there is work already."""
@@ -189,8 +196,8 @@ def header(scope: Message, name: bytes, joined_by: str = ", ") -> str:
     return joined_by.join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
 
 
-async def refuse(send: Send, error: Exception) -> int:
-    """Answer problem JSON, and give its status; an error that nobody foresaw is logged."""
+def refusal(error: Exception) -> tuple[Message, Message]:
+    """Give the answer, problem JSON, as what ASGI sends; an error that nobody foresaw is logged."""
     answer = answer_for(error)
     if answer is None:
         log.error("A live connection failed.", exc_info=error)
@@ -207,9 +214,10 @@ async def refuse(send: Send, error: Exception) -> int:
         (b"cache-control", b"no-store"),
         *((name.lower().encode(), value.encode()) for name, value in more.items()),
     ]
-    await send({"type": "http.response.start", "status": body["status"], "headers": headers})
-    await send({"type": "http.response.body", "body": content})
-    return int(body["status"])
+    return (
+        {"type": "http.response.start", "status": body["status"], "headers": headers},
+        {"type": "http.response.body", "body": content},
+    )
 
 
 # --- in the thread pool --------------------------------------------------------------------------

@@ -119,16 +119,22 @@ class Stream:
     async def serve(self, receive: Receive, first_words: bytes) -> None:
         """Begin the answer, and stay until the client has gone or the stream has ended."""
         self._waiter = asyncio.current_task()
-        await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-        self._parts.insert(0, first_words)
-        self._opened = True
-        self._start_writing()
         try:
+            await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            self._parts.insert(0, first_words)
+            self._opened = True
+            self._start_writing()
             while (await receive())["type"] != "http.disconnect":
                 pass  # a body that nobody asked for
         except asyncio.CancelledError:
             if not self.ended:
+                self.why = "stopping"  # nobody but the server cancels one that is open
                 raise
+        except OSError:
+            pass  # as in `_write`
+        except BaseException:
+            self.why = "failed"
+            raise
         finally:
             self.ended = True
             if self._writer:
