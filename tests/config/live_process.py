@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -89,11 +90,14 @@ class LiveProcess:
     process: subprocess.Popen[str]
     output: list[str] = field(default_factory=list)
     open: list[Answer] = field(default_factory=list)
+    asked: int = 0
+    reader: threading.Thread | None = None
 
     def get(self, path: str, *, method: str = "GET", **headers: str) -> Answer:
         """Send a request, and return once its answer has begun."""
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         client.request(method, path, headers=headers)
+        self.asked += 1
         answer = Answer(client.getresponse(), client)
         self.open.append(answer)
         return answer
@@ -110,10 +114,26 @@ class LiveProcess:
         assert answer.raw.status == 200, answer.raw.read()
         return answer
 
-    def connections(self) -> list[dict[str, Any]]:
+    def connections(self, **of: Any) -> list[dict[str, Any]]:
         """What was logged of connections so far; all of it once the process has ended."""
         said = [json.loads(line) for line in self.output if line.startswith("{")]
-        return [line for line in said if line["event"] == "connection"]
+        return [
+            line for line in said if line["event"] == "connection" and of.items() <= line.items()
+        ]
+
+    def endings(self, number: int, **of: Any) -> list[str]:
+        """Why connections of somebody ended, once so many have: the log comes after the end."""
+        deadline = time.monotonic() + PATIENCE_S
+        while len(said := self.connections(**of)) < number and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return [line["ended"] for line in said]
+
+    def ended(self) -> int:
+        """Wait for its end and for its last words, and give the exit code."""
+        code = self.process.wait(PATIENCE_S)
+        if self.reader:
+            self.reader.join(PATIENCE_S)
+        return code
 
     def hang_up(self) -> None:
         """Close every answer, as a client that goes away does."""
@@ -130,17 +150,19 @@ def session_cookie(user: User) -> str:
 
 @contextmanager
 def live_process(
-    application: str = "live", *, database: str = "", **intervals: float
+    application: str = "live", *, database: str = "", proxies: int = 0, **intervals: float
 ) -> Iterator[LiveProcess]:
     """Run `uvicorn config.asgi:<application>` for as long as the block lasts."""
     command = [sys.executable, "-m", "uvicorn", f"config.asgi:{application}", "--port", "0"]
     command += ["--timeout-graceful-shutdown", "2", "--no-access-log"]
+    command += ["--no-proxy-headers"]  # as every installation starts it
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.config.live_settings",
         "DATABASE_URL": database or database_url(),
         "LIVE": json.dumps(intervals),
         "LOG_FORMAT": "json",
+        "TRUSTED_PROXIES": str(proxies),
     }
     process = subprocess.Popen(
         child_command(command), env=environment, stderr=subprocess.PIPE, text=True
@@ -154,14 +176,14 @@ def live_process(
                 running.port = int(found[1])
                 break
         assert running.port, "".join(running.output)
-        reader = threading.Thread(target=lambda: running.output.extend(process.stderr or []))
-        reader.start()
+        running.reader = threading.Thread(
+            target=lambda: running.output.extend(process.stderr or [])
+        )
+        running.reader.start()
         yield running
     finally:
         running.hang_up()
         process.terminate()
-        process.wait(PATIENCE_S)
-        if running.port:
-            reader.join(PATIENCE_S)
+        running.ended()
         if process.stderr:
             process.stderr.close()

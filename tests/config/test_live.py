@@ -20,7 +20,7 @@ from sites.models import Event, Organization, Site, Target, User
 from sites.permissions import target_policy
 from tests import factories
 
-from .live_process import PATIENCE_S, LiveProcess, live_process, session_cookie
+from .live_process import LiveProcess, live_process, session_cookie
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,6 +30,7 @@ def process(django_db_setup: None) -> Iterator[LiveProcess]:
     """One process for all tests that need no intervals of their own and do not end it."""
     with live_process(hints_s=0) as running:
         yield running
+    assert len(running.connections()) == running.asked  # one line each, whatever the tests did
 
 
 @pytest.fixture
@@ -269,6 +270,7 @@ def test_a_change_of_access_ends_the_streams_of_that_person_alone(
     for page in (hers, also_hers):
         assert page.message() == ("bye", {})
         assert page.message() is None
+    assert live.endings(2, user_id=vera.pk) == ["access_changed"] * 2
     # She comes back with her new set.
     again = live.page(vera)
     events.record("run.running", uuid4(), organization=works, site=yard)
@@ -319,6 +321,9 @@ def test_comments_come_while_nothing_happens_and_the_stream_ends(
             assert text.startswith(": ok\n\n")
             assert text.count(":\n\n") >= 3
             assert "event" not in text
+        live.process.terminate()
+        live.ended()
+        assert [line["ended"] for line in live.connections()] == ["time_over"] * 2
 
 
 def test_a_process_that_is_told_to_stop_ends_its_streams_and_is_gone(
@@ -329,10 +334,11 @@ def test_a_process_that_is_told_to_stop_ends_its_streams_and_is_gone(
         live.process.send_signal(signal.SIGTERM)
         for stream in streams:
             stream.rest()  # ends as an answer ends, not by a broken connection
-        assert live.process.wait(PATIENCE_S) in (0, -signal.SIGTERM)
+        assert live.ended() in (0, -signal.SIGTERM)
     output = "".join(live.output)
     assert "Traceback" not in output
     assert "Cancel" not in output  # nothing was still running when the time for it was over
+    assert [line["ended"] for line in live.connections()] == ["stopping"] * 3
 
 
 def test_the_oldest_stream_of_an_agent_ends_when_it_opens_too_many(
@@ -342,6 +348,9 @@ def test_the_oldest_stream_of_an_agent_ends_when_it_opens_too_many(
     first, *others = [live.agent(agent.api.token) for _ in range(5)]
     assert first.rest() == ": ok\n\n"
     assert all(other.line() == ": ok" for other in others)
+    live.hang_up()
+    said = live.endings(5, agent_id=str(agent.agent.public_id))
+    assert said == ["replaced", *["left"] * 4]
 
 
 @pytest.mark.postgres
