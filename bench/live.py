@@ -214,7 +214,9 @@ def run(idle: int = IDLE) -> list[Row]:
         port = probe.getsockname()[1]
     command = ["uvicorn", "config.asgi:live", "--port", str(port), "--no-access-log"]
     process = subprocess.Popen(
-        [sys.executable, "-m", *command, "--log-level", "warning"], env=os.environ
+        [sys.executable, "-m", *command, "--log-level", "warning"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # a line for each of the thousands that come and go
     )
     try:
         return asyncio.run(measure_when_up(port, process, idle))
