@@ -215,8 +215,8 @@ def run(idle: int = IDLE) -> list[Row]:
     command = ["uvicorn", "config.asgi:live", "--port", str(port), "--no-access-log"]
     process = subprocess.Popen(
         [sys.executable, "-m", *command, "--log-level", "warning"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,  # a line for each of the thousands that come and go
+        # As JSON it would print a line for each of the thousands that come and go.
+        env=os.environ | {"LOG_FORMAT": "plain"},
     )
     try:
         return asyncio.run(measure_when_up(port, process, idle))
