@@ -128,6 +128,16 @@ credential_policy = Policy(
     },
 )
 
+
+def may_add_credentials(user: User, organization: Organization) -> bool:
+    """Say whether the person may add a credential: for the organization, or for a site of it."""
+    sites = organization.sites.filter(archived_at=None)
+    return (
+        organization_policy.allows(user, "manage", organization)
+        or site_policy.rows(user, "manage", sites).exists()
+    )
+
+
 snapshot_policy = Policy(
     Snapshot,
     {

@@ -213,7 +213,7 @@ ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_ADAPTER = "sites.accounts.AccountAdapter"
 ACCOUNT_EMAIL_VERIFICATION = "none"
-ACCOUNT_FORMS = {"reset_password": "sites.forms.ForgottenPasswordForm"}
+ACCOUNT_FORMS = {"reset_password": "sites.forms.accounts.ForgottenPasswordForm"}
 # Of mails to one address, whoever asks for them; the rest of allauth's limits stay.
 ACCOUNT_RATE_LIMITS = {"reset_password": "20/m/ip,5/h/key"}
 PASSWORD_RESET_TIMEOUT = 4 * 3600

@@ -17,10 +17,10 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from .. import credentials
-from ..forms import CredentialForm, PlacingForm, may_add_credentials
+from ..forms.credentials import CredentialForm, PlacingForm
 from ..models import Credential, Target
 from ..pages import PortalRequest, add_refusal, once_typed, within_organization
-from ..permissions import credential_policy, target_policy
+from ..permissions import credential_policy, may_add_credentials, target_policy
 from ..places import save_target
 from ..problems import Refused
 

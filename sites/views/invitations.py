@@ -18,7 +18,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from .. import invitations
-from ..forms import InvitationForm, SignUpForm
+from ..forms.accounts import SignUpForm
+from ..forms.invitations import InvitationForm
 from ..models import Invitation, User
 from ..pages import PortalRequest, add_refusal, within_organization
 from ..permissions import invitation_policy

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from ..access import roles_of
 from ..filters import MemberFilter, person_name
-from ..forms import RoleForm, SuccessorForm
+from ..forms.members import RoleForm, SuccessorForm
 from ..members import held_by, remove_member, set_member_role
 from ..models import Membership, Role
 from ..pages import PortalRequest, add_refusal, within_organization

@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from .. import access_tokens, second_factors, sessions
-from ..forms import TokenForm
+from ..forms.tokens import TokenForm
 from ..models import AccessToken, Membership, User
 from ..pages import add_refusal
 from ..permissions import token_policy

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from .. import teams
 from ..access import roles_of, set_role
-from ..forms import NameForm, TeamMemberForm, TeamRoleForm
+from ..forms.teams import NameForm, TeamMemberForm, TeamRoleForm
 from ..models import Membership, Team
 from ..pages import PortalRequest, add_refusal, within_organization
 from ..permissions import membership_policy, team_policy

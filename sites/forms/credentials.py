@@ -1,0 +1,233 @@
+"""The forms about credentials: one with the secret of its kind, and where it is to stand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.db.models import Q
+
+from .. import credentials
+from ..models import Credential, Organization, Site, Target, User
+from ..permissions import organization_policy, site_policy, target_policy
+
+
+class _HeadersField(forms.CharField):
+    """HTTP headers, one a line: `Name: value`. No words about them hold what was typed."""
+
+    def clean(self, value: Any) -> Any:
+        found: dict[str, str] = {}
+        for number, line in enumerate(super().clean(value).splitlines(), 1):
+            if not line.strip():
+                continue
+            name, colon, text = (part.strip() for part in line.partition(":"))
+            if not (name and colon and text):
+                raise forms.ValidationError(f"Line {number} is no “Name: value”.")
+            if name.lower() in map(str.lower, found):
+                raise forms.ValidationError(f"Line {number} names a header for the second time.")
+            found[name] = text
+        if len(found) > credentials.MOST_HEADERS:
+            raise forms.ValidationError(f"At most {credentials.MOST_HEADERS} headers.")
+        return found
+
+
+class _Unshown(forms.Textarea):
+    """A text area that comes back empty, also where the form is shown again."""
+
+    def format_value(self, value: Any) -> str:
+        return ""
+
+
+def _unshown(rows: int, **attrs: Any) -> _Unshown:
+    about = {"class": "form-control mono", "rows": rows, "autocomplete": "off"}
+    return _Unshown(attrs=about | {"spellcheck": "false"} | attrs)
+
+
+def _hidden() -> forms.PasswordInput:
+    return forms.PasswordInput(attrs={"class": "form-control", "autocomplete": "new-password"})
+
+
+# The parts of a secret as people write them, under the names by which the rule refuses them.
+_SECRETS: dict[str, tuple[type[forms.CharField], str, Any, str]] = {
+    "password": (forms.CharField, "Password", _hidden(), ""),
+    "private_key": (
+        forms.CharField,
+        "Private key",
+        _unshown(6, placeholder="-----BEGIN OPENSSH PRIVATE KEY-----"),
+        "The whole of its file, from BEGIN to END.",
+    ),
+    "passphrase": (forms.CharField, "Passphrase", _hidden(), "Of the key, where it has one."),
+    "headers": (
+        _HeadersField,
+        "Headers",
+        _unshown(4, placeholder="Authorization: Bearer …"),
+        "One a line: its name, a colon, its value.",
+    ),
+}
+
+
+class CredentialForm(forms.Form):
+    """A credential: its name, for which site it is, and the secret of its kind.
+
+    The kind and the site of one that exists stay. Its secret is never filled in, and stays where
+    nothing is written.
+    """
+
+    name = forms.CharField(
+        label="Name",
+        max_length=120,
+        widget=forms.TextInput(
+            attrs={"class": "form-control", "placeholder": "Press lines", "autocomplete": "off"}
+        ),
+    )
+    site = forms.ModelChoiceField(
+        label="For the targets of",
+        queryset=Site.objects.none(),
+        required=False,
+        to_field_name="public_id",
+        widget=forms.Select(attrs={"class": "form-select"}),
+    )
+    username = forms.CharField(
+        label="User name",
+        max_length=300,
+        required=False,
+        widget=forms.TextInput(attrs={"class": "form-control", "autocomplete": "off"}),
+        help_text="By which one logs in there. It is no secret.",
+    )
+
+    def __init__(
+        self, *args: Any, user: User, credential: Credential, adding: bool, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._kind, self._adding = credential.kind, adding
+        if adding:
+            self._offer_sites(user, credential.organization)
+        else:
+            del self.fields["site"]
+            self.initial = {"name": credential.name, "username": credential.username}
+        # Headers say themselves who asks.
+        if credential.kind == Credential.Kind.HEADERS and not credential.username:
+            del self.fields["username"]
+        must, may = credentials.PARTS[credential.kind]
+        for part in (*must, *may):
+            made, label, widget, words = _SECRETS[part]
+            self.fields[f"secret.{part}"] = made(
+                label=label,
+                required=adding and part in must,
+                strip=False,
+                max_length=credentials.LONGEST,
+                widget=widget,
+                help_text=words,
+            )
+
+    def _offer_sites(self, user: User, organization: Organization) -> None:
+        field = self.fields["site"]
+        assert isinstance(field, forms.ModelChoiceField)
+        sites = organization.sites.filter(archived_at=None)
+        field.queryset = site_policy.rows(user, "manage", sites).order_by("name")
+        if organization_policy.allows(user, "manage", organization):
+            field.empty_label = "All sites"
+            field.help_text = "One of a site stands on that site's targets alone."
+        else:
+            field.required, field.empty_label = True, None
+
+    @property
+    def about(self) -> list[forms.BoundField]:
+        """What may be read of it."""
+        return [field for field in self if not field.name.startswith("secret.")]
+
+    @property
+    def secrets(self) -> list[forms.BoundField]:
+        """What nobody reads again."""
+        return [field for field in self if field.name.startswith("secret.")]
+
+    @property
+    def wrote_secret(self) -> bool:
+        """Whether a secret was written, which a form that is shown again does not hold."""
+        return any(field.data for field in self.secrets)
+
+    def said(self) -> dict[str, Any]:
+        """Give what may be read of it, as the rule takes it."""
+        names = ("name", "username", "site") if self._adding else ("name", "username")
+        return {name: self.cleaned_data[name] for name in names if name in self.fields}
+
+    def secret(self) -> dict[str, Any] | None:
+        """Give what was written as a secret; None where nothing was, so that the old one stays."""
+        found = {
+            name.removeprefix("secret."): value
+            for name, value in self.cleaned_data.items()
+            if name.startswith("secret.") and value
+        }
+        if "private_key" in found:
+            # A form sends its lines with \r\n, which is no key to a program.
+            found["private_key"] = found["private_key"].replace("\r\n", "\n")
+        return found or None
+
+
+class _OfTargets(forms.ModelChoiceField):
+    """A choice of targets, each with where it stands: that is where the secret will go.
+
+    The address is sent along, so that nobody puts a secret where the target was moved meanwhile.
+    """
+
+    default_error_messages = {
+        "moved": "“%(target)s” was moved meanwhile, to %(address)s. Choose it again to agree.",
+    }
+
+    def label_from_instance(self, obj: Target) -> str:
+        return f"{obj.name}, {obj.site.name} ({obj.address})"
+
+    def prepare_value(self, value: Any) -> Any:
+        return f"{value.public_id} {value.address}" if isinstance(value, Target) else value
+
+    def to_python(self, value: Any) -> Target | None:
+        public_id, _, address = str(value or "").partition(" ")
+        target: Target | None = super().to_python(public_id)
+        if target is not None and target.address != address:
+            about = {"target": target, "address": target.address}
+            raise forms.ValidationError(self.error_messages["moved"], "moved", about)
+        return target
+
+
+class PlacingForm(forms.Form):
+    """On which further target a credential is to stand: one that has an address and no other.
+
+    The first of those whose name or address has `find` in it are on offer.
+    """
+
+    ON_OFFER = 100
+
+    target = _OfTargets(
+        label="Put it on a target",
+        empty_label="Choose a target",
+        queryset=Target.objects.none(),
+        to_field_name="public_id",
+        widget=forms.Select(attrs={"class": "form-select"}),
+        help_text="Its runs are given the secret from then on, and use it at this address.",
+    )
+
+    def __init__(
+        self, *args: Any, user: User, credential: Credential, find: str = "", **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        rows = Target.objects.filter(
+            organization=credential.organization, credential=None, archived_at=None
+        ).exclude(address="")
+        if credential.site_id is not None:
+            rows = rows.filter(site=credential.site_id)
+        field = self.fields["target"]
+        assert isinstance(field, _OfTargets)
+        free = target_policy.rows(user, "edit", rows.filter(site__archived_at=None))
+        field.queryset = free.select_related("site").order_by("name", "pk")
+        self.find = find.replace("\x00", "")
+        named = Q(name__icontains=self.find) | Q(address__icontains=self.find)
+        found = list(field.queryset.filter(named).defer("settings")[: self.ON_OFFER + 1])
+        self.more = len(found) > self.ON_OFFER
+        self.any = bool(found)
+        field.choices = [
+            ("", field.empty_label),
+            *(
+                (field.prepare_value(one), field.label_from_instance(one))
+                for one in found[: self.ON_OFFER]
+            ),
+        ]
