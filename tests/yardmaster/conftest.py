@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.yardmaster.portal import TOKEN, Portal
+from tests.yardmaster.answers import TOKEN
+from tests.yardmaster.portal import Portal
 from yardmaster.agent import config
 
 AgentProcess = subprocess.Popen[str]

@@ -14,8 +14,9 @@ from typer.testing import CliRunner, Result
 import yardmaster
 from agents import catalogue
 from agents.schemas import errors_in
+from tests.yardmaster.answers import TOKEN
 from tests.yardmaster.conftest import StartAgent
-from tests.yardmaster.portal import TOKEN, Portal
+from tests.yardmaster.portal import Portal
 from yardmaster.agent.loop import describe
 from yardmaster.cli import app
 from yardmaster.tools import RESERVED, installed_tools

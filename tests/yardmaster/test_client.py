@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.yardmaster.portal import TOKEN, Portal
+from tests.yardmaster.answers import TOKEN
+from tests.yardmaster.portal import Portal
 from yardmaster import client as client_module
 from yardmaster.client import (
     Client,

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
-from tests.yardmaster.portal import Run
+from tests.yardmaster.answers import Run
 
 
 def files_in(home: Path, kind: str) -> list[Path]:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from tests.yardmaster.portal import PATIENCE_S, TOKEN, Portal, Run
+from tests.yardmaster.answers import TOKEN, Run
+from tests.yardmaster.portal import PATIENCE_S, Portal
 from yardmaster.agent.logs import LogStream, cut_piece
 from yardmaster.agent.masking import Masker
 from yardmaster.client import Client

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.yardmaster.answers import TOKEN
 from tests.yardmaster.conftest import StartAgent
-from tests.yardmaster.portal import PATIENCE_S, TOKEN, Portal
+from tests.yardmaster.portal import PATIENCE_S, Portal
 from yardmaster.agent import config
 
 pytestmark = [pytest.mark.once, pytest.mark.faults]

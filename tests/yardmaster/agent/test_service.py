@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from tests.yardmaster.portal import TOKEN
+from tests.yardmaster.answers import TOKEN
 from yardmaster.agent import config, service
 from yardmaster.cli import app
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.yardmaster.portal import PATIENCE_S, TOKEN, Portal, Run
+from tests.yardmaster.answers import TOKEN, Run
+from tests.yardmaster.portal import PATIENCE_S, Portal
 from yardmaster.agent import clock
 from yardmaster.agent.held import Held
 from yardmaster.agent.logs import LogStream
