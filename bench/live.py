@@ -13,6 +13,7 @@ import resource
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any
 from uuid import uuid4
@@ -213,16 +214,23 @@ def run(idle: int = IDLE) -> list[Row]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = ["uvicorn", "config.asgi:live", "--port", str(port), "--no-access-log"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command, "--log-level", "warning"],
-        # As JSON it would print a line for each of the thousands that come and go.
-        env=os.environ | {"LOG_FORMAT": "plain"},
-    )
-    try:
-        return asyncio.run(measure_when_up(port, process, idle))
-    finally:
-        process.terminate()
-        process.wait()
+    # It says a line for each of the thousands that go: shown only if it ends by itself.
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command, "--log-level", "warning"], stdout=said, stderr=said
+        )
+        try:
+            return asyncio.run(measure_when_up(port, process, idle))
+        except Ended:
+            said.seek(0)
+            raise SystemExit(f"The live process ended: {said.read()[-3000:]}") from None
+        finally:
+            process.terminate()
+            process.wait()
+
+
+class Ended(Exception):
+    """The live process ended before it was measured."""
 
 
 async def measure_when_up(port: int, process: subprocess.Popen[bytes], idle: int) -> list[Row]:
@@ -235,7 +243,7 @@ async def measure_when_up(port: int, process: subprocess.Popen[bytes], idle: int
         else:
             writer.close()
             return await measure(port, process.pid, idle)
-    raise RuntimeError("The live process ended; what it said is above.")
+    raise Ended
 
 
 def main() -> None:
