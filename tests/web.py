@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,10 +22,7 @@ from django.db import connection
 from config.supervisor import child_command
 from tests.config.live_process import database_url
 from tests.factories import AgentAPI
-
-# For a machine that is busy; nothing waits this long unless a test fails.
-PATIENCE_S = 60
-
+from tests.waiting import PATIENCE_S, until
 
 _open: list[http.client.HTTPConnection] = []
 
@@ -141,17 +137,20 @@ def portal(log: Path, *, live: bool = False) -> Iterator[int]:
 
 def wait_until_up(port: int, alive: Callable[[], bool], log: Path) -> None:
     """Wait until the portal answers; raise with what it said when it does not."""
-    deadline = time.monotonic() + PATIENCE_S
     caller = WebAgent("", port)
-    while True:
+
+    def said() -> str:
+        return f"The portal did not start: {log.read_text()[-3000:]}"
+
+    def answers() -> bool:
+        assert alive(), said()
         try:
-            if caller.get("claims").status_code == 405:
-                return
+            return caller.get("claims").status_code == 405
         except (OSError, http.client.HTTPException):
             caller.connection.close()
-        if not alive() or time.monotonic() > deadline:
-            raise AssertionError(f"The portal did not start: {log.read_text()[-3000:]}")
-        time.sleep(0.05)
+            return False
+
+    until(answers, said)
 
 
 def at_once(acts: list[Callable[[], Any]]) -> list[Any]:

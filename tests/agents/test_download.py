@@ -19,7 +19,8 @@ from django.test import Client
 from agents import download
 from sites.models import Site, User
 from tests.pages import as_
-from tests.yardmaster.portal import PATIENCE_S, Portal
+from tests.waiting import PATIENCE_S
+from tests.yardmaster.portal import Portal
 
 # Python without the packages beside it, on its own and out of this folder.
 ALONE = [sys.executable, "-I", "-S", "-W", "error"]

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import pytest_django
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from sites.models import User
-from tests import factories
+from tests import factories, servers
 from tests.config.live_process import LiveProcess, live_process, session_cookie
-
-CHROMIUM = [Path("/usr/bin/chromium"), Path("/usr/bin/chromium-browser")]
+from tests.waiting import PATIENCE_S
 
 
 @dataclass
@@ -44,12 +42,12 @@ def portal(
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's own Chromium; Playwright's download is not needed."""
-    program = next((path for path in CHROMIUM if path.exists()), None)
+    expect.set_options(timeout=PATIENCE_S * 1000)
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         # Nothing of Django runs in Playwright's event loop, only in the same thread.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         opened = playwright.chromium.launch(
-            executable_path=program,
+            executable_path=servers.needed("chromium", "chromium-headless-shell"),
             args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],
         )
         yield opened
@@ -79,7 +77,7 @@ def window(browser: Browser, portal: LiveProcess, transactional_db: None) -> Ite
             name, _, value = session_cookie(user).partition("=")
             context.add_cookies([{"name": name, "value": value, "url": base}])
         opened = Window(context.new_page(), base, [], [])
-        opened.page.set_default_timeout(20_000)
+        opened.page.set_default_timeout(PATIENCE_S * 1000)
         opened.page.on("pageerror", lambda error: opened.faults.append(str(error)))
         opened.page.on(
             "console",

@@ -20,9 +20,7 @@ from django.test import Client
 
 from config.supervisor import child_command
 from sites.models import User
-
-# Long enough for a machine that is busy; nothing waits this long unless a test fails.
-PATIENCE_S = 20
+from tests.waiting import PATIENCE_S
 
 
 def database_url() -> str:

@@ -13,8 +13,9 @@ from config.live.streams import RESYNC, WAITING_MESSAGES, Stream
 from jobs.models import Job
 from sites.models import Organization, Site, Target, User
 from tests import factories
+from tests.waiting import PATIENCE_S
 
-from .live_process import PATIENCE_S, Answer, LiveProcess, live_process
+from .live_process import Answer, LiveProcess, live_process
 
 pytestmark = pytest.mark.once
 

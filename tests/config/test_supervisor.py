@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -15,6 +14,7 @@ import psutil
 import pytest
 
 from config.supervisor import Supervisor, Taken, hold_lock
+from tests.waiting import until
 
 pytestmark = pytest.mark.once
 
@@ -28,14 +28,6 @@ grandchild = subprocess.Popen([sys.executable, "-c", "import signal, time;"
 print(os.getpid(), grandchild.pid, flush=True)
 time.sleep(600)
 """
-
-
-def until(done: Callable[[], object], within: float = 20) -> None:
-    """Wait for something that other processes do."""
-    deadline = time.monotonic() + within
-    while not done():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 @contextmanager

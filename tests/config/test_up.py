@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from django.core.management import call_command
 from pytest_django import Settings
 
 from config.supervisor import hold_lock
+from tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.once
 
@@ -112,13 +112,14 @@ class Up:
     def said(self) -> str:
         return "".join(self.lines)
 
-    def until(self, done: Callable[[], object], within: float = 90) -> None:
+    def until(self, done: Callable[[], object]) -> None:
         """Wait for something that the portal's processes do."""
-        deadline = time.monotonic() + within
-        while not done():
+
+        def said_or_done() -> object:
             assert self.process.poll() is None, self.said
-            assert time.monotonic() < deadline, self.said
-            time.sleep(0.05)
+            return done()
+
+        until(said_or_done, lambda: self.said)
 
     def children(self) -> dict[str, psutil.Process]:
         """Return the processes that it started, by what they are."""
@@ -158,7 +159,7 @@ def up(data: Path) -> Iterator[Up]:
     finally:
         if portal.process.poll() is None:
             portal.process.terminate()
-            portal.process.wait(20)
+            portal.process.wait(PATIENCE_S)
         portal._reader.join()
 
 
@@ -207,10 +208,7 @@ def test_one_command_to_a_portal_that_survives_its_parts_and_leaves_nothing(
         family = portal.children()
         assert set(family) == set(PARTS)
         portal.kill()
-        deadline = time.monotonic() + 20
-        while not all(map(gone, family.values())):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: all(map(gone, family.values())))
 
     with up(tmp_path) as again:
         assert password[1] in again.said
@@ -219,6 +217,6 @@ def test_one_command_to_a_portal_that_survives_its_parts_and_leaves_nothing(
         assert json.loads((tmp_path / "agent" / "config.json").read_text())["portal"] == again.url
         family = again.children()
         again.process.send_signal(signal.SIGINT)
-        assert again.process.wait(20) == 0
+        assert again.process.wait(PATIENCE_S) == 0
         assert again.lines[-1] == "Stopped.\n"
         assert all(map(gone, family.values()))

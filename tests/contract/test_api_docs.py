@@ -18,7 +18,8 @@ from sites.models import Organization, Site, User
 from tests import factories
 from tests.backups import send
 from tests.contract.conftest import CONVERT
-from tests.web import PATIENCE_S, WebAgent, hang_up, portal
+from tests.waiting import PATIENCE_S
+from tests.web import WebAgent, hang_up, portal
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
 

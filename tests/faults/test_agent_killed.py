@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,7 +27,8 @@ from sites.models import Target
 from tests import factories
 from tests.invariants import check_runs
 from tests.jobs.passing import lease_over
-from tests.web import PATIENCE_S, portal
+from tests.waiting import PATIENCE_S, until
+from tests.web import portal
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults, pytest.mark.once]
 
@@ -210,10 +210,7 @@ class Scene:
         return Target.objects.get(pk=self.target.pk).accepted_snapshot
 
     def wait(self, done: Callable[[], bool]) -> None:
-        until = time.monotonic() + PATIENCE_S
-        while not done():
-            assert time.monotonic() < until, (self.program.folder / "output").read_text()[-2000:]
-            time.sleep(0.05)
+        until(done, lambda: (self.program.folder / "output").read_text()[-2000:])
 
     def back_up(self) -> JobRun:
         """Start a backup and wait for its end."""

@@ -33,7 +33,8 @@ from sites.models import Snapshot
 from tests import factories
 from tests.backups import send
 from tests.invariants import check_files, check_runs
-from tests.web import PATIENCE_S, WebAgent, environment, free_port, hang_up, wait_until_up
+from tests.waiting import PATIENCE_S
+from tests.web import WebAgent, environment, free_port, hang_up, wait_until_up
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 ROUNDS = 12

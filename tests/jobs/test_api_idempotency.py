@@ -16,7 +16,8 @@ from sites.models import Event, IdempotencyKey
 from tests import factories
 from tests.backups import back_up
 from tests.people import API
-from tests.web import PATIENCE_S, at_once, portal
+from tests.waiting import PATIENCE_S
+from tests.web import at_once, portal
 
 
 def keyed(api: API, path: str, body: Any, key: str) -> Any:

@@ -29,7 +29,8 @@ from sites.problems import Refused
 from tests import factories
 from tests.invariants import check_runs
 from tests.jobs.passing import lease_over
-from tests.web import PATIENCE_S, WebAgent, at_once
+from tests.waiting import PATIENCE_S
+from tests.web import WebAgent, at_once
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 

@@ -27,7 +27,7 @@ from sites.models import (
 from tests import factories, pages
 from tests.pages import as_, html, rows
 from tests.people import API
-from tests.web import PATIENCE_S
+from tests.waiting import PATIENCE_S
 
 
 def of(user: User) -> Membership:

@@ -6,17 +6,14 @@ It speaks real HTTP from a thread, keeps what it was told, and can be made to an
 import json
 import re
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.waiting import PATIENCE_S
 from tests.yardmaster.answers import Answers, Problem, Run
-
-# What a wait is given before the test is called failed; nothing is measured with it.
-PATIENCE_S = 30
 
 
 @dataclass
@@ -171,13 +168,3 @@ class Portal(Answers):
         self.hints.clear()
         http.wfile.write(b"event: work\ndata: {}\n\n")
         http.close_connection = True
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Wait until something outside of the portal is so, or fail the test."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError("waited in vain")

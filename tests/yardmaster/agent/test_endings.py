@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_S, until
 from tests.yardmaster.agent.spools import files_in, is_claimed
 from tests.yardmaster.answers import TOKEN
 from tests.yardmaster.conftest import StartAgent
-from tests.yardmaster.portal import PATIENCE_S, Portal, until
+from tests.yardmaster.portal import Portal
 from yardmaster.agent import clock, config, loop
 from yardmaster.agent.held import Held
 from yardmaster.agent.spool import KeptRun, Spool

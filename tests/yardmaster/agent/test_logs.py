@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
+from tests.waiting import PATIENCE_S
 from tests.yardmaster.answers import TOKEN, Run
-from tests.yardmaster.portal import PATIENCE_S, Portal
+from tests.yardmaster.portal import Portal
 from yardmaster.agent.logs import LogStream, cut_piece
 from yardmaster.agent.masking import Masker
 from yardmaster.client import Client

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE_S, until
 from tests.yardmaster.agent.spools import files_in, is_claimed
 from tests.yardmaster.conftest import StartAgent
-from tests.yardmaster.portal import PATIENCE_S, Portal, until
+from tests.yardmaster.portal import Portal
 
 pytestmark = [pytest.mark.once, pytest.mark.faults]
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_S
 from tests.yardmaster.conftest import StartAgent
-from tests.yardmaster.portal import PATIENCE_S, Portal
+from tests.yardmaster.portal import Portal
 
 pytestmark = [pytest.mark.once, pytest.mark.faults]
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_S
 from tests.yardmaster.answers import TOKEN
 from tests.yardmaster.conftest import StartAgent
-from tests.yardmaster.portal import PATIENCE_S, Portal
+from tests.yardmaster.portal import Portal
 from yardmaster.agent import config
 
 pytestmark = [pytest.mark.once, pytest.mark.faults]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import until
 from tests.yardmaster.conftest import StartAgent
-from tests.yardmaster.portal import Portal, until
+from tests.yardmaster.portal import Portal
 from yardmaster.testkit import Report, run
 from yardmaster.tools import installed_tools
 from yardmaster.tools.command import CommandTool

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE_S
 from tests.yardmaster.answers import TOKEN, Run
-from tests.yardmaster.portal import PATIENCE_S, Portal
+from tests.yardmaster.portal import Portal
 from yardmaster.agent import clock
 from yardmaster.agent.held import Held
 from yardmaster.agent.logs import LogStream
