@@ -179,10 +179,13 @@ def sign_up(token: str, *, first_name: str, last_name: str, password: str) -> Us
     """
     with transaction.atomic():
         invitation = _taken(token)
+        # The name first: of two links to one address, who does not see the other's account has
+        # chosen the name that the other has.
+        name = free_name(invitation.email)
         if User.objects.filter(email__iexact=invitation.email).exists():
             raise _has_account()
         user = User(
-            username=free_name(invitation.email),
+            username=name,
             email=invitation.email,
             first_name=first_name,
             last_name=last_name,
