@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from sites import sql
+from sites import pauses, sql
 from sites.models import Site
 from sites.problems import Refused
 from sites.sql import Sql
@@ -194,6 +194,17 @@ def queues_of(agent: Agent) -> list[int]:
     return [pk for (pk,) in sql.rows(Sql(_QUEUES, (agent.pk,)))]
 
 
+def not_paused(queues: list[int]) -> list[int]:
+    """Of these queues, those of sites that are not paused."""
+    if not queues:
+        return []
+    these = sql.one_of("queue.id", queues)
+    text = f"""SELECT queue.id FROM agents_queue AS queue
+        JOIN sites_site AS place ON place.id = queue.site_id
+        WHERE {these.text} AND NOT COALESCE({pauses.lasting("place")}, FALSE)"""
+    return [pk for (pk,) in sql.rows(Sql(text, these.params))]
+
+
 def takers_of(queues: Iterable[int]) -> dict[int, set[int]]:
     """Ids of the agents that may take runs from each queue: `queues_of` turned round.
 
@@ -263,11 +274,20 @@ AWAY = {
 
 def who_is_away(queue: Queue) -> str:
     """Say that none of those who may take the runs of a queue does so now; empty where one does."""
-    taking = _taking(queue, _able(queue)).with_state()
-    states = set(taking.values_list("state", flat=True))  # type: ignore[misc]
+    taking = list(_taking(queue, _able(queue)).with_state())
+    states = {agent.state for agent in taking}
     if not states or states - AWAY.keys():
         return ""
-    words = " or ".join(AWAY[state] for state in AWAY if state in states)
+    if queue.agent is not None and (why := pauses.words(queue.agent, zone=queue.site.time_zone)):
+        return f"{queue.agent} is {why}"
+    away = dict(AWAY)
+    drained = [agent for agent in taking if agent.state == "draining"]
+    if drained and all(agent.is_paused for agent in drained):
+        first = min(drained, key=lambda agent: agent.paused_until)
+        away["draining"] = (
+            f"is paused, the first until {pauses.end_of(first, queue.site.time_zone)}"
+        )
+    words = " or ".join(away[state] for state in away if state in states)
     if queue.agent is not None:
         return f"{queue.agent} {words}."
     whose = f"of the pool {queue.pool}" if queue.pool else "of the site"
@@ -282,7 +302,7 @@ def doubts(queue: Queue) -> list[str]:
 
 def queue_of_id(queue_id: int) -> Queue:
     """Fetch a queue with all that is said of it."""
-    return Queue.objects.select_related("function__tool", "agent", "pool").get(pk=queue_id)
+    return Queue.objects.select_related("function__tool", "site", "agent", "pool").get(pk=queue_id)
 
 
 def active_takers(organization_id: int, function: Function, version: str = "") -> AgentQuerySet:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from sites import tokens
+from sites import pauses, tokens
 from sites.models import Organization, Site, User
 from sites.problems import Refused
 
@@ -158,6 +158,22 @@ def drain(agent: Agent, *, on: bool) -> None:
         Agent.objects.filter(pk=agent.pk).update(draining=on)
         agent.draining = on
         presence.announce("agent.changed", agent)
+
+
+def pause(agent: Agent, *, until: datetime, reason: str, by: User) -> None:
+    """Let an agent take nothing new until a time; what it has it finishes."""
+    if agent.retired_at is not None:
+        raise Refused("retired", f"Agent “{agent}” is retired and takes no runs any more.")
+    with transaction.atomic():
+        pauses.begin(agent, until=until, reason=reason, by=by)
+        presence.announce("agent.changed", agent)
+
+
+def resume(agent: Agent) -> None:
+    """End the pause of an agent before its time; nothing happens where none lasts."""
+    with transaction.atomic():
+        if pauses.end(agent):
+            presence.announce("agent.changed", agent)
 
 
 def rotate(agent: Agent) -> None:

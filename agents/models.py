@@ -6,12 +6,12 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
-from sites.models import Organization, Site, User
+from sites.models import Organization, Pausable, Site, User
 
 from .querysets import AgentQuerySet
 
 
-class Agent(models.Model):
+class Agent(Pausable):
     """A program at a site (or, without one, for all sites of its organization)."""
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -58,6 +58,11 @@ class Agent(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def takes_runs(self) -> bool:
+        """Whether it may take new runs: it neither drains nor is paused."""
+        return not (self.draining or self.is_paused)
 
     def clean(self) -> None:
         if self.site and self.site.organization_id != self.organization_id:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class AgentQuerySet(models.QuerySet["Agent"]):
                 When(retired_at__isnull=False, then=Value("retired")),
                 When(presence__isnull=True, then=Value("setting_up")),
                 When(presence__seen_at__lt=Now() - SILENCE, then=Value("disconnected")),
-                When(draining=True, then=Value("draining")),
+                When(Q(draining=True) | Q(paused_until__gt=Now()), then=Value("draining")),
                 default=Value("active"),
                 output_field=models.CharField(),
             ),

@@ -16,5 +16,7 @@ urlpatterns = [
     path("agents/<uuid:public_id>/code", agents.agent_code, name="agent-code"),
     path("agents/<uuid:public_id>/rotate", agents.agent_rotate, name="agent-rotate"),
     path("agents/<uuid:public_id>/drain", agents.agent_drain, name="agent-drain"),
+    path("agents/<uuid:public_id>/pause", agents.agent_pause, name="agent-pause"),
+    path("agents/<uuid:public_id>/resume", agents.agent_resume, name="agent-resume"),
     path("agents/<uuid:public_id>/retire", agents.agent_retire, name="agent-retire"),
 ]

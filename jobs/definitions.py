@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models.functions import Now
 
 from agents import catalogue
-from sites import events
+from sites import events, pauses
 from sites.models import User
 from sites.problems import Refused
 
+from . import dispatch
 from .masking import holds_secrets
 from .models import Job
 from .starts import check_assignment, check_parameters
@@ -44,6 +47,9 @@ def save(job: Job, *, by: User) -> Job:
             raise Refused("archived", f"Job “{job}” is archived and is not changed any more.")
         if known is not None:
             _check_unchanged(job, known)
+            # Who edits a job does not end a pause that began meanwhile.
+            for column in pauses.COLUMNS:
+                setattr(job, column, getattr(known, column))
         job.save()
         tell(job)
     return job
@@ -108,7 +114,24 @@ def archive(job: Job, *, by: User) -> None:
         tell(job)
 
 
-def tell(job: Job) -> None:
+def pause(job: Job, *, until: datetime, reason: str, by: User) -> None:
+    """Let no agent take a run of a job until a time. The door has asked for "edit"."""
+    with transaction.atomic():
+        locked = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
+        if locked.archived_at is not None:
+            raise Refused("archived", f"Job “{job}” is archived and starts no more.")
+        pauses.begin(job, until=until, reason=reason, by=by)
+        tell(job)
+
+
+def resume(job: Job) -> None:
+    """End the pause of a job before its time; nothing happens where none lasts."""
+    with transaction.atomic():
+        if pauses.end(job):
+            tell(job, queues=dispatch.waiting_at(job))
+
+
+def tell(job: Job, **data: Any) -> None:
     """Write the Event of a change, in the caller's transaction."""
     events.record(
         "job.changed",
@@ -116,5 +139,5 @@ def tell(job: Job) -> None:
         organization=job.organization,
         site=job.site,
         target=job.target,
-        data={"name": job.name},
+        data={"name": job.name} | data,
     )

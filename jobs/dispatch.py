@@ -10,16 +10,19 @@ from django.db import IntegrityError, connection, transaction
 
 from agents import catalogue
 from agents.models import Agent
-from sites import credentials, sql
+from sites import credentials, pauses, sql
+from sites.models import Site
 from sites.sql import Sql
 
 from . import moves
-from .models import Claim, JobRun, RunInput
+from .models import Claim, Job, JobRun, RunInput
 from .states import Status
 from .transitions import LEASE_S, stale
 
 # After a collision on "one at a time": try again with a fresh snapshot, then say there is nothing.
 TRIES = 5
+# So many queues at once; those of more runs are found by the slow poll.
+MOST_WOKEN = 500
 
 _FREE = """
     run.status = 'pending' AND (run.overlap OR NOT EXISTS (
@@ -27,18 +30,19 @@ _FREE = """
         WHERE other.target_id = run.target_id AND other.function_id = run.function_id
           AND other.status IN ('claimed', 'running', 'validating', 'uploading')
           AND NOT other.overlap))
+    AND NOT EXISTS (SELECT 1 FROM jobs_job AS job WHERE job.id = run.job_id AND {paused})
 """
 
 # The head of each queue, on the partial index of pending runs. The target is locked beside the
 # run: of two claims that want one target, the second passes it by instead of doubling up.
-_CANDIDATES_POSTGRESQL = f"""
+_CANDIDATES_POSTGRESQL = """
     SELECT head.id, head.target_id, head.function_id, head.overlap, head.attempt
     FROM unnest(%(queues)s::bigint[]) AS queue(id)
     CROSS JOIN LATERAL (
         SELECT run.id, run.target_id, run.function_id, run.overlap, run.attempt,
                run.priority, run.created_at
         FROM jobs_jobrun run JOIN sites_target target ON target.id = run.target_id
-        WHERE run.queue_id = queue.id AND {_FREE}
+        WHERE run.queue_id = queue.id AND {free}
         ORDER BY run.priority, run.created_at, run.id
         LIMIT %(limit)s
         FOR NO KEY UPDATE OF run, target SKIP LOCKED
@@ -47,14 +51,21 @@ _CANDIDATES_POSTGRESQL = f"""
 """
 
 # The write lock is held since BEGIN IMMEDIATE: nothing can come in between.
-_CANDIDATES_SQLITE = f"""
+_CANDIDATES_SQLITE = """
     SELECT run.id, run.target_id, run.function_id, run.overlap, run.attempt
     FROM jobs_jobrun run
-    WHERE run.queue_id IN (%(queues)s) AND {_FREE}
+    WHERE run.queue_id IN ({queues}) AND {free}
     ORDER BY run.priority, run.created_at, run.id
-    LIMIT %(limit)s
+    LIMIT {limit}
 """
 
+# The agent, locked; whether it takes nothing new, and whether its runs may be at a paused site.
+_AGENT = """
+    SELECT agent.slots, agent.draining OR COALESCE({paused}, FALSE), EXISTS (
+        SELECT 1 FROM sites_site AS place
+        WHERE place.organization_id = agent.organization_id AND {at_rest})
+    FROM agents_agent AS agent WHERE agent.id = %s AND agent.retired_at IS NULL
+"""
 
 _ROOM = """
     SELECT earlier.id, earlier.runs, (SELECT COUNT(*) FROM jobs_jobrun AS run
@@ -149,6 +160,13 @@ def waiting(queues: list[int]) -> bool:
     return bool(found)
 
 
+def waiting_at(paused: Site | Job) -> list[int]:
+    """Queues in which runs of a job, or at a site, are pending: who takes them is woken."""
+    column = "site" if isinstance(paused, Site) else "job"
+    runs = JobRun.objects.pending().filter(**{column: paused}).exclude(queue=None)
+    return list(runs.order_by("queue").values_list("queue", flat=True).distinct()[:MOST_WOKEN])
+
+
 class _Beaten(Exception):
     """Each run that was found is another's by now."""
 
@@ -166,24 +184,21 @@ def _worth_the_lock(agent: Agent, claim_id: UUID) -> bool:
 
 
 def _claim_once(agent: Agent, claim_id: UUID, most: int) -> list[ClaimedRun]:
-    lock = " FOR NO KEY UPDATE" if sql.on_postgresql() else ""
-    locked = sql.rows(
-        Sql(
-            f"SELECT slots, draining FROM agents_agent WHERE id = %s AND retired_at IS NULL{lock}",
-            (agent.pk,),
-        )
-    )
+    asked = _AGENT.format(paused=pauses.lasting("agent"), at_rest=pauses.lasting("place"))
+    lock = " FOR NO KEY UPDATE OF agent" if sql.on_postgresql() else ""
+    locked = sql.rows(Sql(asked + lock, (agent.pk,)))
     if not locked:
         return []
-    [(slots, draining)] = locked
+    [(slots, takes_none, sites_at_rest)] = locked
     # A statement of its own, so that it sees what was committed while the lock was awaited.
     [(earlier, its_runs, held)] = sql.rows(Sql(_ROOM, (claim_id, agent.pk)))
     if earlier is not None:
         return _same_again(earlier, json.loads(its_runs))
-    free = 0 if draining else min(most, slots - held)
+    free = 0 if takes_none else min(most, slots - held)
     if free <= 0:
         return []
-    found = _candidates(catalogue.queues_of(agent), free)
+    queues = catalogue.queues_of(agent)
+    found = _candidates(catalogue.not_paused(queues) if sites_at_rest else queues, free)
     if not found:
         return []
     [(claim,)] = sql.rows(
@@ -206,12 +221,15 @@ def _candidates(queues: list[int], limit: int) -> list[tuple[int, int]]:
         return []
     with connection.cursor() as cursor:
         if sql.on_postgresql():
-            cursor.execute(_CANDIDATES_POSTGRESQL, {"queues": queues, "limit": limit})
+            text = _CANDIDATES_POSTGRESQL.format(free=_free())
+            cursor.execute(text, {"queues": queues, "limit": limit})
         else:
             # Ids are our own integers; SQLite takes no list as one parameter. Twice the limit,
             # since runs of one target follow each other and only one of them may be taken.
             ids = ", ".join(str(int(pk)) for pk in queues)
-            cursor.execute(_CANDIDATES_SQLITE % {"queues": ids, "limit": int(limit) * 2})
+            limit_and_more = int(limit) * 2
+            text = _CANDIDATES_SQLITE.format(free=_free(), queues=ids, limit=limit_and_more)
+            cursor.execute(text, ())
         rows = cursor.fetchall()
     found: list[tuple[int, int]] = []
     taken: set[tuple[int, int]] = set()
@@ -223,11 +241,16 @@ def _candidates(queues: list[int], limit: int) -> list[tuple[int, int]]:
     return found[:limit]
 
 
+def _free() -> str:
+    """That a run may be claimed as far as it, its target and its job say."""
+    return _FREE.format(paused=pauses.lasting("job"))
+
+
 def _take(ids: list[int], claim: int, agent: Agent) -> list[moves.Moved]:
     """Make the runs claimed, asking again in a fresh snapshot whether each is free."""
     these = sql.one_of("run.id", ids)
     return moves.write(
-        Sql(f"{these.text} AND {_FREE}", these.params),
+        Sql(f"{these.text} AND {_free()}", these.params),
         Status.CLAIMED,
         by=moves.Actor(agent=agent),
         columns={

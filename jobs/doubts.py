@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from agents import catalogue
 from agents.models import Agent, AgentPool, Function
-from sites.models import User
+from sites import pauses
+from sites.models import Site, User
 
 from .models import Job, JobRun
 from .starts import credential_for
@@ -27,7 +28,7 @@ def of_job(job: Job, *, by: User) -> list[str]:
         agent=job.agent,
         pool=job.pool,
     )
-    said = catalogue.doubts(queue)
+    said = paused(job.site, job) + catalogue.doubts(queue)
     if job.target.credential_id is not None and credential_for(job.target, by=by, job=job) is None:
         said.append(_without_credentials(job.target.name))
     return said
@@ -37,10 +38,22 @@ def of_run(run: JobRun) -> list[str]:
     """Say why a pending run waits, or will lack its target's credentials; nothing of any other."""
     if run.status != Status.PENDING:
         return []
-    said = catalogue.doubts(catalogue.queue_of_id(run.queue_id)) if run.queue_id else []
+    said = paused(run.site, run.job)
+    if run.queue_id:
+        said += catalogue.doubts(catalogue.queue_of_id(run.queue_id))
     if run.target is not None and run.target.credential_id and not run.credential_id:
         said.append(_without_credentials(run.target.name))
     return said
+
+
+def paused(site: Site | None, job: Job | None) -> list[str]:
+    """Say what is paused that a run needs, until when and why."""
+    zone = site.time_zone if site else "UTC"
+    return [
+        f"{kind} {one} is {words}"
+        for kind, one in (("Site", site), ("Job", job))
+        if one is not None and (words := pauses.words(one, zone=zone))
+    ]
 
 
 def _without_credentials(target: str) -> str:

@@ -62,12 +62,23 @@ def sweep() -> int:
             },
         )
         + _all(
-            f"run.status = 'pending' AND run.queue_until < {sql.now()}",
+            f"run.status = 'pending' AND {_waited_out()}",
             Status.TIMED_OUT,
             reason=Reason.NEVER_CLAIMED,
             message="No agent took it before its queue limit.",
         )
     )
+
+
+def _waited_out() -> str:
+    """That a run's longest wait is over: of what was paused it begins when the pause is over."""
+    wait = f"{sql.seconds_since('run.created_at')} - {sql.seconds_since('run.queue_until')}"
+    holds = f"{sql.seconds_since('paused.paused_until')} < {wait}"
+    return f"""run.queue_until < {sql.now()}
+        AND NOT EXISTS (SELECT 1 FROM sites_site AS paused
+                        WHERE paused.id = run.site_id AND {holds})
+        AND NOT EXISTS (SELECT 1 FROM jobs_job AS paused
+                        WHERE paused.id = run.job_id AND {holds})"""
 
 
 def _all(condition: str, to: Status, **more: Any) -> int:

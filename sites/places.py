@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from . import credentials
+from . import credentials, pauses
 from .events import record
 from .masking import NotRestored, masked, moved, restored
-from .models import Site, Target
+from .models import Site, Target, User
 from .problems import Refused
 
 
@@ -22,6 +23,31 @@ def save_site(site: Site, **changes: Any) -> Site:
         words = "The time zone of a site is fixed when it is made: its history is told in it."
         raise Refused("invalid", words, status=422, errors={"time_zone": [words]})
     return _save(site, changes)
+
+
+def pause_site(site: Site, *, until: datetime, reason: str, by: User) -> None:
+    """Let no agent take a run at a site until a time. The door has asked for "manage"."""
+    _check_in_use(site)
+    with transaction.atomic():
+        pauses.begin(site, until=until, reason=reason, by=by)
+        _tell(site)
+
+
+def resume_site(site: Site) -> None:
+    """End the pause of a site before its time; nothing happens where none lasts."""
+    with transaction.atomic():
+        if pauses.end(site):
+            _tell(site, queues=[pk for waiting in _waiting for pk in waiting(site)])
+
+
+# Filled by apps to the right: the queues in which runs wait at a site.
+_waiting: list[Callable[[Site], list[int]]] = []
+
+
+def waits(waiting: Callable[[Site], list[int]]) -> None:
+    """Let an app to the right say in which queues runs wait for a site, to wake who takes them."""
+    if waiting not in _waiting:
+        _waiting.append(waiting)
 
 
 class Holder(NamedTuple):
@@ -152,20 +178,24 @@ def _save(place: Any, changes: dict[str, Any]) -> Any:
         setattr(place, name, value)
     made = place.pk is None
     place.full_clean(validate_constraints=False)
-    target = place if isinstance(place, Target) else None
     try:
         with transaction.atomic():
             place.save(update_fields=None if made else list(changes))
-            record(
-                f"{place._meta.model_name}.changed",
-                place.public_id,
-                organization=place.organization,
-                site=target.site if target else place,
-                target=target,
-                data={"name": place.name},
-            )
+            _tell(place)
     except IntegrityError:
         # The constraint is the truth: asking before would leave a gap for the other request.
         words = f"There is a {place._meta.verbose_name} “{place.name}” here already."
         raise Refused("name_taken", words, status=422, errors={"name": [words]}) from None
     return place
+
+
+def _tell(place: Site | Target, **data: Any) -> None:
+    """Write the Event of a change, in the caller's transaction."""
+    record(
+        f"{place._meta.model_name}.changed",
+        place.public_id,
+        organization=place.organization,
+        site=place if isinstance(place, Site) else place.site,
+        target=place if isinstance(place, Target) else None,
+        data={"name": place.name} | data,
+    )

@@ -12,6 +12,8 @@ urlpatterns = [
     path("profile/sessions/end", profile.sessions_end, name="sessions-end"),
     path("profile/tokens/<uuid:public_id>/revoke", profile.token_revoke, name="token-revoke"),
     path("sites", places.site_list, name="site-list"),
+    path("sites/<uuid:public_id>/pause", places.site_pause, name="site-pause"),
+    path("sites/<uuid:public_id>/resume", places.site_resume, name="site-resume"),
     path("sites/credentials", credentials.credential_list, name="credential-list"),
     path("sites/credentials/add", credentials.credential_add, name="credential-add"),
     path(

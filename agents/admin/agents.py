@@ -12,8 +12,10 @@ from django.utils.timezone import localtime
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from sites.access.admin import Among, ScopedAdmin, ScopedInline, person
+from sites import pauses
+from sites.access.admin import Among, ScopedInline, person
 from sites.access.bulk import ask_each
+from sites.access.pausing_admin import PausingAdmin
 
 from .. import enrolment
 from ..line import line_to_paste
@@ -43,15 +45,18 @@ class CodesInline(ScopedInline):
 
 
 @admin.register(Agent)
-class AgentAdmin(ScopedAdmin):
+class AgentAdmin(PausingAdmin):
     policy = agent_policy
     may_change = "manage"
     may_add = ("organization", "manage")
     choices = {"site": "manage"}
     fixed = ("organization", "site")
-    acts = dict.fromkeys(("new_code", "rotate", "drain", "take_again", "retire"), "manage")
-    actions_detail = ("new_code", "rotate", "drain", "take_again", "retire")
-    actions = ("rotate_each", "retire_each")
+    begin, end = enrolment.pause, enrolment.resume
+    acts = dict.fromkeys(
+        ("new_code", "rotate", "drain", "take_again", "pause", "resume", "retire"), "manage"
+    )
+    actions_detail = ("new_code", "rotate", "drain", "take_again", "pause", "resume", "retire")
+    actions = ("rotate_each", "pause_each", "retire_each")
     list_display = ("name", "shown_state", "site", "organization", "slots", "version", "seen_at")
     list_select_related = ("site", "organization")
     list_filter = (("site", Among), ("organization", Among))
@@ -66,6 +71,7 @@ class AgentAdmin(ScopedAdmin):
         ("About", {"fields": ("public_id", "created_by", "created_at", "retired_at")}),
     )
     readonly_fields = (
+        *pauses.COLUMNS,
         "shown_state",
         "seen_at",
         "public_id",
@@ -81,6 +87,10 @@ class AgentAdmin(ScopedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Agent]:
         return super().get_queryset(request).with_state()  # type: ignore[attr-defined]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        sets = super().get_fieldsets(request, obj)
+        return [("Paused", {"fields": pauses.COLUMNS}), *sets] if obj and obj.is_paused else sets
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return super().get_inlines(request, obj) if obj else ()
@@ -134,7 +144,7 @@ class AgentAdmin(ScopedAdmin):
             "take_again": obj.draining,
             "rotate": bool(obj.token_hash) and not obj.rotating,
         }
-        return obj.retired_at is None and wanted.get(name, True)
+        return super().offers(name, obj) and wanted.get(name, True)
 
     @action(description="New enrolment code", icon="key")
     def new_code(self, request: HttpRequest, object_id: str) -> HttpResponseBase:

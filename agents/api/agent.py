@@ -93,7 +93,7 @@ class Hello(AgentDoor):
                 "lease_s": LEASE_S,
                 "poll_s": POLL_S,
                 "slots": agent.slots,
-                "drain": agent.draining,
+                "drain": not agent.takes_runs,
                 "rotate": agent.rotating,
                 "queues": queues,
                 "limits": LIMITS,

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 from sites.access.api import Listed, Retrieved, ScopedViewSet
 from sites.api.authentication import person
 from sites.api.fields import Document, Flag, Key, Keys, Named, Person, Strict, Text, Whole
+from sites.api.pauses import PausableOut, Pausing
 from sites.api.places import organization_for
 from sites.keyset import Order, both_ways
 from sites.models import User
@@ -36,7 +37,7 @@ from ..permissions import agent_policy, function_policy, pool_policy
 BY_NAME = both_ways(Order("name", F("name"), "text"), Order("created", F("created_at"), "time"))
 
 
-class AgentOut(serializers.Serializer[Agent]):
+class AgentOut(PausableOut):
     id = serializers.UUIDField(source="public_id")
     organization = serializers.UUIDField(source="organization.public_id")
     site = serializers.UUIDField(source="site.public_id", allow_null=True)
@@ -93,8 +94,10 @@ def enrolment_of(code: str) -> dict[str, Any]:
     create=extend_schema(summary="Add an agent", request=AgentIn, responses={201: NewAgentOut}),
     partial_update=extend_schema(summary="Change or drain an agent", request=AgentChanges),
     destroy=extend_schema(summary="Retire an agent", responses={204: None}),
+    pause=extend_schema(summary="Pause an agent: it takes no new runs"),
+    resume=extend_schema(summary="End the pause of an agent"),
 )
-class AgentViewSet(Listed, Retrieved, ScopedViewSet):
+class AgentViewSet(Listed, Retrieved, Pausing):
     """Programs at the sites that carry runs out."""
 
     policy = agent_policy
@@ -107,13 +110,18 @@ class AgentViewSet(Listed, Retrieved, ScopedViewSet):
         "destroy": "manage",
         "code": "manage",
         "rotate": "manage",
+        "pause": "manage",
+        "resume": "manage",
     }
     orders = BY_NAME
     filterset_class = AgentFilter
     serializer_class = AgentOut
+    begin, end = enrolment.pause, enrolment.resume
 
     def rows(self) -> QuerySet[Agent]:
-        return Agent.objects.with_state().select_related("organization", "site", "presence")
+        return Agent.objects.with_state().select_related(
+            "organization", "site", "presence", "paused_by"
+        )
 
     def get_queryset(self) -> QuerySet[Agent]:
         rows = super().get_queryset()

@@ -19,6 +19,7 @@ from django.views.decorators.http import (
 
 from sites.pages import PortalRequest, back, once_typed, within_organization
 from sites.problems import Refused
+from sites.views.pauses import ask_pause
 
 from .. import download, enrolment, presence
 from ..forms import AgentForm, may_add_agents
@@ -205,6 +206,31 @@ def agent_drain(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Let an agent finish what it has and take nothing new, or take runs again."""
     agent = agent_policy.get(request.user, "manage", _agents(request), public_id=public_id)
     enrolment.drain(agent, on=request.POST.get("drain") == "1")
+    return back(request, "agent-list")
+
+
+@within_organization
+@require_http_methods(["GET", "POST"])
+def agent_pause(request: PortalRequest, public_id: UUID) -> HttpResponse:
+    """Ask how long and why, then let an agent take nothing new."""
+    agent = agent_policy.get(request.user, "manage", _agents(request), public_id=public_id)
+    return ask_pause(
+        request,
+        agent,
+        begin=enrolment.pause,
+        zone=agent.site.time_zone if agent.site else "UTC",
+        to=reverse("agent-detail", args=[agent.public_id]),
+        nav="agents",
+        what_waits="It finishes what it has and takes no new run until the pause is over.",
+    )
+
+
+@within_organization
+@require_POST
+def agent_resume(request: PortalRequest, public_id: UUID) -> HttpResponse:
+    """End the pause of an agent."""
+    agent = agent_policy.get(request.user, "manage", _agents(request), public_id=public_id)
+    enrolment.resume(agent)
     return back(request, "agent-list")
 
 

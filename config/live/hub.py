@@ -168,6 +168,9 @@ class Hub:
                 self._note_run(event, fresh)
             elif event.kind in ("agent.changed", "agent.retired"):
                 self._note_agent(event)
+            elif event.kind in ("job.changed", "site.changed"):
+                # A pause was ended: these queues have runs that wait.
+                fresh.update(event.data.get("queues", ()))
             elif event.kind == "access.changed":
                 for page in self._pages.get(event.subject_id, ()):
                     page.end(BYE, why="access_changed", now=self._loop.time())

@@ -12,8 +12,10 @@ from unfold.decorators import action
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
+from sites import pauses
 from sites.access.admin import Among, ScopedForm, person
 from sites.access.bulk import ask_each
+from sites.access.pausing_admin import PausingAdmin
 from sites.access.sheet_admin import SheetAdmin
 from sites.json_field import JSONField
 from sites.masking import HIDDEN, restored
@@ -91,7 +93,7 @@ class JobForm(ScopedForm):
 
 
 @admin.register(Job)
-class JobAdmin(SheetAdmin):
+class JobAdmin(PausingAdmin, SheetAdmin):
     policy = job_policy
     sheet = JOBS
     sheet_joins = ("organization", "site", "target", "function__tool", "agent", "pool")
@@ -101,9 +103,10 @@ class JobAdmin(SheetAdmin):
     may_add = ("target", "create_job")
     choices = {"agent": "choose", "pool": "choose"}
     fixed = ("target", "function")
-    acts = {"start": "start", "archive": "edit"}
-    actions_detail = ("start", "archive")
-    actions = ("start_each", "archive_each")
+    begin, end = definitions.pause, definitions.resume
+    acts = {"start": "start", **dict.fromkeys(("pause", "resume", "archive"), "edit")}
+    actions_detail = ("start", "pause", "resume", "archive")
+    actions = ("start_each", "pause_each", "archive_each")
     list_display = ("name", "target", "site", "function", "owner", "assignment", "archived_at")
     list_select_related = ("target", "site", "function__tool", "owner")
     list_filter = (
@@ -131,10 +134,12 @@ class JobAdmin(SheetAdmin):
         ]
         if obj is not None:
             sets.append(("About", {"fields": (*self.readonly_fields, "archived_at")}))
+            if obj.is_paused:
+                sets.insert(0, ("Paused", {"fields": pauses.COLUMNS}))
         return sets
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return (*super().get_readonly_fields(request, obj), "archived_at")
+        return (*super().get_readonly_fields(request, obj), *pauses.COLUMNS, "archived_at")
 
     def save_model(self, request: HttpRequest, obj: Job, form: Any, change: bool) -> None:
         if not change:

@@ -11,9 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from sites.access.api import Listed, Retrieved, ScopedViewSet
+from sites.access.api import Listed, Retrieved
 from sites.api.authentication import person
 from sites.api.idempotent import HEADER, answer_once
+from sites.api.pauses import Pausing
 from sites.keyset import Order, both_ways
 from sites.masking import restored
 from sites.permissions import target_policy
@@ -34,8 +35,10 @@ from .shapes import JobChanges, JobDetailOut, JobIn, JobOut, RunDetailOut, Start
     create=extend_schema(summary="Save a new job", request=JobIn, responses={201: JobDetailOut}),
     partial_update=extend_schema(summary="Change a saved job", request=JobChanges),
     destroy=extend_schema(summary="Archive a saved job", responses={204: None}),
+    pause=extend_schema(summary="Pause a saved job: its runs wait"),
+    resume=extend_schema(summary="End the pause of a saved job"),
 )
-class JobViewSet(Listed, Retrieved, ScopedViewSet):
+class JobViewSet(Listed, Retrieved, Pausing):
     """Saved definitions: a function on a target, with parameters and limits."""
 
     policy = job_policy
@@ -47,7 +50,10 @@ class JobViewSet(Listed, Retrieved, ScopedViewSet):
         "partial_update": "edit",
         "destroy": "edit",
         "run": "start",
+        "pause": "edit",
+        "resume": "edit",
     }
+    begin, end = definitions.pause, definitions.resume
     orders = both_ways(Order("name", F("name"), "text"), Order("created", F("created_at"), "time"))
     filterset_class = JobFilter
     serializer_class: type[BaseSerializer[Any]] = JobOut
@@ -57,7 +63,14 @@ class JobViewSet(Listed, Retrieved, ScopedViewSet):
 
     def rows(self) -> QuerySet[Job]:
         return Job.objects.select_related(
-            "organization", "site", "target__site", "function__tool", "agent", "pool", "owner"
+            "organization",
+            "site",
+            "target__site",
+            "function__tool",
+            "agent",
+            "pool",
+            "owner",
+            "paused_by",
         ).prefetch_related("function__versions")
 
     def get_queryset(self) -> QuerySet[Job]:

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from agents.models import Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
 from sites.api.fields import Document, Flag, Key, Named, Person, Strict, Text, Whole
+from sites.api.pauses import PausableOut
 from sites.masking import HIDDEN
 from sites.permissions import target_policy
 
@@ -54,7 +55,7 @@ class Tags(serializers.ListField):
         return list(dict.fromkeys(super().to_internal_value(data)))
 
 
-class JobOut(serializers.Serializer[Job]):
+class JobOut(PausableOut):
     id = serializers.UUIDField(source="public_id")
     organization = serializers.UUIDField(source="organization.public_id")
     site = Named()

@@ -8,7 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from agents.models import Agent, AgentPool, Assignment, Function
-from sites.models import Organization, Site, Target, User
+from sites.models import Organization, Pausable, Site, Target, User
 
 from ..querysets import JobQuerySet
 
@@ -16,7 +16,7 @@ DAY = 24 * 3600
 MOST_TAGS, LONGEST_TAG = 30, 60
 
 
-class Job(models.Model):
+class Job(Pausable):
     """Function + target + parameters + assignment + limits + owner."""
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)

@@ -29,6 +29,7 @@ from sites.models import Target
 from sites.pages import PortalRequest, back, within_organization
 from sites.permissions import target_policy
 from sites.problems import Refused
+from sites.views.pauses import ask_pause
 
 # Tabs of Job Management, as its address says `backs_up`: backups, and all other functions.
 KINDS = ("true", "false")
@@ -40,7 +41,10 @@ def _jobs(request: PortalRequest) -> JobQuerySet:
 
     The button of one that backs up says "Backup Now", others' "Run now".
     """
-    joined = ("organization", "site", "target", "function__tool", "agent", "pool", "owner")
+    joined = (
+        "organization", "site__paused_by", "target", "function__tool", "agent", "pool", "owner",
+        "paused_by",
+    )  # fmt: skip
     jobs = Job.objects.filter(organization=request.organization)
     return jobs.select_related(*joined).with_kind()
 
@@ -109,6 +113,9 @@ def job_list(request: PortalRequest) -> HttpResponse:
         ),
         "may_add": may_add,
         "zone": zones.pop() if len(zones) == 1 else "",
+        "paused_sites": list(
+            {job.site_id: job.site for job in jobs if job.site.is_paused}.values()
+        ),
     }
     return render(request, "jobs/job_list.html", context)
 
@@ -255,6 +262,31 @@ def backup_now(request: PortalRequest, public_id: UUID) -> HttpResponse:
     except Refused as refusal:
         messages.error(request, refusal.detail)
     return back(request, reverse("job-list"))
+
+
+@within_organization
+@require_http_methods(["GET", "POST"])
+def job_pause(request: PortalRequest, public_id: UUID) -> HttpResponse:
+    """Ask how long and why, then let no agent take a run of a job."""
+    job = job_policy.get(request.user, "edit", _jobs(request).in_use(), public_id=public_id)
+    return ask_pause(
+        request,
+        job,
+        begin=definitions.pause,
+        zone=job.site.time_zone,
+        to=reverse("job-detail", args=[job.public_id]),
+        nav="manage",
+        what_waits="No agent takes a run of it until the pause is over.",
+    )
+
+
+@within_organization
+@require_POST
+def job_resume(request: PortalRequest, public_id: UUID) -> HttpResponse:
+    """End the pause of a job."""
+    job = job_policy.get(request.user, "edit", _jobs(request), public_id=public_id)
+    definitions.resume(job)
+    return back(request, reverse("job-detail", args=[job.public_id]))
 
 
 @within_organization

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET
 from agents import catalogue
 from agents.models import Agent
 from agents.permissions import agent_policy
+from jobs import doubts
 from jobs.diagnosis import likely_causes, raised
 from jobs.masking import shown_parameters
 from jobs.models import Job, JobRun, LateReport, Proposal, RunFile, RunInput, RunLog, RunRecord
@@ -198,6 +199,8 @@ def _taken(run: JobRun) -> str:
 
 
 def _waiting(run: JobRun) -> str:
+    if said := doubts.paused(run.site, run.job):
+        return " ".join(said)
     queue = catalogue.queue_of_id(run.queue_id) if run.queue_id is not None else None
     if queue is not None and (why := catalogue.why_nobody_takes(queue)):
         return f"No agent can take it. {why}"

@@ -10,8 +10,10 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
+from .. import pauses
 from ..access.admin import Among, Between, ScopedAdmin, ScopedForm, person
 from ..access.granting import GrantingAdmin
+from ..access.pausing_admin import PausingAdmin
 from ..access.sheet_admin import SheetAdmin
 from ..archiving import archive_site, archive_target
 from ..json_field import JSONField
@@ -22,25 +24,30 @@ from ..permissions import (
     snapshot_policy,
     target_policy,
 )
-from ..places import check_target, save_site, save_target
+from ..places import check_target, pause_site, resume_site, save_site, save_target
 from ..problems import Refused
 from ..target_sheet import TARGETS
 
 
 @admin.register(Site)
-class SiteAdmin(GrantingAdmin):
+class SiteAdmin(PausingAdmin, GrantingAdmin):
     policy = site_policy
     may_change = "manage"
     may_add = ("organization", "create_site")
     fixed = ("organization", "time_zone")
-    acts = {**GrantingAdmin.acts, "archive": "delete"}
-    actions_detail = ("people_and_roles", "archive")
+    begin, end = pause_site, resume_site
+    acts = {**GrantingAdmin.acts, "pause": "manage", "resume": "manage", "archive": "delete"}
+    actions_detail = ("people_and_roles", "pause", "resume", "archive")
+    actions = ("pause_each",)
     list_display = ("name", "organization", "time_zone", "archived_at")
     list_select_related = ("organization",)
     list_filter = (("organization", Among), ("archived_at", admin.EmptyFieldListFilter))
     search_fields = ("name",)
-    fields = ("organization", "name", "time_zone", "public_id", "created_at", "archived_at")
-    readonly_fields = ("public_id", "created_at", "archived_at")
+    readonly_fields = ("public_id", "created_at", "archived_at", *pauses.COLUMNS)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        about = ("organization", "name", "time_zone", "public_id", "created_at", "archived_at")
+        return (*about, *pauses.COLUMNS) if obj is not None and obj.is_paused else about
 
     def save_model(self, request: HttpRequest, obj: Site, form: Any, change: bool) -> None:
         save_site(obj, **(self.changes(obj, form) if change else {}))

@@ -24,10 +24,11 @@ from ..permissions import (
     site_policy,
     target_policy,
 )
-from ..places import save_site, save_target
+from ..places import pause_site, resume_site, save_site, save_target
 from ..problems import Refused
 from .authentication import person
 from .fields import Document, Flag, Key, Named, Strict, Text
+from .pauses import PausableOut, Pausing
 
 BY_NAME = both_ways(Order("name", F("name"), "text"), Order("created", F("created_at"), "time"))
 
@@ -53,7 +54,7 @@ class OrganizationViewSet(Listed, ScopedViewSet):
     serializer_class = OrganizationOut
 
 
-class SiteOut(serializers.Serializer[Site]):
+class SiteOut(PausableOut):
     id = serializers.UUIDField(source="public_id")
     organization = serializers.UUIDField(source="organization.public_id")
     name = serializers.CharField()
@@ -93,8 +94,10 @@ def organization_for(request: Request, data: dict[str, Any], action: str) -> Org
     create=extend_schema(summary="Add a site", request=SiteIn, responses={201: SiteOut}),
     partial_update=extend_schema(summary="Rename a site", request=SiteChanges),
     destroy=extend_schema(summary="Archive a site", responses={204: None}),
+    pause=extend_schema(summary="Pause a site: its runs wait"),
+    resume=extend_schema(summary="End the pause of a site"),
 )
-class SiteViewSet(Listed, Retrieved, ScopedViewSet):
+class SiteViewSet(Listed, Retrieved, Pausing):
     """Places at which jobs run."""
 
     policy = site_policy
@@ -105,13 +108,16 @@ class SiteViewSet(Listed, Retrieved, ScopedViewSet):
         "create": "view",
         "partial_update": "manage",
         "destroy": "delete",
+        "pause": "manage",
+        "resume": "manage",
     }
     orders = BY_NAME
     filterset_class = SiteFilter
     serializer_class = SiteOut
+    begin, end = pause_site, resume_site
 
     def rows(self) -> QuerySet[Site]:
-        return Site.objects.select_related("organization")
+        return Site.objects.select_related("organization", "paused_by")
 
     def get_queryset(self) -> QuerySet[Site]:
         return _in_use_unless_asked(self, super().get_queryset())

@@ -10,6 +10,7 @@ from .grants import (
 )
 from .invitation import Invitation, InvitedRole, ObjectRole
 from .organization import Membership, Organization, Role, User
+from .pause import Pausable
 from .place import Site, Target
 from .snapshot import Snapshot
 from .storage import StorageUse, StoredFile
@@ -26,6 +27,7 @@ __all__ = [
     "Membership",
     "ObjectRole",
     "Organization",
+    "Pausable",
     "Role",
     "Site",
     "SiteGroupPermission",

@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from .organization import Organization, User
+from .pause import Pausable
 
 
 def known_zone(name: str) -> None:
@@ -20,7 +21,7 @@ def known_zone(name: str) -> None:
         )
 
 
-class Site(models.Model):
+class Site(Pausable):
     """A place and a unit of access; its time zone is fixed at creation."""
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -41,6 +42,14 @@ class Site(models.Model):
         ]
         constraints = [
             models.UniqueConstraint(fields=["organization", "name"], name="site_name_once"),
+        ]
+        # Each claim asks whether a site of its organization is paused.
+        indexes = [
+            models.Index(
+                fields=["organization"],
+                condition=models.Q(paused_until__isnull=False),
+                name="site_paused",
+            )
         ]
 
     def __str__(self) -> str:

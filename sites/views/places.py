@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
 
 from ..models import Site, Target
-from ..pages import PortalRequest, within_organization
+from ..pages import PortalRequest, back, within_organization
 from ..permissions import site_policy, target_policy
+from ..places import pause_site, resume_site
+from .pauses import ask_pause
 
 
 @within_organization
@@ -18,7 +24,9 @@ def site_list(request: PortalRequest) -> HttpResponse:
         for site in site_policy.rows(
             request.user,
             "view",
-            request.organization.sites.filter(archived_at__isnull=True).order_by("name"),
+            request.organization.sites.filter(archived_at__isnull=True)
+            .select_related("paused_by")
+            .order_by("name"),
         )
     }
     targets = target_policy.rows(
@@ -35,5 +43,36 @@ def site_list(request: PortalRequest) -> HttpResponse:
             "nav": "sites",
             "sites": list(found.values()),
             "permitted": target_policy.permitted(request.user, ["inspect"], shown),
+            "managed": set(
+                site_policy.rows(
+                    request.user, "manage", Site.objects.filter(pk__in=list(found))
+                ).values_list("pk", flat=True)
+            ),
         },
     )
+
+
+@within_organization
+@require_http_methods(["GET", "POST"])
+def site_pause(request: PortalRequest, public_id: UUID) -> HttpResponse:
+    """Ask how long and why, then let no agent take a run at a site."""
+    sites = request.organization.sites.filter(archived_at__isnull=True)
+    site = site_policy.get(request.user, "manage", sites, public_id=public_id)
+    return ask_pause(
+        request,
+        site,
+        begin=pause_site,
+        zone=site.time_zone,
+        to=reverse("site-list"),
+        nav="sites",
+        what_waits="No agent takes a run at it until the pause is over.",
+    )
+
+
+@within_organization
+@require_POST
+def site_resume(request: PortalRequest, public_id: UUID) -> HttpResponse:
+    """End the pause of a site."""
+    sites = request.organization.sites.all()
+    resume_site(site_policy.get(request.user, "manage", sites, public_id=public_id))
+    return back(request, "site-list")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
 from sites import access_tokens
 from tests.contract.conftest import World
@@ -35,6 +37,7 @@ STARTER = "401 404 404 403 200 404 403 403"
 SEEN_BY_MANAGER = "401 404 404 200 200 200 200 200"
 ADMINISTERED = "401 404 404 403 403 403 {ok} {ok}"
 UNSEEN = "401 404 404 404 404 404 {ok} {ok}"
+LATER = (timezone.now() + timedelta(days=1)).isoformat()
 
 TABLE = [
     Row("GET", "schema", "schema", OPEN),
@@ -110,6 +113,14 @@ TABLE = [
     ),
     Row("GET", "sites/<uuid:id>", "sites/{hall}", SEEN_BY_MANAGER),
     Row("PATCH", "sites/<uuid:id>", "sites/{hall}", ADMINISTERED.format(ok=200), {"name": "Hall"}),
+    Row(
+        "POST",
+        "sites/<uuid:id>/pause",
+        "sites/{hall}/pause",
+        ADMINISTERED.format(ok=200),
+        {"until": LATER, "reason": "Maintenance"},
+    ),
+    Row("POST", "sites/<uuid:id>/resume", "sites/{hall}/resume", ADMINISTERED.format(ok=200)),
     # A run is waiting there.
     Row("DELETE", "sites/<uuid:id>", "sites/{hall}", ADMINISTERED.format(ok=409)),
     Row("GET", "targets", "targets", OWN),
@@ -156,6 +167,14 @@ TABLE = [
     Row("DELETE", "agents/<uuid:id>", "agents/{agent}", ADMINISTERED.format(ok=204)),
     Row("POST", "agents/<uuid:id>/code", "agents/{agent}/code", ADMINISTERED.format(ok=201)),
     Row("POST", "agents/<uuid:id>/rotate", "agents/{agent}/rotate", ADMINISTERED.format(ok=200)),
+    Row(
+        "POST",
+        "agents/<uuid:id>/pause",
+        "agents/{agent}/pause",
+        ADMINISTERED.format(ok=200),
+        {"until": LATER, "reason": "Maintenance"},
+    ),
+    Row("POST", "agents/<uuid:id>/resume", "agents/{agent}/resume", ADMINISTERED.format(ok=200)),
     Row("GET", "pools", "pools", OWN),
     Row(
         "POST",
@@ -212,6 +231,14 @@ TABLE = [
         {"name": "Nightly"},
     ),
     Row("DELETE", "jobs/<uuid:id>", "jobs/{job}", "401 404 404 403 409 403 409 403"),
+    Row(
+        "POST",
+        "jobs/<uuid:id>/pause",
+        "jobs/{job}/pause",
+        "401 404 404 403 200 403 200 403",
+        {"until": LATER, "reason": "Maintenance"},
+    ),
+    Row("POST", "jobs/<uuid:id>/resume", "jobs/{job}/resume", "401 404 404 403 200 403 200 403"),
     # It is at work, for Edda: those who may see the run get it, Manuel may not.
     Row("POST", "jobs/<uuid:id>/run", "jobs/{job}/run", "401 404 404 403 200 409 200 403"),
     Row("GET", "runs", "runs", OWN),

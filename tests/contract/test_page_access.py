@@ -28,6 +28,9 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/metrics"): (200,) * 8,
     ("GET", "/profile"): (302, 200, 200, 200, 200, 200, 200, 200),
     ("GET", "/sites"): (302, 200, 200, 200, 200, 200, 200, 200),
+    ("GET", "/sites/{hall}/pause"): (302, 404, 404, 403, 403, 403, 200, 200),
+    ("POST", "/sites/{hall}/pause"): (302, 404, 404, 403, 403, 403, 302, 302),
+    ("POST", "/sites/{hall}/resume"): (302, 404, 404, 403, 403, 403, 302, 302),
     # The credential stands on a target that Edda edits.
     ("GET", "/sites/credentials"): (302, 200, 200, 200, 200, 200, 200, 200),
     ("GET", "/sites/credentials/add"): (302, 200, 403, 403, 403, 403, 200, 200),
@@ -70,6 +73,9 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/jobs/manage/add"): (302, 200, 200, 403, 200, 200, 200, 403),
     ("GET", "/jobs/manage/{job}"): (302, 404, 404, 200, 200, 200, 200, 200),
     ("GET", "/jobs/manage/{job}/edit"): (302, 404, 404, 403, 200, 403, 200, 403),
+    ("GET", "/jobs/manage/{job}/pause"): (302, 404, 404, 403, 200, 403, 200, 403),
+    ("POST", "/jobs/manage/{job}/pause"): (302, 404, 404, 403, 302, 403, 302, 403),
+    ("POST", "/jobs/manage/{job}/resume"): (302, 404, 404, 403, 302, 403, 302, 403),
     ("GET", "/jobs/manage/{job}/archive"): (302, 404, 404, 403, 200, 403, 200, 403),
     ("POST", "/jobs/manage/{job}/run"): (302, 404, 404, 403, 302, 302, 302, 403),
     # A machine fetches it before it is anybody's.
@@ -84,13 +90,20 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("POST", "/agents/{agent}/code"): (302, 404, 404, 403, 403, 403, 302, 302),
     ("POST", "/agents/{agent}/rotate"): (302, 404, 404, 403, 403, 403, 302, 302),
     ("POST", "/agents/{agent}/drain"): (302, 404, 404, 403, 403, 403, 302, 302),
+    ("GET", "/agents/{agent}/pause"): (302, 404, 404, 403, 403, 403, 200, 200),
+    ("POST", "/agents/{agent}/pause"): (302, 404, 404, 403, 403, 403, 302, 302),
+    ("POST", "/agents/{agent}/resume"): (302, 404, 404, 403, 403, 403, 302, 302),
     ("GET", "/agents/{agent}/retire"): (302, 404, 404, 403, 403, 403, 200, 200),
     ("POST", "/organization"): (302, 404, 302, 302, 302, 302, 302, 302),
     ("POST", "/profile/tokens/{token}/revoke"): (302, 404, 404, 404, 302, 404, 404, 404),
     ("POST", "/profile/sessions/end"): (302,) * 8,
     ("POST", "/theme"): (302, 302, 302, 302, 302, 302, 302, 302),
 }
+_PAUSE = {"lasts": "1", "reason": "Maintenance"}
 BODY = {
+    "/sites/{hall}/pause": _PAUSE,
+    "/jobs/manage/{job}/pause": _PAUSE,
+    "/agents/{agent}/pause": _PAUSE,
     "/sites/credentials/{login}/targets": {"target": "{press} 10.20.4.11"},
     "/members/teams/{team}/members": {"member": "{member}"},
     "/members/teams/{team}/roles": {"place": "site:{hall}", "role": "viewer"},

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models.functions import Now
 
 from jobs.models import JobRun
+from sites.models import Pausable
 
 
 def lease_over(run: dict[str, Any] | JobRun, *, seconds: float = 11) -> None:
@@ -32,3 +33,9 @@ def _past(run: dict[str, Any] | JobRun, column: str, seconds: float) -> None:
         **{column: Now() - timedelta(seconds=seconds)}
     )
     assert changed == 1
+
+
+def pause_over(paused: Pausable, *, minutes: float = 0) -> None:
+    """Let the pause of a job, site or agent have ended so many minutes ago."""
+    over = Now() - timedelta(minutes=minutes)
+    type(paused)._default_manager.filter(pk=paused.pk).update(paused_until=over)

@@ -172,7 +172,7 @@ class Heartbeat(AgentDoor):
                 ],
                 "heartbeat_s": HEARTBEAT_S,
                 "lease_s": LEASE_S,
-                "drain": agent.draining,
+                "drain": not agent.takes_runs,
                 "rotate": agent.rotating,
             }
         )

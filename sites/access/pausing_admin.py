@@ -1,0 +1,97 @@
+"""The admin's buttons that pause and resume, the same for jobs, sites and agents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.http import HttpRequest, HttpResponseBase
+from django.template.response import TemplateResponse
+from unfold.decorators import action
+
+from .. import pauses
+from ..forms.pauses import LASTING, PauseForm
+from ..models import Pausable
+from ..problems import Refused
+from .admin import ScopedAdmin, person
+from .bulk import ask_each
+
+
+class PausingAdmin(ScopedAdmin):
+    """Names "pause" and "resume" among its `acts`, and the rules that do them."""
+
+    begin: ClassVar[Callable[..., None]]
+    end: ClassVar[Callable[..., None]]
+
+    def zone_of(self, paused: Any) -> str:
+        """The zone in which a time that is typed is meant."""
+        site = getattr(paused, "site", paused)
+        return site.time_zone if site else "UTC"
+
+    def offers(self, name: str, obj: Any) -> bool:
+        if name == "resume" and not obj.is_paused:
+            return False
+        return super().offers(name, obj)
+
+    def _pause(self, request: HttpRequest, paused: Pausable) -> str:
+        form = PauseForm(request.POST, zone=self.zone_of(paused))
+        if not form.is_valid():
+            said = " ".join(str(text) for texts in form.errors.values() for text in texts)
+            raise Refused("invalid", f"“{paused}” was not paused: {said}", status=422)
+        given = form.cleaned_data
+        type(self).begin(paused, until=given["until"], reason=given["reason"], by=person(request))
+        return f"{paused} is {pauses.words(paused, zone=self.zone_of(paused))}"
+
+    @action(description="Pause", icon="pause")
+    def pause(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Let nothing of it be taken for a while."""
+        answer = self.ask(
+            request,
+            object_id,
+            "pause",
+            title=f"Pause {self.opts.verbose_name}",
+            question=lambda paused: (
+                f"Pause {paused}? What runs already goes on; the pause ends by itself."
+            ),
+            do=lambda paused: self._pause(request, paused),
+        )
+        return _with_fields(answer, "admin/pause.html")
+
+    @action(description="Resume", icon="play_arrow")
+    def resume(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """End the pause before its time."""
+
+        def do(paused: Pausable) -> str:
+            type(self).end(paused)
+            return f"{paused} is no longer paused."
+
+        return self.ask(
+            request,
+            object_id,
+            "resume",
+            title=f"Resume {self.opts.verbose_name}",
+            question=lambda paused: f"End the pause of {paused} now? Runs that wait are taken.",
+            do=do,
+        )
+
+    @action(description="Pause")
+    def pause_each(self, request: HttpRequest, queryset: Any) -> Any:
+        """Pause several, for the same time and reason."""
+        answer = ask_each(
+            self,
+            request,
+            queryset,
+            "pause",
+            title=f"Pause {self.opts.verbose_name_plural}",
+            question="Pause these? What runs already goes on; the pauses end by themselves.",
+            do=lambda paused: self._pause(request, paused),
+        )
+        return _with_fields(answer, "admin/pause_each.html")
+
+
+def _with_fields(answer: Any, template: str) -> Any:
+    """Ask for time and reason too, where it is the question and not yet the answer."""
+    if isinstance(answer, TemplateResponse) and answer.context_data is not None:
+        answer.template_name = template
+        answer.context_data["lasting"] = LASTING
+    return answer

@@ -1,0 +1,71 @@
+"""The form of a pause: how long, and why."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.utils import timezone
+
+from ..models.pause import LONGEST_REASON
+
+OTHER = "other"
+LASTING = (
+    ("1", "One hour"),
+    ("4", "Four hours"),
+    ("24", "One day"),
+    ("168", "One week"),
+    (OTHER, "Until the time below"),
+)
+
+
+class PauseForm(forms.Form):
+    """How long a pause lasts, as a span from now or to a time in the given zone, and its reason."""
+
+    lasts = forms.ChoiceField(
+        label="How long",
+        choices=LASTING,
+        initial="4",
+        widget=forms.Select(attrs={"class": "form-select"}),
+    )
+    until = forms.DateTimeField(
+        label="Until",
+        required=False,
+        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"],
+        widget=forms.DateTimeInput(attrs={"class": "form-control", "type": "datetime-local"}),
+    )
+    reason = forms.CharField(
+        label="Why",
+        max_length=LONGEST_REASON,
+        widget=forms.TextInput(
+            attrs={
+                "class": "form-control",
+                "placeholder": "Maintenance of press line 1",
+                "autocomplete": "off",
+            }
+        ),
+    )
+
+    def __init__(self, *args: Any, zone: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.zone = zone
+        self.fields["until"].help_text = f"In the time of {zone}; for “Until the time below”."
+
+    def clean(self) -> dict[str, Any]:
+        """Settle the time; a time that was typed is one of the zone, not of the server."""
+        data = super().clean() or {}
+        if data.get("lasts") != OTHER:
+            hours = int(data.get("lasts") or 0)
+            data["until"] = timezone.now() + timedelta(hours=hours)
+        elif (typed := data.get("until")) is not None:
+            data["until"] = _wall(typed).replace(tzinfo=ZoneInfo(self.zone))
+        elif "until" not in self.errors:
+            self.add_error("until", "Say until when, or choose how long.")
+        return data
+
+
+def _wall(moment: datetime) -> datetime:
+    """The time as it was typed, of which Django has made one in its own zone."""
+    return timezone.make_naive(moment) if timezone.is_aware(moment) else moment

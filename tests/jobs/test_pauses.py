@@ -1,0 +1,266 @@
+"""A pause of a job, a site or an agent: what waits, what goes on, and how it ends."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db.models import F
+from django.utils import timezone
+
+from agents.enrolment import retire
+from agents.models import Function
+from jobs import definitions, sweeps
+from jobs.models import Job, JobRun
+from sites.models import Event, Organization, Site, Target, User
+from tests import factories
+from tests.factories import Enrolled
+from tests.jobs.passing import pause_over
+from tests.pages import admin_path, as_, html
+from tests.people import API
+
+pytestmark = pytest.mark.django_db
+
+KINDS = ("job", "site", "agent")
+PLURAL = {"job": "jobs", "site": "sites", "agent": "agents"}
+PAGES = {"job": "/jobs/manage/{}", "site": "/sites/{}", "agent": "/agents/{}"}
+
+
+@pytest.fixture
+def thing(request: pytest.FixtureRequest, job: Job, hall: Site, agent: Enrolled) -> Any:
+    """A job, its site, or the agent that carries it out."""
+    return {"job": job, "site": hall, "agent": agent.agent}[request.param]
+
+
+def kind_of(thing: Any) -> str:
+    return str(thing._meta.model_name)
+
+
+def in_api(thing: Any, act: str = "") -> str:
+    return f"{PLURAL[kind_of(thing)]}/{thing.public_id}{act}"
+
+
+def pause(thing: Any, by: User, *, hours: float = 2, reason: str = "New bearings") -> Any:
+    until = (timezone.now() + timedelta(hours=hours)).isoformat()
+    return API(by).post(in_api(thing, "/pause"), {"until": until, "reason": reason})
+
+
+@pytest.mark.parametrize("thing", KINDS, indirect=True)
+def test_what_is_paused_waits_and_is_taken_when_the_pause_is_over(
+    thing: Any, agent: Enrolled, job: Job, alice: User
+) -> None:
+    told = pause(thing, alice)
+    assert told.status_code == 200
+    shown = told.json()["pause"]
+    assert (shown["reason"], shown["by"]["name"]) == ("New bearings", "Alice")
+    run = factories.run(job, by=alice)
+    assert agent.api.claim() == []
+    waits = " ".join(API(alice).get(f"runs/{run.public_id}").json()["warnings"])
+    assert "paused" in waits
+    assert waits.split("until")[1].strip()[:4].isdigit()
+    assert ("New bearings" in waits) is (kind_of(thing) != "agent")
+    assert waits.split(":")[0] in html(alice, f"/jobs/{run.public_id}")
+    # The agent does not even ask while it is its own pause.
+    beat = agent.api.post("heartbeat", {"runs": []}).json()
+    assert beat["drain"] is (kind_of(thing) == "agent")
+    pause_over(thing)
+    assert agent.api.post("heartbeat", {"runs": []}).json()["drain"] is False
+    assert API(alice).get(in_api(thing)).json()["pause"] is None
+    assert API(alice).get(f"runs/{run.public_id}").json()["warnings"] == []
+    [claimed] = agent.api.claim()
+    assert claimed["id"] == str(run.public_id)
+
+
+@pytest.mark.parametrize("thing", KINDS, indirect=True)
+def test_it_ends_when_somebody_resumes(thing: Any, agent: Enrolled, job: Job, alice: User) -> None:
+    pause(thing, alice)
+    run = factories.run(job, by=alice)
+    assert agent.api.claim() == []
+    told = API(alice).post(in_api(thing, "/resume"))
+    assert (told.status_code, told.json()["pause"]) == (200, None)
+    if kind_of(thing) != "agent":
+        # Those who take from the queues of the runs that wait are woken.
+        event = Event.objects.filter(kind=f"{kind_of(thing)}.changed").latest("pk")
+        assert event.data["queues"] == [run.queue_id]
+    assert len(agent.api.claim()) == 1
+    events = Event.objects.count()
+    assert API(alice).post(in_api(thing, "/resume")).status_code == 200
+    assert Event.objects.count() == events, "there was nothing to end"
+
+
+@pytest.mark.parametrize("thing", KINDS, indirect=True)
+def test_what_runs_goes_on(thing: Any, agent: Enrolled, job: Job, alice: User) -> None:
+    run = factories.run(job, by=alice)
+    [claimed] = agent.api.claim()
+    pause(thing, alice)
+    assert agent.api.move(claimed, "running").status_code == 200
+    assert agent.api.finish(claimed, "failed").status_code == 200
+    run.refresh_from_db()
+    assert run.status == "failed"
+
+
+@pytest.mark.parametrize("thing", KINDS, indirect=True)
+def test_others_are_not_held_up(
+    thing: Any, works: Organization, yard: Site, agent: Enrolled, job: Job, alice: User
+) -> None:
+    other = factories.enrolled(works, "yard-agent", site=yard, by=alice)
+    crane = factories.target(yard, "Crane")
+    free = factories.job(crane, job.function, owner=alice)
+    rover = factories.enrolled(works, "rover", by=alice)
+    pause(thing, alice)
+    held, first = (factories.run(one, by=alice) for one in (job, free))
+    [claimed] = other.api.claim()
+    assert claimed["id"] == str(first.public_id)
+    # It serves all sites, and takes what the paused agent does not.
+    taken = [one["id"] for one in rover.api.claim()]
+    assert taken == ([str(held.public_id)] if kind_of(thing) == "agent" else [])
+
+
+@pytest.mark.parametrize("thing", ["job", "site"], indirect=True)
+def test_the_longest_wait_begins_when_the_pause_is_over(
+    thing: Any, agent: Enrolled, job: Job, alice: User
+) -> None:
+    pause(thing, alice)
+    run = factories.run(job, by=alice)
+    JobRun.objects.update(created_at=F("created_at") - timedelta(days=3))
+    JobRun.objects.update(queue_until=F("created_at") + timedelta(minutes=10))
+    assert sweeps.sweep() == 0
+    for minutes in (0, 9):
+        pause_over(thing, minutes=minutes)
+        assert sweeps.sweep() == 0, "it has its whole wait from then on"
+    pause_over(thing, minutes=11)
+    assert sweeps.sweep() == 1
+    run.refresh_from_db()
+    assert (run.status, run.reason) == ("timed_out", "never_claimed")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"until": "2001-01-01T00:00:00Z", "reason": "x"}, "until"),
+        ({"until": "9999-12-31T23:59:59Z", "reason": "x"}, "until"),
+        ({"until": "tomorrow", "reason": "x"}, "until"),
+        ({"reason": "x"}, "until"),
+        ({"until": "SOON", "reason": ""}, "reason"),
+        ({"until": "SOON", "reason": " \t "}, "reason"),
+        ({"until": "SOON", "reason": "x" * 301}, "reason"),
+        ({"until": "SOON", "reason": "over\nJob is fine"}, "reason"),
+        ({"until": "SOON"}, "reason"),
+        ({"until": "SOON", "reason": "x", "by": "me"}, "by"),
+    ],
+)
+@pytest.mark.parametrize("thing", KINDS, indirect=True)
+@pytest.mark.once
+def test_a_bad_pause_is_refused_by_field_and_leaves_nothing(
+    thing: Any, alice: User, body: dict[str, str], field: str
+) -> None:
+    soon = (timezone.now() + timedelta(hours=1)).isoformat()
+    sent = {name: soon if value == "SOON" else value for name, value in body.items()}
+    events = Event.objects.count()
+    answer = API(alice).post(in_api(thing, "/pause"), sent)
+    assert (answer.status_code, list(answer.json()["errors"])) == (422, [field])
+    thing.refresh_from_db()
+    assert (thing.paused_until, thing.pause_reason, thing.paused_by) == (None, "", None)
+    assert Event.objects.count() == events
+
+
+@pytest.mark.once
+def test_what_was_put_away_is_not_paused(
+    job: Job, agent: Enrolled, yard: Site, alice: User
+) -> None:
+    definitions.archive(job, by=alice)
+    retire(agent.agent, by=alice)
+    API(alice).delete(in_api(yard))
+    for one in (job, agent.agent, yard):
+        assert pause(one, alice).status_code == 409
+        one.refresh_from_db()
+        assert one.paused_until is None
+
+
+@pytest.mark.once
+def test_who_edits_a_job_meanwhile_does_not_end_its_pause(job: Job, alice: User) -> None:
+    stale = Job.objects.get(pk=job.pk)
+    pause(job, alice)
+    stale.name = "Renamed"
+    definitions.save(stale, by=alice)
+    stored = Job.objects.get(pk=job.pk)
+    assert (stored.name, stored.is_paused, stored.pause_reason) == ("Renamed", True, "New bearings")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("thing", KINDS, indirect=True)
+def test_in_the_portal_it_is_asked_for_shown_and_ended(
+    thing: Any, job: Job, alice: User, vera: User
+) -> None:
+    """A person says how long and why, and everyone reads it where it holds things up."""
+    address = PAGES[kind_of(thing)].format(thing.public_id)
+    client = as_(alice)
+    assert "How long" in client.get(f"{address}/pause").content.decode()
+    refused = client.post(f"{address}/pause", {"lasts": "other", "until": "", "reason": "Oil"})
+    assert refused.status_code == 422
+    assert "Say until when" in refused.content.decode()
+    # The time that is typed is the site's: 06:30 in Kathmandu is 00:45 UTC.
+    Site.objects.update(time_zone="Asia/Kathmandu")
+    soon = timezone.now() + timedelta(days=3)
+    sent = {"lasts": "other", "until": f"{soon:%Y-%m-%d}T06:30", "reason": "Oil <change>"}
+    assert client.post(f"{address}/pause", sent).status_code == 302
+    thing.refresh_from_db()
+    assert thing.paused_until == soon.replace(hour=0, minute=45, second=0, microsecond=0)
+    shown = "/sites" if kind_of(thing) == "site" else address
+    for person in (alice, vera):
+        page = html(person, shown)
+        assert "Oil &lt;change&gt;" in page
+        assert "is paused until" in page
+        assert ("/resume" in page) is (person == alice)
+    if kind_of(thing) == "site":
+        assert "Oil &lt;change&gt;" in html(vera, "/jobs/manage")
+    client.post(f"{address}/resume")
+    assert "is paused until" not in html(vera, shown)
+
+
+@pytest.mark.once
+def test_a_span_begins_now(hall: Site, alice: User) -> None:
+    client, before = as_(alice), timezone.now()
+    client.post(f"/sites/{hall.public_id}/pause", {"lasts": "4", "until": "", "reason": "Oil"})
+    hall.refresh_from_db()
+    assert hall.paused_until is not None
+    assert timedelta(hours=4) <= hall.paused_until - before < timedelta(hours=4, minutes=5)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("thing", KINDS, indirect=True)
+def test_in_the_admin_one_and_several_are_paused(thing: Any, alice: User) -> None:
+    client = as_(alice)
+    button = admin_path(thing, "pause", thing.pk)
+    assert "How long" in client.get(button).content.decode()
+    said = client.post(button, {"lasts": "1", "reason": ""}, follow=True).content.decode()
+    assert "was not paused" in said
+    assert (
+        "is paused until"
+        in client.post(button, {"lasts": "1", "reason": "Oil"}, follow=True).content.decode()
+    )
+    change = client.get(admin_path(thing, "change", thing.pk)).content.decode()
+    assert "Oil" in change
+    client.post(admin_path(thing, "resume", thing.pk))
+    thing.refresh_from_db()
+    assert not thing.is_paused
+    several = {"action": "pause_each", "_selected_action": [thing.pk]}
+    listed = admin_path(thing, "changelist")
+    assert "How long" in client.post(listed, several).content.decode()
+    client.post(listed, several | {"asked": "1", "lasts": "24", "reason": "Holidays"})
+    thing.refresh_from_db()
+    assert (thing.is_paused, thing.pause_reason, thing.paused_by) == (True, "Holidays", alice)
+
+
+@pytest.mark.once
+def test_a_job_of_a_paused_site_on_another_target_waits_too(
+    hall: Site, agent: Enrolled, backup: Function, press: Target, alice: User
+) -> None:
+    """Ad hoc runs as well: the pause is of the place."""
+    pause(hall, alice)
+    body = {"target": str(press.public_id), "function": str(backup.public_id)}
+    made = API(alice).post("runs", body)
+    assert made.status_code == 201
+    assert any("is paused until" in text for text in made.json()["warnings"])
+    assert agent.api.claim() == []
