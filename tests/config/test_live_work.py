@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from agents import enrolment
 from agents.enrolment import retire
 from agents.models import Function
 from config.live.streams import RESYNC, WAITING_MESSAGES, Stream
+from jobs.definitions import pause, resume
 from jobs.models import Job
 from sites.models import Organization, Site, Target, User
+from sites.places import pause_site, resume_site
 from tests import factories
 from tests.waiting import PATIENCE_S
 
@@ -84,6 +89,31 @@ def test_work_that_waited_before_the_agent_came_is_told_at_once(
     factories.run(job, by=edda)
     with live_process() as live:
         assert live.agent(agent.api.token).message() == HINT
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_waits_is_woken_when_a_pause_is_ended(
+    agent: factories.Enrolled, job: Job, hall: Site, alice: User
+) -> None:
+    until = timezone.now() + timedelta(hours=1)
+    for begin, end, paused in (
+        (pause, resume, job),
+        (pause_site, resume_site, hall),
+        (enrolment.pause, enrolment.resume, agent.agent),
+    ):
+        begin(paused, until=until, reason="Oil", by=alice)
+        run = factories.run(job, by=alice)
+        assert agent.api.claim() == []
+        with live_process() as live:
+            stream = live.agent(agent.api.token)
+            # What waited when it came: it cannot be taken yet.
+            assert stream.message() == HINT
+            end(paused)
+            assert stream.message() == HINT
+        [claimed] = agent.api.claim()
+        assert claimed["id"] == str(run.public_id)
+        agent.api.move(claimed, "running")
+        agent.api.finish(claimed, "failed")
 
 
 @pytest.mark.django_db(transaction=True)
