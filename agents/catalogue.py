@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import Q
+from django.utils import timezone
 
 from sites import pauses, sql
 from sites.models import Site
@@ -274,19 +275,19 @@ AWAY = {
 
 def who_is_away(queue: Queue) -> str:
     """Say that none of those who may take the runs of a queue does so now; empty where one does."""
-    taking = list(_taking(queue, _able(queue)).with_state())
-    states = {agent.state for agent in taking}
+    taking = _taking(queue, _able(queue)).with_state().order_by()
+    found = set(taking.values_list("state", "paused_until").distinct())  # type: ignore[misc]
+    states = {state for state, _ in found}
     if not states or states - AWAY.keys():
         return ""
     if queue.agent is not None and (why := pauses.words(queue.agent, zone=queue.site.time_zone)):
         return f"{queue.agent} is {why}"
     away = dict(AWAY)
-    drained = [agent for agent in taking if agent.state == "draining"]
-    if drained and all(agent.is_paused for agent in drained):
-        first = min(drained, key=lambda agent: agent.paused_until)
-        away["draining"] = (
-            f"is paused, the first until {pauses.end_of(first, queue.site.time_zone)}"
-        )
+    now = timezone.now()
+    ends = [until for state, until in found if state == "draining"]
+    if ends and all(until is not None and until > now for until in ends):
+        first = pauses.clock(min(ends), queue.site.time_zone)
+        away["draining"] = f"is paused, the first until {first}"
     words = " or ".join(away[state] for state in away if state in states)
     if queue.agent is not None:
         return f"{queue.agent} {words}."

@@ -19,7 +19,7 @@ from .models.pause import LONGEST_REASON
 from .problems import Refused
 
 LONGEST = timedelta(days=366)
-COLUMNS = ["paused_until", "pause_reason", "paused_by"]
+COLUMNS = ("paused_until", "pause_reason", "paused_by")
 
 
 def lasting(alias: str) -> str:
@@ -72,13 +72,12 @@ def _write(paused: Pausable, until: datetime, reason: str, by: User | None) -> N
 
 def words(paused: Pausable, *, zone: str = "UTC") -> str:
     """Say until when and why; empty where no pause lasts."""
-    if not paused.is_paused:
+    if not paused.is_paused or paused.paused_until is None:
         return ""
-    return f"paused until {end_of(paused, zone)}: {paused.pause_reason}"
+    return f"paused until {clock(paused.paused_until, zone)}: {paused.pause_reason}"
 
 
-def end_of(paused: Pausable, zone: str) -> str:
+def clock(until: datetime, zone: str) -> str:
     """Say when a pause is over, in a zone that is named."""
-    assert paused.paused_until is not None
-    local = paused.paused_until.astimezone(ZoneInfo(zone))
+    local = until.astimezone(ZoneInfo(zone))
     return f"{local:%Y-%m-%d %H:%M} ({local.tzname()})"

@@ -15,7 +15,7 @@ from agents.models import Function
 from config.live.streams import RESYNC, WAITING_MESSAGES, Stream
 from jobs.definitions import pause, resume
 from jobs.models import Job
-from sites.models import Organization, Site, Target, User
+from sites.models import Organization, Pausable, Site, Target, User
 from sites.places import pause_site, resume_site
 from tests import factories
 from tests.waiting import PATIENCE_S
@@ -96,11 +96,12 @@ def test_who_waits_is_woken_when_a_pause_is_ended(
     agent: factories.Enrolled, job: Job, hall: Site, alice: User
 ) -> None:
     until = timezone.now() + timedelta(hours=1)
-    for begin, end, paused in (
+    rules: list[tuple[Any, Any, Pausable]] = [
         (pause, resume, job),
         (pause_site, resume_site, hall),
         (enrolment.pause, enrolment.resume, agent.agent),
-    ):
+    ]
+    for begin, end, paused in rules:
         begin(paused, until=until, reason="Oil", by=alice)
         run = factories.run(job, by=alice)
         assert agent.api.claim() == []
