@@ -149,7 +149,12 @@ def job_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
             else permitted,
             "parameters": sorted(shown_parameters(job.function, job.parameters).items()),
             "zone": job.site.time_zone,
-            "doubts": doubts.of_job(job, by=request.user)
+            # Pauses have banners of their own.
+            "doubts": [
+                words
+                for words in doubts.of_job(job, by=request.user)
+                if words not in doubts.paused(job.site, job)
+            ]
             if "start" in permitted[job.pk] and not (job.archived_at or job.target.archived_at)
             else [],
         },

@@ -17,7 +17,7 @@ LASTING = (
     ("4", "Four hours"),
     ("24", "One day"),
     ("168", "One week"),
-    (OTHER, "Until the time below"),
+    (OTHER, "Until…"),
 )
 
 
@@ -39,6 +39,7 @@ class PauseForm(forms.Form):
     reason = forms.CharField(
         label="Why",
         max_length=LONGEST_REASON,
+        error_messages={"required": "Say why, for those who wonder."},
         widget=forms.TextInput(
             attrs={
                 "class": "form-control",
@@ -51,7 +52,7 @@ class PauseForm(forms.Form):
     def __init__(self, *args: Any, zone: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.zone = zone
-        self.fields["until"].help_text = f"In the time of {zone}; for “Until the time below”."
+        self.fields["until"].help_text = f"In {zone}; counts with “Until…” alone."
 
     def clean(self) -> dict[str, Any]:
         """Settle the time; a time that was typed is one of the zone, not of the server."""
