@@ -16,6 +16,9 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from .models import Organization, User
 from .problems import Refused
 
+# So many rows are on a page of a list.
+ON_PAGE = 50
+
 
 class PortalRequest(HttpRequest):
     """A request of which both are known."""

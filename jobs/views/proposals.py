@@ -13,10 +13,9 @@ from jobs import proposals
 from jobs.models import JobRun, Proposal
 from jobs.permissions import proposal_policy, run_policy
 from sites.models import User
-from sites.pages import PortalRequest, within_organization
+from sites.pages import ON_PAGE, PortalRequest, within_organization
 from sites.problems import Refused
 
-ON_PAGE = 50
 # The side bar counts no further.
 COUNTED = 100
 

@@ -19,12 +19,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from .. import credentials
 from ..forms.credentials import CredentialForm, PlacingForm
 from ..models import Credential, Target
-from ..pages import PortalRequest, add_refusal, once_typed, within_organization
+from ..pages import ON_PAGE, PortalRequest, add_refusal, once_typed, within_organization
 from ..permissions import credential_policy, may_add_credentials, target_policy
 from ..places import save_target
 from ..problems import Refused
-
-ON_PAGE = 50
 
 
 def _credentials(request: PortalRequest) -> QuerySet[Credential]:

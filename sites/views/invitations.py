@@ -21,10 +21,10 @@ from .. import invitations
 from ..forms.accounts import SignUpForm
 from ..forms.invitations import InvitationForm
 from ..models import Invitation, User
-from ..pages import PortalRequest, add_refusal, within_organization
+from ..pages import ON_PAGE, PortalRequest, add_refusal, within_organization
 from ..permissions import invitation_policy
 from ..problems import Refused
-from .members import ON_PAGE, managed
+from .members import managed
 
 
 @within_organization

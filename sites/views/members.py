@@ -17,13 +17,11 @@ from ..filters import MemberFilter, person_name
 from ..forms.members import RoleForm, SuccessorForm
 from ..members import held_by, remove_member, set_member_role
 from ..models import Membership, Role
-from ..pages import PortalRequest, add_refusal, within_organization
+from ..pages import ON_PAGE, PortalRequest, add_refusal, within_organization
 from ..permissions import membership_policy, organization_policy
 from ..presence import with_tokens_used
 from ..problems import Refused
 from ..teams import teams_of, with_teams
-
-ON_PAGE = 50
 
 
 def managed(request: PortalRequest) -> None:

@@ -17,10 +17,10 @@ from .. import teams
 from ..access import roles_of, set_role
 from ..forms.teams import NameForm, TeamMemberForm, TeamRoleForm
 from ..models import Membership, Team
-from ..pages import PortalRequest, add_refusal, within_organization
+from ..pages import ON_PAGE, PortalRequest, add_refusal, within_organization
 from ..permissions import membership_policy, team_policy
 from ..problems import Refused
-from .members import ON_PAGE, managed
+from .members import managed
 
 
 @within_organization
