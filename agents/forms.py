@@ -14,15 +14,6 @@ from .permissions import agent_policy
 from .pools import choosers_of
 
 
-def may_add_agents(user: User, organization: Organization) -> bool:
-    """Say whether the person may add an agent anywhere in the organization."""
-    sites = organization.sites.filter(archived_at__isnull=True)
-    return (
-        organization_policy.allows(user, "manage", organization)
-        or site_policy.rows(user, "manage", sites).exists()
-    )
-
-
 class AgentForm(forms.Form):
     """Where an agent works and under which name; only places where the person may add one."""
 

@@ -91,6 +91,17 @@ site_policy = Policy(
 )
 
 
+def manages_somewhere(user: User, organization: Organization) -> bool:
+    """Say whether the person manages the organization or a site of it: who does adds agents and
+    credentials there.
+    """
+    sites = organization.sites.filter(archived_at=None)
+    return (
+        organization_policy.allows(user, "manage", organization)
+        or site_policy.rows(user, "manage", sites).exists()
+    )
+
+
 def _granted(verb: str) -> list[Rule]:
     """Rows granted on their target or on its site."""
     return [by_grant(verb, "target", "pk"), by_grant(verb, "site", "site")]
@@ -127,15 +138,6 @@ credential_policy = Policy(
         "manage": [by_grant("manage", "site", "site"), ADMINISTRATOR, superuser],
     },
 )
-
-
-def may_add_credentials(user: User, organization: Organization) -> bool:
-    """Say whether the person may add a credential: for the organization, or for a site of it."""
-    sites = organization.sites.filter(archived_at=None)
-    return (
-        organization_policy.allows(user, "manage", organization)
-        or site_policy.rows(user, "manage", sites).exists()
-    )
 
 
 snapshot_policy = Policy(

@@ -18,11 +18,12 @@ from django.views.decorators.http import (
 )
 
 from sites.pages import PortalRequest, back, once_typed, within_organization
+from sites.permissions import manages_somewhere
 from sites.problems import Refused
 from sites.views.pauses import ask_pause
 
 from .. import download, enrolment, presence
-from ..forms import AgentForm, may_add_agents
+from ..forms import AgentForm
 from ..line import line_to_paste, line_with_download
 from ..models import Agent, AgentPool, EnrolmentCode, FunctionVersion
 from ..permissions import agent_policy, pool_policy
@@ -59,7 +60,7 @@ def _page(request: PortalRequest, context: dict[str, Any], status: int = 200) ->
             "agents": agents,
             "days": presence.last_day(agents),
             "active": sum(agent.state == "active" for agent in agents),
-            "may_add": may_add_agents(request.user, request.organization),
+            "may_add": manages_somewhere(request.user, request.organization),
             "permitted": agent_policy.permitted(
                 request.user, ["manage"], [agent.pk for agent in agents]
             ),
@@ -86,7 +87,7 @@ def agent_list(request: PortalRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def agent_add(request: PortalRequest) -> HttpResponse:
     """Name a new agent; the line to paste is on the page that follows, and only there."""
-    if not may_add_agents(request.user, request.organization):
+    if not manages_somewhere(request.user, request.organization):
         raise PermissionDenied(
             "Adding an agent needs the Maintainer role at its site, or an administrator."
         )

@@ -20,7 +20,7 @@ from .. import credentials
 from ..forms.credentials import CredentialForm, PlacingForm
 from ..models import Credential, Target
 from ..pages import ON_PAGE, PortalRequest, add_refusal, once_typed, within_organization
-from ..permissions import credential_policy, may_add_credentials, target_policy
+from ..permissions import credential_policy, manages_somewhere, target_policy
 from ..places import save_target
 from ..problems import Refused
 
@@ -56,7 +56,7 @@ def credential_list(request: PortalRequest) -> HttpResponse:
             "nav": "sites",
             "tab": "credentials",
             "page": page,
-            "may_add": may_add_credentials(request.user, request.organization),
+            "may_add": manages_somewhere(request.user, request.organization),
             "permitted": credential_policy.permitted(
                 request.user, ["manage"], [one.pk for one in page]
             ),
@@ -70,7 +70,7 @@ def credential_list(request: PortalRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def credential_add(request: PortalRequest) -> HttpResponse:
     """Store a new credential; which secret the form asks for is in the address, `?kind=key`."""
-    if not may_add_credentials(request.user, request.organization):
+    if not manages_somewhere(request.user, request.organization):
         raise PermissionDenied(
             "Adding a credential needs the Maintainer role at its site, or an administrator."
         )
