@@ -6,8 +6,8 @@ from django import forms
 from django.contrib.auth.models import Group
 
 from sites.access import groups_for, name_of
+from sites.forms.places import offer_sites
 from sites.models import Organization, Site, User
-from sites.permissions import organization_policy, site_policy
 
 from .models import Agent, AgentPool
 from .permissions import agent_policy
@@ -41,18 +41,13 @@ class AgentForm(forms.Form):
         self, *args: object, user: User, organization: Organization, **kwargs: object
     ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        field = self.fields["site"]
-        assert isinstance(field, forms.ModelChoiceField)
-        field.queryset = site_policy.rows(
-            user, "manage", organization.sites.filter(archived_at__isnull=True)
-        ).order_by("name")
-        self.everywhere = organization_policy.allows(user, "manage", organization)
-        if self.everywhere:
-            field.empty_label = "All sites"
-            field.help_text = "An agent of one site never runs another site's jobs."
-        else:
-            field.required, field.empty_label = True, None
-        some = [] if self.is_bound else list(field.queryset[:2])
+        sites = offer_sites(
+            self.fields["site"],
+            user=user,
+            organization=organization,
+            of_one="An agent of one site never runs another site's jobs.",
+        )
+        some = [] if self.is_bound else list(sites[:2])
         if len(some) == 1:
             self.initial.setdefault("site", some[0].public_id)
 

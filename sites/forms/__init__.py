@@ -1,1 +1,1 @@
-"""The forms of the portal's pages about people and credentials."""
+"""The forms of the portal's pages about people and credentials, and the choice of a site."""

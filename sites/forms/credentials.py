@@ -8,8 +8,9 @@ from django import forms
 from django.db.models import Q
 
 from .. import credentials
-from ..models import Credential, Organization, Site, Target, User
-from ..permissions import organization_policy, site_policy, target_policy
+from ..models import Credential, Site, Target, User
+from ..permissions import target_policy
+from .places import offer_sites
 
 
 class _HeadersField(forms.CharField):
@@ -101,7 +102,12 @@ class CredentialForm(forms.Form):
         super().__init__(*args, **kwargs)
         self._kind, self._adding = credential.kind, adding
         if adding:
-            self._offer_sites(user, credential.organization)
+            offer_sites(
+                self.fields["site"],
+                user=user,
+                organization=credential.organization,
+                of_one="One of a site stands on that site's targets alone.",
+            )
         else:
             del self.fields["site"]
             self.initial = {"name": credential.name, "username": credential.username}
@@ -119,17 +125,6 @@ class CredentialForm(forms.Form):
                 widget=widget,
                 help_text=words,
             )
-
-    def _offer_sites(self, user: User, organization: Organization) -> None:
-        field = self.fields["site"]
-        assert isinstance(field, forms.ModelChoiceField)
-        sites = organization.sites.filter(archived_at=None)
-        field.queryset = site_policy.rows(user, "manage", sites).order_by("name")
-        if organization_policy.allows(user, "manage", organization):
-            field.empty_label = "All sites"
-            field.help_text = "One of a site stands on that site's targets alone."
-        else:
-            field.required, field.empty_label = True, None
 
     @property
     def about(self) -> list[forms.BoundField]:
