@@ -1,9 +1,11 @@
-"""What lies in the spool of an agent that is at work."""
+"""What shows that an agent is at work: what lies in its spool, and how it says that it lives."""
 
 from contextlib import suppress
 from pathlib import Path
 
 from tests.yardmaster.answers import Run
+
+BEAT = "POST /api/v1/agent/heartbeat"
 
 
 def files_in(home: Path, kind: str) -> list[Path]:

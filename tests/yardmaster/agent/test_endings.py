@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.waiting import PATIENCE_S, until
-from tests.yardmaster.agent.spools import files_in, is_claimed
+from tests.yardmaster.agent.spools import BEAT, files_in, is_claimed
 from tests.yardmaster.answers import TOKEN
 from tests.yardmaster.conftest import StartAgent
 from tests.yardmaster.portal import Portal
@@ -21,8 +21,6 @@ from yardmaster.client import Client
 from yardmaster.tools import installed_tools
 
 pytestmark = [pytest.mark.once, pytest.mark.faults]
-
-BEAT = "POST /api/v1/agent/heartbeat"
 
 
 @pytest.mark.parametrize(

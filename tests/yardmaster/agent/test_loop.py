@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 
 from tests.waiting import PATIENCE_S, until
-from tests.yardmaster.agent.spools import files_in, is_claimed
+from tests.yardmaster.agent.spools import BEAT, files_in, is_claimed
 from tests.yardmaster.conftest import StartAgent
 from tests.yardmaster.portal import Portal
 
 pytestmark = [pytest.mark.once, pytest.mark.faults]
-
-BEAT = "POST /api/v1/agent/heartbeat"
 
 
 def test_a_backup_from_claim_to_result(
