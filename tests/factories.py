@@ -15,13 +15,16 @@ from agents import enrolment
 from agents.models import Agent, Function
 from jobs.models import Job, JobRun
 from jobs.starts import start_run
-from sites import tokens
+from sites import credentials, tokens
 from sites.access import set_role
-from sites.models import AccessToken, Membership, Organization, Site, Target, User
+from sites.models import AccessToken, Credential, Membership, Organization, Site, Target, User
 
 P = ParamSpec("P")
 R = TypeVar("R")
 PASSWORD = "correct horse battery"
+# What a credential holds: a password, and as much of a key as the portal looks at.
+SECRET = "orange-Tractor-88"
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAA\n-----END"
 
 FOLDER = {
     "name": "folder",
@@ -91,6 +94,14 @@ def member(
 @unaudited
 def superuser(name: str) -> User:
     return User.objects.create_superuser(name, f"{name}@example.com", PASSWORD)
+
+
+def credential(
+    organization: Organization, *, by: User, name: str = "Line login", **fields: Any
+) -> Credential:
+    """A password that stands nowhere yet; audited, for the audit log holds no secret either."""
+    made = Credential(organization=organization, name=name, **{"username": "plc"} | fields)
+    return credentials.add(made, {"password": SECRET}, by=by)
 
 
 def access_token(user: User) -> str:

@@ -15,8 +15,7 @@ from playwright.sync_api import expect
 
 from agents.models import AgentPool
 from jobs.models import Job, JobRun, RunFile
-from sites import credentials
-from sites.models import Credential, Organization, Site, Target, User
+from sites.models import Organization, Site, Target, User
 from tests import factories
 from tests.backups import leave_file, send
 from tests.browser.conftest import Opener, Window
@@ -48,8 +47,7 @@ def run(
     )  # fmt: skip
     type(agent.agent).objects.filter(pk=agent.agent.pk).update(name=HOSTILE[:100])
     AgentPool.objects.create(organization=works, name=HOSTILE[:100]).agents.add(agent.agent)
-    login = Credential(organization=works, name=HOSTILE[:100], username=HOSTILE[:100])
-    credentials.add(login, {"password": "open sesame"}, by=alice)
+    factories.credential(works, by=alice, name=HOSTILE[:100], username=HOSTILE[:100])
     job.refresh_from_db()
     for text in (b"calm\n", f"calm\n{HOSTILE}\n".encode()):
         made = factories.run(job, by=edda)

@@ -11,9 +11,9 @@ from django.test import Client
 from playwright.sync_api import Page, expect
 
 from jobs.models import Job
-from sites import credentials, invitations, teams
+from sites import invitations, teams
 from sites.access import set_role
-from sites.models import Credential, Membership, User
+from sites.models import Membership, User
 from sites.places import save_target
 from tests import factories
 from tests.backups import back_up
@@ -264,11 +264,7 @@ def test_every_page_is_for_everyone_and_fits(
         job.organization, email="new@example.com", role="member", by=alice
     )
     login, unused = (
-        credentials.add(
-            Credential(organization=job.organization, name=name, username="plc"),
-            {"password": "open sesame"},
-            by=alice,
-        )
+        factories.credential(job.organization, by=alice, name=name)
         for name in ("Line login", "Old login")
     )
     save_target(job.target, credential=login)

@@ -14,17 +14,8 @@ from django.utils import timezone
 
 from agents.models import AgentPool, Function
 from jobs.models import Job, JobRun
-from sites import credentials, invitations, places, teams
-from sites.models import (
-    AccessToken,
-    Credential,
-    Invitation,
-    Membership,
-    Organization,
-    Site,
-    Target,
-    User,
-)
+from sites import invitations, places, teams
+from sites.models import AccessToken, Invitation, Membership, Organization, Site, Target, User
 from tests import factories
 from tests.backups import back_up, leave_file
 from tests.people import API
@@ -72,8 +63,7 @@ def world(
     pool.agents.add(enrolled.agent)
     link = factories.target(hall, "Cloud link", kind=Target.Kind.CONNECTION)
 
-    login = Credential(organization=works, name="Cloud login", username="yard")
-    credentials.add(login, {"password": "open sesame"}, by=alice)
+    login = factories.credential(works, by=alice, name="Cloud login")
     places.save_target(link, credential=login)
 
     factories.run(job, by=edda)

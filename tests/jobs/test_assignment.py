@@ -12,9 +12,9 @@ from django.test import Client
 from agents import enrolment
 from agents.models import AgentPool, AgentPresence, Function
 from jobs.models import Job, JobRun
-from sites import credentials, places
+from sites import places
 from sites.access import set_role
-from sites.models import Credential, Organization, Site, Target, User
+from sites.models import Organization, Site, Target, User
 from tests import factories
 from tests.factories import Enrolled
 from tests.people import API
@@ -167,9 +167,7 @@ def test_an_agent_of_all_sites_serves_each_and_can_be_asked_for_at_each(
 def test_a_run_without_its_targets_credentials_says_so(
     works: Organization, press: Target, job: Job, manuel: User, edda: User, alice: User
 ) -> None:
-
-    login = Credential(organization=works, name="Line login")
-    places.save_target(press, credential=credentials.add(login, {"password": "open"}, by=alice))
+    places.save_target(press, credential=factories.credential(works, by=alice))
     changed = {"parameters": {"exclude": ["x"]}}
     said = API(manuel).post(f"jobs/{job.public_id}/run", changed).json()["warnings"]
     assert len(said) == 1

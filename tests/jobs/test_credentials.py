@@ -15,19 +15,17 @@ from jobs.models import Job, JobRun, RunLog
 from sites import credentials, places
 from sites.models import Credential, Organization, Target, User
 from tests import factories
-from tests.factories import Enrolled
+from tests.factories import SECRET, Enrolled
 from tests.people import API
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
-SECRET = "orange-Tractor-88"
 GIVEN = {"username": "plc", "password": SECRET}
 
 
 @pytest.fixture
 def login(works: Organization, press: Target, alice: User) -> Credential:
-    made = Credential(organization=works, name="Line login", username="plc")
-    credentials.add(made, {"password": SECRET}, by=alice)
+    made = factories.credential(works, by=alice)
     places.save_target(press, credential=made)
     return made
 

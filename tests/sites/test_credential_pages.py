@@ -11,21 +11,13 @@ from sites import credentials, places
 from sites.access import set_role
 from sites.models import Credential, Organization, Site, Target, User
 from tests import factories
+from tests.factories import KEY, SECRET
 from tests.pages import as_, html, rows, words
 from tests.people import API
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 LIST = "/sites/credentials"
-SECRET = "orange-Tractor-88"
-KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAA\n-----END"
-
-
-def given(
-    organization: Organization, by: User, name: str = "Line login", **more: Any
-) -> Credential:
-    made = Credential(organization=organization, name=name, username="plc", **more)
-    return credentials.add(made, {"password": SECRET}, by=by)
 
 
 def choice(target: Target) -> str:
@@ -120,7 +112,7 @@ def test_each_kind_is_written_as_people_have_it(
 def test_what_cannot_be_stored_is_said_without_the_secret(
     works: Organization, alice: User, kind: str, sent: dict[str, str], said: str
 ) -> None:
-    given(works, alice, "Taken")
+    factories.credential(works, by=alice, name="Taken")
     whole = {"name": "Robot", "username": "plc", "secret.password": SECRET}
     answer = as_(alice).post(f"{LIST}/add?kind={kind}", whole | sent)
     assert answer.status_code == 422
@@ -134,7 +126,7 @@ def test_what_cannot_be_stored_is_said_without_the_secret(
 def test_it_stands_on_targets_and_is_archived_once_it_stands_nowhere(
     works: Organization, press: Target, hall: Site, yard: Site, alice: User, edda: User
 ) -> None:
-    login, client, path = given(works, alice, site=hall), as_(alice), f"{LIST}/"
+    login, client, path = factories.credential(works, by=alice, site=hall), as_(alice), f"{LIST}/"
     path += str(login.public_id)
     # On offer are targets of its site, with the address to which the secret would go.
     factories.target(hall, "Nowhere", address="")
@@ -183,7 +175,8 @@ def test_what_somebody_else_put_there_meanwhile_is_not_replaced(
     works: Organization, press: Target, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the look at a target and its lock another one is put on it."""
-    mine, theirs = given(works, alice), given(works, alice, "Their login")
+    mine = factories.credential(works, by=alice)
+    theirs = factories.credential(works, by=alice, name="Their login")
     path, save = f"{LIST}/{mine.public_id}", places.save_target
 
     def meanwhile(target: Target, **changes: Any) -> Target:
@@ -204,7 +197,7 @@ def test_what_somebody_else_put_there_meanwhile_is_not_replaced(
 def test_of_many_targets_some_are_on_offer_and_all_are_found(
     works: Organization, hall: Site, alice: User
 ) -> None:
-    login, client = given(works, alice), as_(alice)
+    login, client = factories.credential(works, by=alice), as_(alice)
     path = f"{LIST}/{login.public_id}"
     Target.objects.bulk_create(
         Target(organization=works, site=hall, name=f"Line {number:03}", address=f"10.1.1.{number}")
@@ -226,8 +219,8 @@ def test_the_maintainer_of_a_site_adds_and_sees_those_of_that_site(
     works: Organization, hall: Site, yard: Site, alice: User, edda: User
 ) -> None:
     set_role(edda, "maintainer", on=hall)
-    given(works, alice, "Cloud login")
-    given(works, alice, "Crane login", site=yard)
+    factories.credential(works, by=alice, name="Cloud login")
+    factories.credential(works, by=alice, name="Crane login", site=yard)
     client = as_(edda)
     form = read(client, f"{LIST}/add")
     assert (">Press hall<" in form, ">Yard<" in form, "All sites" in form) == (True, False, False)
@@ -242,7 +235,8 @@ def test_the_maintainer_of_a_site_adds_and_sees_those_of_that_site(
 def test_another_organization_sees_none_of_it(
     works: Organization, press: Target, elsewhere: Organization, alice: User, oscar: User
 ) -> None:
-    login, own = given(works, alice), given(elsewhere, oscar, "Own login")
+    login = factories.credential(works, by=alice)
+    own = factories.credential(elsewhere, by=oscar, name="Own login")
     API(alice).patch(f"targets/{press.public_id}", {"credential": str(login.public_id)})
     client, path = as_(oscar), f"{LIST}/{login.public_id}"
     assert [row["Credential"] for row in rows(read(client, LIST))] == ["Own login plc"]
@@ -262,12 +256,12 @@ def test_the_pages_take_as_many_queries_for_three_as_for_one(
     works: Organization, hall: Site, alice: User, django_assert_num_queries: Any
 ) -> None:
     client = as_(alice)
-    login = given(works, alice)
+    login = factories.credential(works, by=alice)
     for number in (1, 2, 3):
         target = factories.target(hall, f"Line {number}")
         API(alice).patch(f"targets/{target.public_id}", {"credential": str(login.public_id)})
         if number != 2:
-            given(works, alice, f"Login {number}")
+            factories.credential(works, by=alice, name=f"Login {number}")
             with django_assert_num_queries(10):
                 assert client.get(LIST).status_code == 200
             with django_assert_num_queries(11):

@@ -15,20 +15,11 @@ from sites.access import set_role
 from sites.models import Credential, Organization, Site, Target, User
 from sites.problems import Refused
 from tests import factories
+from tests.factories import KEY, SECRET
 from tests.pages import as_
 from tests.people import API
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
-
-SECRET = "orange-Tractor-88"
-KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAA\n-----END"
-
-
-def given(
-    organization: Organization, by: User, name: str = "Line login", **more: Any
-) -> Credential:
-    made = Credential(organization=organization, name=name, username="plc", **more)
-    return credentials.add(made, {"password": SECRET}, by=by)
 
 
 def body(works: Organization, **more: Any) -> dict[str, Any]:
@@ -111,7 +102,7 @@ def test_who_may_place_a_credential_on_a_target(
     works: Organization, hall: Site, yard: Site, press: Target, elsewhere: Organization,
     alice: User, edda: User, oscar: User,
 ) -> None:  # fmt: skip
-    login, path = given(works, alice), f"targets/{press.public_id}"
+    login, path = factories.credential(works, by=alice), f"targets/{press.public_id}"
     named = {"credential": str(login.public_id)}
     # Edda edits the press and has never heard of it; once it stands there, she knows its name.
     assert API(edda).patch(path, named).status_code == 422
@@ -130,7 +121,7 @@ def test_who_may_place_a_credential_on_a_target(
     refused = API(alice).patch(f"targets/{other.public_id}", own)
     assert refused.status_code == 422
     assert "another site" in refused.json()["detail"]
-    foreign = given(elsewhere, oscar)
+    foreign = factories.credential(elsewhere, by=oscar)
     refused = API(alice).patch(path, {"credential": str(foreign.public_id)})
     assert refused.json()["errors"] == {"credential": ["No such credential."]}
 
@@ -138,7 +129,7 @@ def test_who_may_place_a_credential_on_a_target(
 def test_a_credential_goes_to_no_other_address_by_itself(
     works: Organization, press: Target, alice: User, edda: User
 ) -> None:
-    login, path = given(works, alice), f"targets/{press.public_id}"
+    login, path = factories.credential(works, by=alice), f"targets/{press.public_id}"
     named = {"credential": str(login.public_id)}
     assert API(alice).patch(path, named).status_code == 200
     for moving in ({"address": "10.66.6.6"}, {"settings": {"host": "10.66.6.6"}}):
@@ -163,7 +154,7 @@ def test_a_credential_stands_only_where_there_is_an_address(
     works: Organization, hall: Site, alice: User
 ) -> None:
     """A job's parameters would say where it goes, and any editor writes those."""
-    named = {"credential": str(given(works, alice).public_id)}
+    named = {"credential": str(factories.credential(works, by=alice).public_id)}
     path = f"targets/{factories.target(hall, 'Anywhere', address='').public_id}"
     assert list(API(alice).patch(path, named).json()["errors"]) == ["credential"]
     assert API(alice).patch(path, named | {"address": "10.20.4.9"}).status_code == 200
@@ -175,7 +166,7 @@ def test_a_credential_stands_only_where_there_is_an_address(
 def test_a_credential_is_archived_once_it_stands_nowhere(
     works: Organization, press: Target, alice: User
 ) -> None:
-    login, api = given(works, alice), API(alice)
+    login, api = factories.credential(works, by=alice), API(alice)
     path = f"credentials/{login.public_id}"
     api.patch(f"targets/{press.public_id}", {"credential": str(login.public_id)})
     refused = api.delete(path)
@@ -187,9 +178,9 @@ def test_a_credential_is_archived_once_it_stands_nowhere(
     again = api.patch(f"targets/{press.public_id}", {"credential": str(login.public_id)})
     assert again.status_code == 422
     # Its name is free.
-    given(works, alice)
+    factories.credential(works, by=alice)
     with pytest.raises(Refused) as refusal:
-        given(works, alice)
+        factories.credential(works, by=alice)
     assert refusal.value.code == "name_taken"
 
 
@@ -228,7 +219,7 @@ def own_keys(settings: Any, tmp_path: Any) -> Any:
 def test_keys_are_rotated_while_the_portal_serves(
     own_keys: Any, works: Organization, alice: User
 ) -> None:
-    login = given(works, alice)
+    login = factories.credential(works, by=alice)
     assert own_keys.stat().st_mode & 0o777 == 0o600
     [first] = own_keys.read_text().split()
     for number in (2, 3):  # twice: the second time does no harm
@@ -238,7 +229,7 @@ def test_keys_are_rotated_while_the_portal_serves(
     assert older[-1] == first
     login.refresh_from_db()
     # What another process had read before, and writes after.
-    late = given(works, alice, "Late")
+    late = factories.credential(works, by=alice, name="Late")
     own_keys.write_text(f"{first}\n")
     Credential.objects.filter(pk=late.pk).update(
         sealed=encryption.sealed({"now": {"password": SECRET}, "before": []})
@@ -262,7 +253,7 @@ def test_keys_of_the_setting_are_used_newest_first(
 
     old, new = (Fernet.generate_key().decode() for _ in range(2))
     settings.CREDENTIAL_KEYS = [old]
-    login = given(works, alice)
+    login = factories.credential(works, by=alice)
     assert not own_keys.exists()
     settings.CREDENTIAL_KEYS = [new, old]
     call_command("rotate_keys", stdout=StringIO())
@@ -276,7 +267,7 @@ def test_keys_of_the_setting_are_used_newest_first(
 def test_a_lost_key_drops_nothing_and_a_new_secret_heals(
     own_keys: Any, works: Organization, alice: User, caplog: Any
 ) -> None:
-    login = given(works, alice)
+    login = factories.credential(works, by=alice)
     own_keys.unlink()
     with pytest.raises(CommandError, match="cannot be decrypted"):
         call_command("rotate_keys")
@@ -290,7 +281,7 @@ def test_a_lost_key_drops_nothing_and_a_new_secret_heals(
 def test_a_rotation_leaves_a_secret_that_is_replaced_meanwhile(
     own_keys: Any, works: Organization, alice: User, monkeypatch: Any
 ) -> None:
-    login = given(works, alice)
+    login = factories.credential(works, by=alice)
     encryption.add_key()
     anew = encryption.sealed_anew
 

@@ -12,10 +12,10 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
-from sites import credentials, places
+from sites import places
 from sites.access import set_role
 from sites.export import Turn
-from sites.models import Credential, Event, Membership, Organization, Site, Target, User
+from sites.models import Event, Membership, Organization, Site, Target, User
 from tests import factories
 from tests.pages import as_
 
@@ -156,9 +156,7 @@ def test_a_file_that_is_none_is_said_to_be_so(data: bytes, words: str, alice: Us
 def test_a_secret_follows_no_row_to_another_address(
     rows: list[dict[str, str]], press: Target, works: Organization, alice: User
 ) -> None:
-    login = Credential(organization=works, name="Line login", username="yard")
-    credentials.add(login, {"password": "open sesame"}, by=alice)
-    places.save_target(press, credential=login)
+    places.save_target(press, credential=factories.credential(works, by=alice))
     looked = look(alice, written([rows[0] | {"address": "10.9.9.9"}]))
     assert looked.status_code == 422
     assert "a stored secret goes to no other one" in told(looked)
