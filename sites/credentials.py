@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -151,8 +151,16 @@ def seal_all_anew() -> int:
     return done
 
 
+def written(values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Give the parts of a secret in which something is written; None where nothing is at all, so
+    that a form leaves the secret that is stored.
+    """
+    return {name: value for name, value in values.items() if value not in (None, "", {})} or None
+
+
 def check(kind: str, secret: dict[str, Any]) -> dict[str, Any]:
-    """Refuse a secret that is not of its kind (422); give its parts, the empty ones left out.
+    """Refuse a secret that is not of its kind (422); give its parts, the empty ones left out and a
+    key's lines ended as programs read them.
 
     The words never hold a value.
     """
@@ -179,7 +187,11 @@ def check(kind: str, secret: dict[str, Any]) -> dict[str, Any]:
             errors[field] = [words]
     if errors:
         raise Refused("invalid", "The credential was not stored.", status=422, errors=errors)
-    return {name: value for name, value in secret.items() if value not in (None, "")}
+    found = written(secret) or {}
+    if "private_key" in found:
+        # Forms and Windows end lines with \r\n, and no program takes a key with those.
+        found["private_key"] = found["private_key"].replace("\r\n", "\n")
+    return found
 
 
 def _wrong_headers(value: Any) -> str:

@@ -19,15 +19,13 @@ from ..json_field import JSONField
 from ..models import Credential
 from ..permissions import credential_policy
 from ..problems import Refused
+from ..unshown import Unshown
 
 _KEEP = "Empty keeps what is stored."
 
 
-class Unshown(UnfoldAdminTextareaWidget):
-    """A text area that comes back empty, also where the form is shown again."""
-
-    def format_value(self, value: Any) -> str:
-        return ""
+class _Unshown(Unshown, UnfoldAdminTextareaWidget):
+    pass
 
 
 class CredentialForm(ScopedForm):
@@ -42,7 +40,7 @@ class CredentialForm(ScopedForm):
         required=False,
         strip=False,
         max_length=credentials.LONGEST,
-        widget=Unshown(attrs={"rows": 4, "autocomplete": "off"}),
+        widget=_Unshown(attrs={"rows": 4, "autocomplete": "off"}),
         help_text=f"For the kind Private key, as text. {_KEEP}",
     )
     passphrase = forms.CharField(
@@ -54,19 +52,14 @@ class CredentialForm(ScopedForm):
     )
     headers = JSONField(
         required=False,
-        widget=Unshown(attrs={"rows": 3, "autocomplete": "off"}),
+        widget=_Unshown(attrs={"rows": 3, "autocomplete": "off"}),
         help_text=f'For the kind HTTP headers: {{"Authorization": "…"}}. {_KEEP}',
     )
 
     def secret(self) -> dict[str, Any] | None:
         """Give what was written as a secret; None where nothing was, so that the old one stays."""
         names = ("password", "private_key", "passphrase", "headers")
-        found = {name: self.cleaned_data.get(name) for name in names}
-        written = {name: value for name, value in found.items() if value not in (None, "", {})}
-        if "private_key" in written:
-            # A form sends its lines with \r\n, which is no key to a program.
-            written["private_key"] = str(written["private_key"]).replace("\r\n", "\n")
-        return written or None
+        return credentials.written({name: self.cleaned_data.get(name) for name in names})
 
     def clean(self) -> dict[str, Any]:
         """Say beside the fields what the rule refuses of the secret."""

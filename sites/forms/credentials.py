@@ -10,6 +10,7 @@ from django.db.models import Q
 from .. import credentials
 from ..models import Credential, Site, Target, User
 from ..permissions import target_policy
+from ..unshown import Unshown
 from .places import offer_sites
 
 
@@ -32,11 +33,8 @@ class _HeadersField(forms.CharField):
         return found
 
 
-class _Unshown(forms.Textarea):
-    """A text area that comes back empty, also where the form is shown again."""
-
-    def format_value(self, value: Any) -> str:
-        return ""
+class _Unshown(Unshown, forms.Textarea):
+    pass
 
 
 def _unshown(rows: int, **attrs: Any) -> _Unshown:
@@ -148,15 +146,13 @@ class CredentialForm(forms.Form):
 
     def secret(self) -> dict[str, Any] | None:
         """Give what was written as a secret; None where nothing was, so that the old one stays."""
-        found = {
-            name.removeprefix("secret."): value
-            for name, value in self.cleaned_data.items()
-            if name.startswith("secret.") and value
-        }
-        if "private_key" in found:
-            # A form sends its lines with \r\n, which is no key to a program.
-            found["private_key"] = found["private_key"].replace("\r\n", "\n")
-        return found or None
+        return credentials.written(
+            {
+                name.removeprefix("secret."): value
+                for name, value in self.cleaned_data.items()
+                if name.startswith("secret.")
+            }
+        )
 
 
 class _OfTargets(forms.ModelChoiceField):

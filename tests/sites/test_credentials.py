@@ -81,6 +81,18 @@ def test_what_is_no_secret_of_its_kind_is_refused(
     assert not Credential.objects.exists()
 
 
+def test_a_key_is_stored_with_lines_as_programs_read_them(works: Organization, alice: User) -> None:
+    api, sent = API(alice), {"private_key": KEY.replace("\n", "\r\n")}
+    made = api.post("credentials", body(works, kind="key", secret=sent))
+    assert made.status_code == 201
+    stored = Credential.objects.get()
+    assert credentials.handed_out("", stored.sealed) == {"private_key": KEY}
+    sent["passphrase"] = SECRET
+    assert api.patch(f"credentials/{stored.public_id}", {"secret": sent}).status_code == 200
+    stored.refresh_from_db()
+    assert credentials.handed_out("", stored.sealed) == sent | {"private_key": KEY}
+
+
 @pytest.mark.once
 @pytest.mark.parametrize(
     ("kind", "secret"),
