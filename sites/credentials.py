@@ -195,8 +195,12 @@ def check(kind: str, secret: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wrong_headers(value: Any) -> str:
-    if not isinstance(value, dict) or not value or len(value) > MOST_HEADERS:
-        return f'An object of 1 to {MOST_HEADERS} headers, such as {{"Authorization": "…"}}.'
+    if not isinstance(value, dict):
+        return 'Headers are written as an object, such as {"Authorization": "…"}.'
+    if len(value) > MOST_HEADERS:
+        return f"A credential has at most {MOST_HEADERS} headers."
+    if len({name.lower() for name in value}) < len(value):
+        return "A header is named twice; capital letters make no difference."
     for name, text in value.items():
         if not _HEADER.fullmatch(name):
             return "A header's name has letters, digits and dashes."

@@ -69,6 +69,8 @@ def test_a_secret_goes_in_and_is_never_read_again(works: Organization, alice: Us
         ("headers", {"headers": {}}, "secret.headers"),
         ("headers", {"headers": {"A b": SECRET}}, "secret.headers"),
         ("headers", {"headers": {"A": f"{SECRET}\r\nHost: elsewhere"}}, "secret.headers"),
+        ("headers", {"headers": {"A": SECRET, "a": "2"}}, "secret.headers"),
+        ("headers", {"headers": {f"A-{number}": SECRET for number in range(21)}}, "secret.headers"),
     ],
 )
 def test_what_is_no_secret_of_its_kind_is_refused(
