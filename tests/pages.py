@@ -31,6 +31,16 @@ def words(markup: str) -> str:
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", markup)).split())
 
 
+def filled(page: str) -> dict[str, str]:
+    """What a browser sends of a page's inputs where nobody types anything."""
+    found = {}
+    for tag in re.findall(r"<input\b[^>]*>", page):
+        attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
+        if "name" in attributes:
+            found[attributes["name"]] = unescape(attributes.get("value", ""))
+    return found
+
+
 def facts(page: str) -> dict[str, str]:
     """The pairs of the column of facts."""
     aside = page[page.index('id="run-facts"') :]

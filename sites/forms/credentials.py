@@ -70,7 +70,8 @@ class CredentialForm(forms.Form):
     """A credential: its name, for which site it is, and the secret of its kind.
 
     The kind and the site of one that exists stay. Its secret is never filled in, and stays where
-    nothing is written.
+    nothing is written. What it was called when the page was opened is sent along, so that only what
+    the person changed is: a colleague may have renamed it meanwhile.
     """
 
     name = forms.CharField(
@@ -110,6 +111,8 @@ class CredentialForm(forms.Form):
         else:
             del self.fields["site"]
             self.initial = {"name": credential.name, "username": credential.username}
+            for name in self.initial:
+                self.fields[name].show_hidden_initial = True
         # Headers say themselves who asks.
         if credential.kind == Credential.Kind.HEADERS and not credential.username:
             del self.fields["username"]
@@ -141,9 +144,10 @@ class CredentialForm(forms.Form):
         return any(field.data for field in self.secrets)
 
     def said(self) -> dict[str, Any]:
-        """Give what may be read of it, as the rule takes it."""
-        names = ("name", "username", "site") if self._adding else ("name", "username")
-        return {name: self.cleaned_data[name] for name in names if name in self.fields}
+        """Give what may be read of it for the rule; of one that exists, what was changed."""
+        fields = [field.name for field in self.about]
+        names = fields if self._adding else [name for name in fields if name in self.changed_data]
+        return {name: self.cleaned_data[name] for name in names}
 
     def secret(self) -> dict[str, Any] | None:
         """Give what was written as a secret; None where nothing was, so that the old one stays."""

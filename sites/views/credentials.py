@@ -106,15 +106,17 @@ def _form(request: PortalRequest, credential: Credential, *, adding: bool = Fals
                     setattr(credential, name, value)
                 credentials.add(credential, form.secret() or {}, by=request.user)
             elif form.has_changed():
-                credentials.change(credential, by=request.user, secret=form.secret(), **form.said())
+                credential = credentials.change(
+                    credential, by=request.user, secret=form.secret(), **form.said()
+                )
         except Refused as refusal:
             add_refusal(form, refusal)
         else:
-            name = form.cleaned_data["name"]
             if adding:
-                messages.info(request, f"Credential “{name}” is stored. Put it on its targets.")
+                words = f"Credential “{credential}” is stored. Put it on its targets."
+                messages.info(request, words)
             elif form.has_changed():
-                messages.info(request, f"Credential “{name}” is changed.")
+                messages.info(request, f"Credential “{credential}” is changed.")
             return redirect("credential-detail", credential.public_id)
     return render(
         request,

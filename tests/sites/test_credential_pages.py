@@ -12,7 +12,7 @@ from sites.access import set_role
 from sites.models import Credential, Organization, Site, Target, User
 from tests import factories
 from tests.factories import KEY, SECRET
-from tests.pages import as_, html, rows, words
+from tests.pages import as_, filled, html, rows, words
 from tests.people import API
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
@@ -70,6 +70,28 @@ def test_a_credential_is_made_changed_and_its_secret_replaced(
     assert credentials.texts(Credential.objects.get().sealed) == {SECRET, SECRET[::-1]}
     for page in (LIST, path, f"{path}/edit", f"{path}/archive"):
         assert SECRET[::-1] not in read(client, page)
+
+
+def test_who_replaces_a_secret_writes_no_earlier_name_back(
+    works: Organization, alice: User
+) -> None:
+    login, client = factories.credential(works, by=alice), as_(alice)
+    path = f"{LIST}/{login.public_id}"
+    sent = filled(read(client, f"{path}/edit")) | {"secret.password": SECRET[::-1]}
+    # A colleague is faster.
+    renamed = {"name": "Press login", "username": "robot"}
+    assert API(alice).patch(f"credentials/{login.public_id}", renamed).status_code == 200
+    page = client.post(f"{path}/edit", sent, follow=True).content.decode()
+    assert "Credential “Press login” is changed." in page
+    login.refresh_from_db()
+    assert (login.name, login.username) == ("Press login", "robot")
+    assert held("Press login") == {"password": SECRET[::-1]}
+    # What the person does change is changed, also after the page was refused once.
+    wrong = filled(read(client, f"{path}/edit")) | {"name": ""}
+    page = client.post(f"{path}/edit", wrong).content.decode()
+    assert client.post(f"{path}/edit", filled(page) | {"name": "Robot"}).status_code == 302
+    login.refresh_from_db()
+    assert (login.name, login.username) == ("Robot", "robot")
 
 
 @pytest.mark.parametrize(
