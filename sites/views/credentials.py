@@ -9,7 +9,8 @@ from uuid import UUID
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Count, OuterRef, Prefetch, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -23,6 +24,10 @@ from ..pages import ON_PAGE, PortalRequest, add_refusal, once_typed, within_orga
 from ..permissions import credential_policy, manages_somewhere, target_policy
 from ..places import save_target
 from ..problems import Refused
+
+# Of the targets on which a credential stands so many are named, in the list and before it is put
+# away; the others are counted.
+IN_LIST, BEFORE_ARCHIVING = 3, 5
 
 
 def _credentials(request: PortalRequest) -> QuerySet[Credential]:
@@ -42,13 +47,14 @@ def _targets(request: PortalRequest) -> QuerySet[Target]:
 @require_GET
 def credential_list(request: PortalRequest) -> HttpResponse:
     """List the credentials that the person may see, and the targets on which each one stands."""
-    rows = credential_policy.rows(request.user, "view", _credentials(request))
-    page = Paginator(
-        rows.order_by("name").prefetch_related(
-            Prefetch("targets", _targets(request), to_attr="seen_targets")
-        ),
-        ON_PAGE,
-    ).get_page(request.GET.get("page"))
+    targets = _targets(request)
+    there = targets.filter(credential=OuterRef("pk")).order_by().values("credential")
+    number = Subquery(there.annotate(number=Count("pk")).values("number"))
+    rows = credential_policy.rows(request.user, "view", _credentials(request)).order_by("name")
+    rows = rows.annotate(others=Coalesce(number, 0) - IN_LIST).prefetch_related(
+        Prefetch("targets", targets[:IN_LIST], to_attr="first_targets")
+    )
+    page = Paginator(rows, ON_PAGE).get_page(request.GET.get("page"))
     return render(
         request,
         "sites/credential_list.html",
@@ -225,13 +231,17 @@ def credential_archive(request: PortalRequest, public_id: UUID) -> HttpResponse:
         if not refused:
             messages.info(request, f"Credential “{credential}” is archived.")
             return redirect("credential-list")
+    targets = _targets(request).filter(credential=credential)
+    standing = targets.count()
     return render(
         request,
         "sites/credential_archive.html",
         {
             "nav": "sites",
             "credential": credential,
-            "targets": _targets(request).filter(credential=credential),
+            "standing": standing,
+            "targets": targets[:BEFORE_ARCHIVING],
+            "others": standing - BEFORE_ARCHIVING,
             "refused": refused,
         },
         status=422 if refused else 200,

@@ -10,6 +10,7 @@ from django.test import Client
 from sites import credentials, places
 from sites.access import set_role
 from sites.models import Credential, Organization, Site, Target, User
+from sites.places import save_target
 from tests import factories
 from tests.factories import KEY, SECRET
 from tests.pages import as_, filled, html, rows, words
@@ -236,6 +237,23 @@ def test_of_many_targets_some_are_on_offer_and_all_are_found(
     Target.objects.update(credential=login)
     assert read(client, path).count("Take it off") == 50
     assert "Line 119" in read(client, f"{path}?page=3")
+    # Elsewhere the first of them are named, and the others counted.
+    [row] = rows(read(client, LIST))
+    assert row["Stands on"] == "Line 000, Line 001, Line 002 and 117 others"
+    asked = words(read(client, f"{path}/archive"))
+    assert "stands on 120 targets, whose jobs would not be let in without it: Line 000," in asked
+    assert "Line 003, Line 004 and 115 others." in asked
+
+
+def test_of_its_targets_each_sees_their_own(
+    works: Organization, press: Target, yard: Site, alice: User, edda: User
+) -> None:
+    login = factories.credential(works, by=alice)
+    for target in (press, factories.target(yard, "Crane"), factories.target(yard, "Dock")):
+        save_target(target, credential=login)
+    for person, seen in ((alice, "Crane, Dock, Press line 1"), (edda, "Press line 1")):
+        [row] = rows(read(as_(person), LIST))
+        assert row["Stands on"] == seen
 
 
 def test_the_maintainer_of_a_site_adds_and_sees_those_of_that_site(
@@ -289,3 +307,5 @@ def test_the_pages_take_as_many_queries_for_three_as_for_one(
                 assert client.get(LIST).status_code == 200
             with django_assert_num_queries(11):
                 assert client.get(f"{LIST}/{login.public_id}").status_code == 200
+            with django_assert_num_queries(9):
+                assert client.get(f"{LIST}/{login.public_id}/archive").status_code == 200
