@@ -32,11 +32,6 @@ urlpatterns = [
         name="credential-archive",
     ),
     path(
-        "sites/credentials/<uuid:public_id>/targets",
-        credentials.credential_place,
-        name="credential-place",
-    ),
-    path(
         "sites/credentials/<uuid:public_id>/targets/<uuid:target_id>/remove",
         credentials.credential_take_off,
         name="credential-take-off",

@@ -139,25 +139,28 @@ def _form(request: PortalRequest, credential: Credential, *, adding: bool = Fals
 
 
 @within_organization
-@require_GET
+@require_http_methods(["GET", "POST"])
 def credential_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
-    """Show what is known of a credential but its secret, and the targets on which it stands."""
+    """Show what is known of a credential but its secret, and the targets on which it stands; put it
+    on another one, whose runs are given it from then on.
+    """
+    posted = request.method == "POST"
     credential = credential_policy.get(
-        request.user, "view", _credentials(request), public_id=public_id
+        request.user, "manage" if posted else "view", _credentials(request), public_id=public_id
     )
-    return _page(request, credential)
-
-
-def _page(
-    request: PortalRequest, credential: Credential, placing: PlacingForm | None = None
-) -> HttpResponse:
+    permitted = credential_policy.permitted(request.user, ["manage"], [credential.pk])
+    placing = None
+    if may_manage := "manage" in permitted[credential.pk]:
+        placing = PlacingForm(
+            request.POST if posted else None,
+            user=request.user,
+            credential=credential,
+            find=request.GET.get("find", "")[:120],
+        )
+        if posted and placing.is_valid() and _placed(request, credential, placing):
+            return redirect("credential-detail", credential.public_id)
     on = _targets(request).filter(credential=credential)
     targets = Paginator(on, ON_PAGE).get_page(request.GET.get("page"))
-    permitted = credential_policy.permitted(request.user, ["manage"], [credential.pk])
-    may_manage = "manage" in permitted[credential.pk]
-    if placing is None and may_manage:
-        find = request.GET.get("find", "")[:120]
-        placing = PlacingForm(user=request.user, credential=credential, find=find)
     return render(
         request,
         "sites/credential_detail.html",
@@ -175,26 +178,17 @@ def _page(
     )
 
 
-@within_organization
-@require_POST
-def credential_place(request: PortalRequest, public_id: UUID) -> HttpResponse:
-    """Put a credential on a target, whose runs are given it from then on."""
-    credential = credential_policy.get(
-        request.user, "manage", _credentials(request), public_id=public_id
-    )
-    form = PlacingForm(request.POST, user=request.user, credential=credential)
-    if form.is_valid():
-        target = form.cleaned_data["target"]
-        try:
-            seen = {"address": target.address, "credential_id": None}
-            save_target(target, seen=seen, credential=credential)
-        except Refused as refusal:
-            add_refusal(form, refusal)
-        else:
-            words = f"“{credential}” stands on {target} ({target.address}); its runs are given it."
-            messages.info(request, words)
-            return redirect("credential-detail", credential.public_id)
-    return _page(request, credential, form)
+def _placed(request: PortalRequest, credential: Credential, form: PlacingForm) -> bool:
+    target = form.cleaned_data["target"]
+    try:
+        seen = {"address": target.address, "credential_id": None}
+        save_target(target, seen=seen, credential=credential)
+    except Refused as refusal:
+        add_refusal(form, refusal)
+        return False
+    words = f"“{credential}” stands on {target} ({target.address}); its runs are given it."
+    messages.info(request, words)
+    return True
 
 
 @within_organization

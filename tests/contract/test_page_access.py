@@ -37,7 +37,8 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/sites/credentials/{login}"): (302, 404, 404, 404, 200, 404, 200, 200),
     ("GET", "/sites/credentials/{login}/edit"): (302, 404, 404, 404, 403, 404, 200, 200),
     ("GET", "/sites/credentials/{login}/archive"): (302, 404, 404, 404, 403, 404, 200, 200),
-    ("POST", "/sites/credentials/{login}/targets"): (302, 404, 404, 404, 403, 404, 302, 422),
+    # To put it on a target.
+    ("POST", "/sites/credentials/{login}"): (302, 404, 404, 404, 403, 404, 302, 422),
     ("POST", "/sites/credentials/{login}/targets/{link}/remove"): (
         *(302, 404, 404, 404, 302, 404, 302, 403),
     ),
@@ -104,7 +105,7 @@ BODY = {
     "/sites/{hall}/pause": _PAUSE,
     "/jobs/manage/{job}/pause": _PAUSE,
     "/agents/{agent}/pause": _PAUSE,
-    "/sites/credentials/{login}/targets": {"target": "{press} 10.20.4.11"},
+    "/sites/credentials/{login}": {"target": "{press} 10.20.4.11"},
     "/members/teams/{team}/members": {"member": "{member}"},
     "/members/teams/{team}/roles": {"place": "site:{hall}", "role": "viewer"},
     "/organization": {"organization": "{works}"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -158,18 +160,18 @@ def test_it_stands_on_targets_and_is_archived_once_it_stands_nowhere(
     offered = read(client, path)
     assert "Press line 1, Press hall (10.20.4.11)" in offered
     assert "Nowhere" not in offered
-    refused = client.post(f"{path}/targets", {"target": choice(crane)})
+    refused = client.post(path, {"target": choice(crane)})
     assert refused.status_code == 422
     assert "It was put on no target." in refused.content.decode()
     # Nobody agreed to an address to which the target was moved meanwhile.
     seen = choice(press)
     API(edda).patch(f"targets/{press.public_id}", {"address": "10.20.4.12"})
-    refused = client.post(f"{path}/targets", {"target": seen})
+    refused = client.post(path, {"target": seen})
     assert refused.status_code == 422
     assert "“Press line 1” was moved meanwhile, to 10.20.4.12." in words(refused.content.decode())
     press.refresh_from_db()
     assert press.credential is None
-    assert client.post(f"{path}/targets", {"target": choice(press)}).status_code == 302
+    assert client.post(path, {"target": choice(press)}).status_code == 302
     press.refresh_from_db()
     assert press.credential == login
     assert rows(read(client, LIST))[0]["Stands on"] == "Press line 1"
@@ -208,7 +210,7 @@ def test_what_somebody_else_put_there_meanwhile_is_not_replaced(
         return save(target, **changes)
 
     monkeypatch.setattr("sites.views.credentials.save_target", meanwhile)
-    answer = as_(alice).post(f"{path}/targets", {"target": choice(press)})
+    answer = as_(alice).post(path, {"target": choice(press)})
     assert answer.status_code == 422
     assert "“Press line 1” was changed by somebody meanwhile." in words(answer.content.decode())
     Target.objects.update(credential=mine)
@@ -231,11 +233,18 @@ def test_of_many_targets_some_are_on_offer_and_all_are_found(
     assert (page.count("<option"), "Line 119" in page) == (101, False)
     found = read(client, f"{path}?find=LINE+11")
     assert found.count("<option") == 11
-    assert (
-        client.post(f"{path}/targets", {"target": choice(Target.objects.last())}).status_code == 302
-    )
+    # A page that was refused leads on: to its other pages, and to others that are found.
+    refused = client.post(f"{path}?find=LINE", {"target": "none"})
+    assert refused.status_code == 422
+    page = refused.content.decode()
+    assert (page.count("<option"), 'name="find" value="LINE"' in page) == (101, True)
+    assert client.get(refused.request["PATH_INFO"], {"find": "LINE 11"}).status_code == 200
+    assert client.post(path, {"target": choice(Target.objects.last())}).status_code == 302
     Target.objects.update(credential=login)
     assert read(client, path).count("Take it off") == 50
+    refused = client.post(f"{path}?find=LINE", {"target": "none"})
+    [link] = re.findall(r'href="(\?[^"]*page=2[^"]*)"', refused.content.decode())
+    assert "Line 099" in read(client, refused.request["PATH_INFO"] + unescape(link))
     assert "Line 119" in read(client, f"{path}?page=3")
     # Elsewhere the first of them are named, and the others counted.
     [row] = rows(read(client, LIST))
@@ -285,7 +294,7 @@ def test_another_organization_sees_none_of_it(
         assert client.get(page).status_code == 404
         assert client.post(f"{path}/edit", {"name": "Mine"}).status_code == 404
     # Neither does his own go to a target of theirs, nor does theirs come off.
-    answer = client.post(f"{LIST}/{own.public_id}/targets", {"target": choice(press)})
+    answer = client.post(f"{LIST}/{own.public_id}", {"target": choice(press)})
     assert answer.status_code == 422
     answer = client.post(f"{LIST}/{own.public_id}/targets/{press.public_id}/remove")
     assert answer.status_code == 404
