@@ -10,7 +10,7 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 
-from sites.masking import HIDDEN, looks_secret
+from sites.masking import HIDDEN, PASSWORD_IN_URL, looks_secret
 from sites.vault import Row, TextDiff
 
 _LINE = 100
@@ -34,7 +34,6 @@ _ATTRIBUTE = re.compile(r'([\w:.-]{1,40})="([^"]*)"')
 # interface speed 100: the words before the last.
 _WORDS = re.compile(r"\s*((?:[A-Za-z][\w-]{0,30}\s+){1,3})\S+\s*;?\s*")
 _NAME = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+)*")
-_IN_ADDRESS = re.compile(r"(\w://[^\s/:@]*:)[^\s/@]+@")
 # Keys, certificates and hashes: long, of digits and both cases, or of hexadecimal digits alone.
 _TOKEN = re.compile(
     r"(?<![\w+/=-])(?:(?=[\w+/=-]*[a-z])(?=[\w+/=-]*[A-Z])(?=[\w+/=-]*\d)[\w+/=-]{24,}"
@@ -162,7 +161,7 @@ class _Side:
             if indent <= self._below:
                 self._below = None
         self._next = False
-        text = _IN_ADDRESS.sub(rf"\1{HIDDEN}@", self._hider.text(text))
+        text = PASSWORD_IN_URL.sub(rf"\1{HIDDEN}@", self._hider.text(text))
         for name in _NAME.finditer(text):
             if not looks_secret(name[0]):
                 continue

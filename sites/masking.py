@@ -33,6 +33,8 @@ _WORDS = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _BESIDE = re.compile(
     r"user|username|login|account|timeout|retries|comment|note|description|label|mode", re.I
 )
+# The password of a URL, behind its user.
+PASSWORD_IN_URL = re.compile(r"(\w://[^\s/:@]*:)[^\s/@]+@")
 # A text that is an address whatever its name: a URL, host:path with a user, a network share.
 _POINTS = re.compile(r"\w://|@[^\s/]+:|(\\\\|//)\w")
 
@@ -103,6 +105,15 @@ def moved(data: Any, stored: Any) -> str:
         if _says_where(path, new) or _says_where(path, old):
             return ".".join(map(str, path))
     return ""
+
+
+def addresses(data: Any) -> dict[str, str]:
+    """Give what in a document says where something is, by its place there, without secrets."""
+    return {
+        ".".join(map(str, path)): PASSWORD_IN_URL.sub(rf"\1{HIDDEN}@", str(value))
+        for path, value in _leaves(masked(data))
+        if _says_where(path, value)
+    }
 
 
 def _restored(data: Any, stored: Any, where: str, path: Path = ()) -> Any:

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from . import credentials, pauses
 from .events import record
-from .masking import NotRestored, masked, moved, restored
+from .masking import NotRestored, addresses, masked, moved, restored
 from .models import Site, Target, User
 from .problems import Refused
 
@@ -71,16 +71,34 @@ def keeps_secrets(holder: Holder) -> None:
         _holders.append(holder)
 
 
+# So many of the addresses in its settings say where a target stands, each with so many characters.
+_NAMED, _LONGEST = 3, 60
+
+
+def where_it_stands(target: Target) -> str:
+    """Say in a line where a target's secrets go: its address, and the places that its settings
+    name. `moved_at` of the target is when any of them last became another one.
+    """
+    inside = [
+        f"{name} {text if len(text) <= _LONGEST else text[: _LONGEST - 1] + '…'}"
+        for name, text in addresses(target.settings).items()
+    ]
+    if not inside:
+        return target.address
+    more = f" and {len(inside) - _NAMED} more" if len(inside) > _NAMED else ""
+    return f"{target.address}; settings: {', '.join(inside[:_NAMED])}{more}"
+
+
 def save_target(
     target: Target,
     *,
     clear_secrets: bool = False,
-    seen: Mapping[str, Any] | None = None,
+    expected: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Target:
     """Store a new target or these changes of one. A target stays at its site.
 
-    Refused 409 where a column is no longer what the person has `seen` of it on a page.
+    Refused 409 where a column is not as `expected`: as the person saw it when they decided.
 
     What the settings say is hidden is put back. Refused 422 where a secret would go to another
     address: one that is stored in the settings and not given anew, one that a job or run holds, or
@@ -104,7 +122,7 @@ def save_target(
                 holder.clear(target)
         stored = Target.objects.select_for_update(of=("self",)).select_related("site")
         locked = stored.get(pk=target.pk)
-        if any(getattr(locked, name) != value for name, value in (seen or {}).items()):
+        if any(getattr(locked, name) != value for name, value in (expected or {}).items()):
             words = f"“{locked}” was changed by somebody meanwhile. Look at it again, then decide."
             raise Refused("changed", words)
         where = _moved(locked, changes, cleared=clear_secrets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -10,6 +11,7 @@ from django.db.models import Q
 from .. import credentials
 from ..models import Credential, Site, Target, User
 from ..permissions import target_policy
+from ..places import where_it_stands
 from ..unshown import Unshown
 from .places import offer_sites
 
@@ -163,32 +165,39 @@ class CredentialForm(forms.Form):
 class _OfTargets(forms.ModelChoiceField):
     """A choice of targets, each with where it stands: that is where the secret will go.
 
-    The address is sent along, so that nobody puts a secret where the target was moved meanwhile.
+    What a person saw of a target when they chose it is sent along. It is given beside the target,
+    as `save_target` expects it: nobody puts a secret where the target was moved meanwhile.
     """
 
-    default_error_messages = {
-        "moved": "“%(target)s” was moved meanwhile, to %(address)s. Choose it again to agree.",
-    }
-
     def label_from_instance(self, obj: Target) -> str:
-        return f"{obj.name}, {obj.site.name} ({obj.address})"
+        return f"{obj.name}, {obj.site.name} ({where_it_stands(obj)})"
 
     def prepare_value(self, value: Any) -> Any:
-        return f"{value.public_id} {value.address}" if isinstance(value, Target) else value
+        if not isinstance(value, Target):
+            return value
+        moved_at = value.moved_at.isoformat() if value.moved_at else "-"
+        return f"{value.public_id} {moved_at} {value.address}"
 
-    def to_python(self, value: Any) -> Target | None:
-        public_id, _, address = str(value or "").partition(" ")
-        target: Target | None = super().to_python(public_id)
-        if target is not None and target.address != address:
-            about = {"target": target, "address": target.address}
-            raise forms.ValidationError(self.error_messages["moved"], "moved", about)
-        return target
+    def clean(self, value: Any) -> tuple[Target, dict[str, Any]]:
+        public_id, moved_at, address = [*str(value or "").split(" ", 2), "-", ""][:3]
+        target = super().clean(public_id)
+        try:
+            at = None if moved_at == "-" else datetime.fromisoformat(moved_at)
+        except ValueError:
+            words = self.error_messages["invalid_choice"]
+            raise forms.ValidationError(words, "invalid_choice", {"value": value}) from None
+        return target, {"address": address, "moved_at": at, "credential_id": None}
+
+    def option(self, target: Target) -> tuple[str, str]:
+        """Give what is sent of a target, and what is read of it."""
+        return self.prepare_value(target), self.label_from_instance(target)
 
 
 class PlacingForm(forms.Form):
     """On which further target a credential is to stand: one that has an address and no other.
 
-    The first of those whose name or address has `find` in it are on offer.
+    On offer are the first of those whose name or address has `find` in it, and what was chosen,
+    each with where it stands now.
     """
 
     ON_OFFER = 100
@@ -199,7 +208,8 @@ class PlacingForm(forms.Form):
         queryset=Target.objects.none(),
         to_field_name="public_id",
         widget=forms.Select(attrs={"class": "form-select"}),
-        help_text="Its runs are given the secret from then on, and use it at this address.",
+        help_text="Its runs are given the secret from then on, and use it at its address and at"
+        " those in its settings.",
     )
 
     def __init__(
@@ -217,13 +227,17 @@ class PlacingForm(forms.Form):
         field.queryset = free.select_related("site").order_by("name", "pk")
         self.find = find.replace("\x00", "")
         named = Q(name__icontains=self.find) | Q(address__icontains=self.find)
-        found = list(field.queryset.filter(named).defer("settings")[: self.ON_OFFER + 1])
+        found = list(field.queryset.filter(named)[: self.ON_OFFER + 1])
         self.more = len(found) > self.ON_OFFER
         self.any = bool(found)
-        field.choices = [
-            ("", field.empty_label),
-            *(
-                (field.prepare_value(one), field.label_from_instance(one))
-                for one in found[: self.ON_OFFER]
-            ),
-        ]
+        self._offered = [field.option(one) for one in found[: self.ON_OFFER]]
+        field.choices = [("", field.empty_label), *self._offered]
+
+    def clean_target(self) -> tuple[Target, dict[str, Any]]:
+        """Keep what was chosen on offer, whatever is looked for: the rule may refuse it."""
+        chosen: tuple[Target, dict[str, Any]] = self.cleaned_data["target"]
+        field = self.fields["target"]
+        assert isinstance(field, _OfTargets)
+        if (option := field.option(chosen[0])) not in self._offered:
+            field.choices = [("", field.empty_label), option, *self._offered]
+        return chosen

@@ -22,7 +22,7 @@ from ..forms.credentials import CredentialForm, PlacingForm
 from ..models import Credential, Target
 from ..pages import ON_PAGE, PortalRequest, add_refusal, once_typed, within_organization
 from ..permissions import credential_policy, manages_somewhere, target_policy
-from ..places import save_target
+from ..places import save_target, where_it_stands
 from ..problems import Refused
 
 # Of the targets on which a credential stands so many are named, in the list and before it is put
@@ -40,14 +40,14 @@ def _targets(request: PortalRequest) -> QuerySet[Target]:
     """List the targets of which the person may know what their runs are given."""
     rows = Target.objects.filter(organization=request.organization, archived_at=None)
     seen: QuerySet[Target] = target_policy.rows(request.user, "inspect", rows)
-    return seen.select_related("site").defer("settings").order_by("name", "pk")
+    return seen.select_related("site").order_by("name", "pk")
 
 
 @within_organization
 @require_GET
 def credential_list(request: PortalRequest) -> HttpResponse:
     """List the credentials that the person may see, and the targets on which each one stands."""
-    targets = _targets(request)
+    targets = _targets(request).defer("settings")
     there = targets.filter(credential=OuterRef("pk")).order_by().values("credential")
     number = Subquery(there.annotate(number=Count("pk")).values("number"))
     rows = credential_policy.rows(request.user, "view", _credentials(request)).order_by("name")
@@ -168,6 +168,7 @@ def credential_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
             "nav": "sites",
             "credential": credential,
             "targets": targets,
+            "stand": [(target, where_it_stands(target)) for target in targets],
             "may_manage": may_manage,
             "placing": placing,
             "permitted": target_policy.permitted(
@@ -179,14 +180,13 @@ def credential_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
 
 
 def _placed(request: PortalRequest, credential: Credential, form: PlacingForm) -> bool:
-    target = form.cleaned_data["target"]
+    target, expected = form.cleaned_data["target"]
     try:
-        seen = {"address": target.address, "credential_id": None}
-        save_target(target, seen=seen, credential=credential)
+        save_target(target, expected=expected, credential=credential)
     except Refused as refusal:
         add_refusal(form, refusal)
         return False
-    words = f"“{credential}” stands on {target} ({target.address}); its runs are given it."
+    words = f"“{credential}” stands on {target} ({where_it_stands(target)}); its runs are given it."
     messages.info(request, words)
     return True
 
@@ -201,15 +201,15 @@ def credential_take_off(request: PortalRequest, public_id: UUID, target_id: UUID
     there = Target.objects.filter(credential=credential, archived_at=None)
     target = target_policy.get(request.user, "edit", there, public_id=target_id)
     try:
-        save_target(target, seen={"credential_id": credential.pk}, credential=None)
+        save_target(target, expected={"credential_id": credential.pk}, credential=None)
     except Refused as refusal:
         messages.error(request, refusal.detail)
     else:
         messages.info(request, f"“{credential}” is off {target}; its runs get none.")
-    seen = credential_policy.allows(request.user, "view", credential)
-    return (
-        redirect("credential-detail", credential.public_id) if seen else redirect("credential-list")
-    )
+    # Who saw it by that target alone sees it no more.
+    if credential_policy.allows(request.user, "view", credential):
+        return redirect("credential-detail", credential.public_id)
+    return redirect("credential-list")
 
 
 @within_organization
@@ -225,7 +225,7 @@ def credential_archive(request: PortalRequest, public_id: UUID) -> HttpResponse:
         if not refused:
             messages.info(request, f"Credential “{credential}” is archived.")
             return redirect("credential-list")
-    targets = _targets(request).filter(credential=credential)
+    targets = _targets(request).filter(credential=credential).defer("settings")
     standing = targets.count()
     return render(
         request,

@@ -9,7 +9,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from sites.models import Target, User
+from sites.models import Organization, Target, User
+from sites.places import save_target
+from sites.problems import Refused
+from tests import factories
 from tests.people import API
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
@@ -52,6 +55,34 @@ def test_a_target_that_moves_takes_no_hidden_secret_along(line: Target, edda: Us
     assert api.patch(path, moved).status_code == 200
     line.refresh_from_db()
     assert (line.address, line.settings) == (ELSEWHERE, moved["settings"])
+
+
+def test_nothing_is_changed_of_a_target_that_is_not_as_it_was_seen(
+    line: Target, works: Organization, alice: User
+) -> None:
+    mine = factories.credential(works, by=alice)
+    theirs = factories.credential(works, by=alice, name="Their login")
+    seen = Target.objects.get(pk=line.pk)
+    expected = {"address": seen.address, "moved_at": seen.moved_at, "credential_id": None}
+    # Somebody puts another one there, and takes it off: that is as it was.
+    save_target(Target.objects.get(pk=line.pk), credential=theirs)
+    for refused in (expected, {"credential_id": mine.pk}):
+        with pytest.raises(Refused, match="was changed by somebody meanwhile") as refusal:
+            save_target(seen, expected=refused, credential=mine)
+        assert (refusal.value.status, refusal.value.code) == (409, "changed")
+    line.refresh_from_db()
+    assert line.credential == theirs
+    save_target(Target.objects.get(pk=line.pk), credential=None)
+    # One that moves and comes back was elsewhere; one that is renamed was not.
+    save_target(Target.objects.get(pk=line.pk), name="Press")
+    for settings in (STORED | {"servers": ["a", ELSEWHERE]}, STORED):
+        save_target(Target.objects.get(pk=line.pk), settings=settings)
+        with pytest.raises(Refused, match="“Press” was changed by somebody meanwhile"):
+            save_target(seen, expected=expected, credential=mine)
+    seen.refresh_from_db()
+    save_target(seen, expected=expected | {"moved_at": seen.moved_at}, credential=mine)
+    line.refresh_from_db()
+    assert line.credential == mine
 
 
 @pytest.mark.parametrize(
