@@ -157,8 +157,11 @@ def credential_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
             credential=credential,
             find=request.GET.get("find", "")[:120],
         )
-        if posted and placing.is_valid() and _placed(request, credential, placing):
-            return redirect("credential-detail", credential.public_id)
+        if posted:
+            if placing.is_valid() and _placed(request, credential, placing):
+                return redirect("credential-detail", credential.public_id)
+            # What was refused is said below a list that may be long: the page opens there.
+            placing.fields["target"].widget.attrs["autofocus"] = True
     on = _targets(request).filter(credential=credential)
     targets = Paginator(on, ON_PAGE).get_page(request.GET.get("page"))
     return render(

@@ -252,6 +252,7 @@ def test_of_many_targets_some_are_on_offer_and_all_are_found(
     assert refused.status_code == 422
     page = refused.content.decode()
     assert (page.count("<option"), 'name="find" value="LINE"' in page) == (101, True)
+    assert re.search(r'<select name="target"[^>]* autofocus', page)
     assert client.get(refused.request["PATH_INFO"], {"find": "LINE 11"}).status_code == 200
     assert client.post(path, {"target": choice(Target.objects.last())}).status_code == 302
     Target.objects.update(credential=login)
