@@ -19,7 +19,7 @@ from django.db import connection
 from jobs import tidying
 from jobs.models import Job, RunFile
 from sites import quota, vault
-from sites.models import Organization, StoredFile, User
+from sites.models import Organization, Snapshot, StoredFile, User
 from sites.problems import Refused
 from tests import backups, factories
 from tests.people import API
@@ -56,6 +56,19 @@ def send(agent: factories.Enrolled, run: dict[str, Any], data: bytes) -> Any:
     closed = agent.api.post(place, about)
     assert agent.api.post(place, about).status_code == 200  # again: counted once
     return closed
+
+
+def noise(seed: int) -> bytes:
+    """Bytes that no packing makes fewer."""
+    return random.Random(seed).randbytes(300_000)
+
+
+def begun(job: Job, agent: factories.Enrolled, by: User) -> dict[str, Any]:
+    """A backup at work."""
+    factories.run(job, by=by)
+    (run,) = agent.api.claim()
+    agent.api.move(run, "running")
+    return run
 
 
 @pytest.mark.django_db
@@ -121,40 +134,47 @@ def test_what_git_holds_of_snapshots_is_counted_as_it_is_after_each_of_them(
         assert used(works) == sum(file.stat().st_size for file in packs)
         return used(works)
 
-    noise = random.Random(1).randbytes(300_000)
-    first = backed_up({"a": noise})
+    first = backed_up({"a": noise(1)})
     assert first > 300_000
-    assert backed_up({"a": noise}) == first  # up to date: nothing came
-    assert backed_up({"a": noise, "b": noise[:200_000]}) > first + 200_000
-    # What has no room when it is packed becomes no snapshot, though each of its pieces would fit.
-    works.storage_limit_mb = 1
-    works.save()
-    factories.run(job, by=alice)
-    (run,) = agent.api.claim()
-    agent.api.move(run, "running")
-    fresh = {f"{number}": random.Random(number).randbytes(200_000) for number in range(2, 5)}
+    assert backed_up({"a": noise(1)}) == first  # up to date: nothing came
+    assert backed_up({"a": noise(1), "b": noise(2)}) > first + 300_000
+    # Counted again at night, as after snapshots have gone.
+    vault.drop_vault(job.target.public_id)
+    tidying.tidy_storage()
+    packs = StoredFile.objects.filter(name__startswith="packs/")
+    assert [one.size for one in packs] == [0]
+
+
+@pytest.mark.django_db
+def test_a_backup_that_has_no_room_once_it_is_packed_is_refused_at_its_seal(
+    narrow: Organization, job: Job, agent: factories.Enrolled, alice: User
+) -> None:
+    before = used(narrow)
+    run = begun(job, agent, alice)
+    # Each of them would fit.
     with pytest.raises(AssertionError, match="quota_exceeded"):
-        backups.send(agent.api, run, fresh)
+        backups.send(agent.api, run, {f"{number}": noise(number) for number in range(4)})
+    assert (Snapshot.objects.exists(), used(narrow)) == (False, before)
     agent.api.finish(run, "failed")
     factories.run(job, by=alice)
     packed = backups.back_up(agent.api, {"text": b"a line like all others\n" * 100_000})
     assert API(alice).get(f"runs/{packed['id']}").json()["result"] == "modified"
-    # Over the limit a backup that brings nothing new is taken, and no other.
-    quota.count_in(works.pk, f"content/{works.public_id}/a", MB - used(works))
-    Organization.objects.update(storage_limit_mb=1)
-    quota.count_as(works.pk, "packs/another", lambda: 1)
+
+
+@pytest.mark.django_db
+def test_over_the_limit_a_backup_that_brings_nothing_new_is_taken_and_no_other(
+    narrow: Organization, job: Job, agent: factories.Enrolled, alice: User
+) -> None:
     factories.run(job, by=alice)
-    backups.back_up(agent.api, {"a": noise})
+    backups.back_up(agent.api, {"a": noise(1), "b": noise(2)})
+    quota.count_as(narrow.pk, "packs/another", lambda: MB)
     factories.run(job, by=alice)
-    (run,) = agent.api.claim()
-    agent.api.move(run, "running")
+    fewer = backups.back_up(agent.api, {"a": noise(1)})
+    assert API(alice).get(f"runs/{fewer['id']}").json()["result"] == "modified"
+    run = begun(job, agent, alice)
     with pytest.raises(AssertionError, match="quota_exceeded"):
         backups.send(agent.api, run, {"new": b"new"})
-    # Counted again at night, as after snapshots have gone.
-    vault.drop_vault(job.target.public_id)
-    tidying.tidy_storage()
-    packs = StoredFile.objects.exclude(name="packs/another").filter(name__startswith="packs/")
-    assert [one.size for one in packs] == [0]
+    assert Snapshot.objects.count() == 2
 
 
 @pytest.mark.django_db
