@@ -156,10 +156,16 @@ def _fits(organization: Organization, size: int) -> bool:
 
 def _exceeded(organization: Organization, size: int, used: int) -> Refused:
     limit = limit_of(organization)
+    # How large it will be is not always known before.
+    lacks = (
+        f"there is no room for {_read(size)} more"
+        if size
+        else "nothing more is taken until it keeps less"
+    )
     return Refused(
         "quota_exceeded",
-        f"{organization} keeps {_read(used)} of the {_read(limit or 0)} that it may: there is no "
-        f"room for {_read(size)} more. Ask whoever runs this portal for a higher limit.",
+        f"{organization} keeps {_read(used)} of the {_read(limit or 0)} that it may: {lacks}. "
+        "Ask whoever runs this portal for a higher limit.",
         status=422,
         used=used,
         limit=limit,
