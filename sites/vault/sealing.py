@@ -75,11 +75,13 @@ def seal(
                     ObjectType.COMMIT, _commit(tree_id, message=message, when=when)
                 )
                 repository.odb.add_disk_alternate(str(parts.objects))
-                new = [one for one in (commit_id, *trees, *blobs) if one not in vault]
-                # Names alone, as after something was removed, are let in over any limit.
-                brings = any(one not in vault for one in blobs)
+                new_blobs = [one for one in blobs if one not in vault]
+                new = [*trees, *new_blobs]
+                if commit_id not in vault:
+                    new.append(commit_id)
                 try:
-                    packs.write(repository, new, parts.pack, room if brings else None)
+                    # Names alone, as after something was removed, are let in over any limit.
+                    packs.write(repository, new, parts.pack, room if new_blobs else None)
                 except pygit2.GitError:
                     quarantine.require_complete(quarantine.drop_broken(parts, both, new))
                     raise
