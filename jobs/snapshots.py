@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zoneinfo
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -60,6 +62,25 @@ def _key(run: JobRun) -> str:
     return f"{run.public_id}-{run.attempt}"
 
 
+@contextmanager
+def _or_nothing_kept(run: JobRun, target: Target) -> Iterator[None]:
+    """Throw away all that a backup has sent when the block refuses it for room.
+
+    Its agent reports the run failed, and a full portal would keep the upload of each attempt until
+    the tidying. Whoever goes on all the same begins again with the manifest.
+    """
+    try:
+        yield
+    except Refused:
+        vault.drop_quarantine(target.public_id, _key(run))
+        raise
+
+
+def _require_room(run: JobRun, target: Target, size: int, *, name: str = "") -> None:
+    with _or_nothing_kept(run, target):
+        quota.require_room(target.organization_id, size, name=name)
+
+
 def _base(target: Target) -> Snapshot | None:
     """The accepted snapshot, as long as its files are there."""
     found = target.accepted_snapshot
@@ -92,7 +113,7 @@ def take_manifest(
     lines = vault.manifest_lines(_Limited(stream, MANIFEST_LIMIT))
     missing = vault.take_manifest(target.public_id, _key(run), lines, max_bytes=CONTENT_LIMIT)
     if missing.objects:
-        quota.require_room(target.organization_id, 0)
+        _require_room(run, target, 0)
     return missing
 
 
@@ -119,7 +140,7 @@ def stage_content(
     """
     run, target = _backup(agent, public_id, attempt)
     name = vault.content_name(target.organization.public_id, sha256)
-    quota.require_room(target.organization_id, offset + announced, name=name)
+    _require_room(run, target, offset + announced, name=name)
     return vault.append_content(
         target.public_id,
         _key(run),
@@ -136,22 +157,24 @@ def close_content(agent: Agent, public_id: UUID, *, attempt: int, sha256: str, s
     run, target = _backup(agent, public_id, attempt)
     organization = target.organization
     name = vault.content_name(organization.public_id, sha256)
-    quota.require_room(organization.pk, size, name=name)
-    return vault.close_content(
-        target.public_id,
-        _key(run),
-        sha256,
-        size=size,
-        organization_id=organization.public_id,
-        stored=lambda name: quota.count_in(organization.pk, name, size),
-    )
+    with _or_nothing_kept(run, target):
+        quota.require_room(organization.pk, size, name=name)
+        return vault.close_content(
+            target.public_id,
+            _key(run),
+            sha256,
+            size=size,
+            organization_id=organization.public_id,
+            stored=lambda name: quota.count_in(organization.pk, name, size),
+        )
 
 
 def seal(agent: Agent, public_id: UUID, *, attempt: int, tree: str) -> Verdict:
     """Make the upload a snapshot and store the verdict; the accepted snapshot stays as it is.
 
     Order: pack, ref, then the row and the verdict in one transaction. A crash in between leaves a
-    ref without a row, which the same seal finds again and the tidying drops after a day.
+    ref without a row, which the same seal finds again and the tidying drops after a day. What has
+    no room is dropped: the same seal again is told that there is no manifest.
     """
     run, target = _backup(agent, public_id, attempt)
     if run.verdict:
@@ -170,7 +193,7 @@ def seal(agent: Agent, public_id: UUID, *, attempt: int, tree: str) -> Verdict:
         snapshot_id=snapshot_id,
         message=message,
         when=when,
-        room=lambda size: quota.require_room(target.organization_id, size),
+        room=lambda size: _require_room(run, target, size),
     )
     count_packs(target)
     changes = vault.compare(

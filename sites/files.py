@@ -156,6 +156,12 @@ def discard(folder_key: str, upload_id: UUID | str) -> None:
     _staged(folder_key, upload_id).unlink(missing_ok=True)
 
 
+def discard_all(folder_key: str) -> None:
+    """Throw away what is staged of every upload of a folder; the folder goes with the sweep."""
+    for path in _folder(folder_key).glob("*.part"):
+        path.unlink(missing_ok=True)
+
+
 def sweep_staging(*, before: datetime) -> int:
     """Throw away staged uploads that nothing came to since `before`; give their number."""
     root = Path(settings.STAGING_ROOT)
@@ -180,9 +186,15 @@ def sweep_staging(*, before: datetime) -> int:
 def _staged(folder_key: str, upload_id: UUID | str) -> Path:
     """Name the staged file; ids come from outside, so nothing but plain names is let through."""
     upload = str(upload_id)
-    if not _FOLDER_KEY.fullmatch(folder_key) or not _UPLOAD.fullmatch(upload):
-        raise ValueError(f"{folder_key!a}/{upload!a} cannot name a staged upload.")
-    return Path(settings.STAGING_ROOT) / folder_key / f"{upload}.part"
+    if not _UPLOAD.fullmatch(upload):
+        raise ValueError(f"{upload!a} cannot name a staged upload.")
+    return _folder(folder_key) / f"{upload}.part"
+
+
+def _folder(folder_key: str) -> Path:
+    if not _FOLDER_KEY.fullmatch(folder_key):
+        raise ValueError(f"{folder_key!a} cannot name a folder of staged uploads.")
+    return Path(settings.STAGING_ROOT) / folder_key
 
 
 @contextmanager

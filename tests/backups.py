@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from tests.factories import AgentAPI
@@ -26,31 +27,37 @@ def back_up(agent: AgentAPI, files: dict[str, bytes]) -> dict[str, Any]:
 
 def send(agent: AgentAPI, run: dict[str, Any], files: dict[str, bytes]) -> dict[str, Any]:
     """Send and seal what a running backup has found."""
-    entries = entries_of(files)
-    tree = tree_id(entries)
+    tree = tree_id(entries_of(files))
     opened = agent.post(agent.of(run, "snapshot"), {"tree": tree})
     assert opened.status_code == 200, opened.content
     if opened.json()["verdict"]:
         return opened.json()
-    lines = b"".join(
-        json.dumps({"path": e.path, "mode": e.mode, "size": e.size, "id": e.id}).encode() + b"\n"
-        for e in entries
-    )
-    listed = agent.post(agent.of(run, "snapshot/manifest"), lines, kind="application/x-ndjson")
+    listed = send_list(agent, run, files)
     assert listed.status_code == 200, listed.content
-    blobs = {blob_id(data): data for data in files.values()}
-    frames = b"".join(
-        bytes.fromhex(one) + len(blobs[one]).to_bytes(4, "big") + blobs[one]
-        for one in listed.json()["missing"]
-    )
-    if frames:
-        sent = agent.post(
-            agent.of(run, "snapshot/objects"), frames, kind="application/octet-stream"
-        )
+    missing = set(listed.json()["missing"])
+    if lacking := [data for data in files.values() if blob_id(data) in missing]:
+        sent = send_objects(agent, run, lacking)
         assert sent.status_code == 200, sent.content
     sealed = agent.post(agent.of(run, "snapshot/seal"), {"tree": tree})
     assert sealed.status_code == 200, sealed.content
     return sealed.json()
+
+
+def send_list(agent: AgentAPI, run: dict[str, Any], files: dict[str, bytes]) -> Any:
+    """Send the manifest alone; gives the answer."""
+    lines = b"".join(
+        json.dumps({"path": e.path, "mode": e.mode, "size": e.size, "id": e.id}).encode() + b"\n"
+        for e in entries_of(files)
+    )
+    return agent.post(agent.of(run, "snapshot/manifest"), lines, kind="application/x-ndjson")
+
+
+def send_objects(agent: AgentAPI, run: dict[str, Any], blobs: Iterable[bytes]) -> Any:
+    """Send blobs in one request; gives the answer."""
+    frames = b"".join(
+        bytes.fromhex(blob_id(data)) + len(data).to_bytes(4, "big") + data for data in set(blobs)
+    )
+    return agent.post(agent.of(run, "snapshot/objects"), frames, kind="application/octet-stream")
 
 
 def leave_file(agent: AgentAPI, run: dict[str, Any], file: object, name: str, data: bytes) -> None:

@@ -117,6 +117,11 @@ def _quarantine(target_id: UUID, key: str) -> quarantine.Quarantine:
     return quarantine.place(_root(), target_id, key)
 
 
+def _staged(target_id: UUID, key: str) -> str:
+    """Name the folder in which large content waits until it is whole."""
+    return f"content/{target_id}.{key}"
+
+
 # A snapshot on its way. `key` names one attempt, as "<run>-<attempt>".
 
 
@@ -132,7 +137,8 @@ def take_manifest(
     """Check and store the manifest, and say which objects and content the agent has to send.
 
     `lines` is what `manifest_lines(request)` gives. All or nothing: after an error the manifest
-    sent before (if any) still holds. Raises UnsafePath, InvalidManifest.
+    sent before (if any) still holds. Raises UnsafePath, InvalidManifest, and NoManifest when the
+    quarantine was dropped meanwhile.
     """
     store.ensure_repository(_repository(target_id))
     return quarantine.take_manifest(
@@ -165,7 +171,7 @@ def append_content(
 ) -> int:
     """Stage one piece of a large file and give the staged length, as `files.append` does."""
     return files.append(
-        f"content/{target_id}.{key}", sha256, offset, stream, limit=limit, max_size=max_size
+        _staged(target_id, key), sha256, offset, stream, limit=limit, max_size=max_size
     )
 
 
@@ -181,26 +187,26 @@ def close_content(
     """Store a staged large file for the organization; False when this was done before.
 
     `stored` is told its name in storage while no sweep can take it away; after what it raises the
-    bytes have to be sent again. Raises `files.HashMismatch`, `files.NothingStaged`.
+    bytes have to be sent again. Raises `files.HashMismatch`, `files.NothingStaged`, NoManifest.
     """
-    here = _quarantine(target_id, key)
-    staged = f"content/{target_id}.{key}"
+    here, staged = _quarantine(target_id, key), _staged(target_id, key)
     quarantine.begin(here)
-    # One after the other: who comes second finds the mark of the first.
-    with store.locked(here.path / "content.lock"):
-        there = content.is_stored(default_storage, organization_id, Pointer(sha256, size))
-        if here.mark(sha256).exists() and there:
-            files.discard(staged, sha256)
-            return False
-        if not files.length(staged, sha256):
-            # The storage may have it from another target: knowing its hash is not having it.
-            raise files.NothingStaged("Nothing of this content has arrived.")
-        with store.locked(content.content_lock(_root(), organization_id), shared=True):
-            name = content.storage_name(organization_id, sha256)
-            files.close(staged, sha256, name=name, size=size, sha256=sha256)
-            stored(name)
-        here.mark(sha256).touch()
-    return True
+    with quarantine.while_there(here):
+        # One after the other: who comes second finds the mark of the first.
+        with store.locked(here.path / "content.lock"):
+            there = content.is_stored(default_storage, organization_id, Pointer(sha256, size))
+            if here.mark(sha256).exists() and there:
+                files.discard(staged, sha256)
+                return False
+            if not files.length(staged, sha256):
+                # The storage may have it from another target: knowing its hash is not having it.
+                raise files.NothingStaged("Nothing of this content has arrived.")
+            with store.locked(content.content_lock(_root(), organization_id), shared=True):
+                name = content.storage_name(organization_id, sha256)
+                files.close(staged, sha256, name=name, size=size, sha256=sha256)
+                stored(name)
+            here.mark(sha256).touch()
+        return True
 
 
 def seal(
@@ -236,8 +242,13 @@ def seal(
 
 
 def drop_quarantine(target_id: UUID, key: str) -> None:
-    """Throw away what an attempt has sent, when its run ends without a seal."""
+    """Throw away what an attempt has sent, but for large content that is stored already.
+
+    What comes at the same moment is answered NoManifest; a seal asks for room while it holds the
+    repository, so that another one of the attempt finds all of it or nothing.
+    """
     quarantine.drop(_quarantine(target_id, key))
+    files.discard_all(_staged(target_id, key))
 
 
 # Reading. `commit_id` is a snapshot's commit; every function raises NotInVault for what is gone.

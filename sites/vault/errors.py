@@ -52,10 +52,13 @@ class IncompleteSnapshot(VaultError):
 
 
 class NoManifest(IncompleteSnapshot):
-    """Objects or a seal for a snapshot whose manifest has not been sent."""
+    """Objects or a seal of a snapshot whose manifest was not sent, or dropped with all the rest."""
 
     def __init__(self) -> None:
-        super().__init__("This snapshot has no manifest yet: send the manifest first.")
+        super().__init__(
+            "Here is no manifest of this snapshot: none was sent, or all that was sent has been "
+            "dropped, as where there was no room for it. Send the manifest first."
+        )
 
 
 class TreeMismatch(VaultError):

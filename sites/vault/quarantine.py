@@ -13,7 +13,9 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -75,10 +77,11 @@ def place(root: Path, target_id: UUID, key: str) -> Quarantine:
 def begin(quarantine: Quarantine) -> None:
     """Make the quarantine's folders when they are not there."""
     make_folder(quarantine.path)
-    for folder in (quarantine.objects, quarantine.pack, quarantine.path / "content"):
-        folder.mkdir(exist_ok=True)
-    # The sweep goes by this time.
-    os.utime(quarantine.path)
+    with while_there(quarantine):
+        for folder in (quarantine.objects, quarantine.pack, quarantine.path / "content"):
+            folder.mkdir(exist_ok=True)
+        # The sweep goes by this time.
+        os.utime(quarantine.path)
 
 
 def take_manifest(
@@ -90,9 +93,10 @@ def take_manifest(
 ) -> Missing:
     """Store the manifest once it is whole and safe, and say what neither side of the wall has."""
     begin(quarantine)
-    manifest.write(quarantine.manifest, lines, max_bytes=max_bytes)
-    fsync_folder(quarantine.path.parent)
-    return missing(quarantine, repository)
+    with while_there(quarantine):
+        manifest.write(quarantine.manifest, lines, max_bytes=max_bytes)
+        fsync_folder(quarantine.path.parent)
+        return missing(quarantine, repository)
 
 
 def missing(quarantine: Quarantine, repository: Path) -> Missing:
@@ -124,7 +128,7 @@ def take_objects(quarantine: Quarantine, repository: Path, stream: Readable, *, 
     Holds one object in memory. Each is hashed before it is stored; those before an error stay,
     which is harmless as an object's id is its content.
     """
-    with opened(quarantine) as listed:
+    with while_there(quarantine), opened(quarantine) as listed:
         both = all_objects(quarantine, repository)
         os.utime(quarantine.path)
         received = 0
@@ -149,18 +153,27 @@ def take_objects(quarantine: Quarantine, repository: Path, stream: Readable, *, 
             if hashlib.sha1(b"blob %d\0" % length + data).digest() != object_id:
                 raise WrongHash(f"The bytes sent as object {name} have another id.")
             loose = _loose(quarantine, name)
-            try:
-                # git never writes over an object that is there, be it broken by a power cut.
-                if os.path.exists(loose) and blob_size(both, pygit2.Oid(raw=object_id)) != length:
-                    os.unlink(loose)
-                both.write(ObjectType.BLOB, data)
-            except (pygit2.GitError, OSError) as error:
-                if quarantine.path.is_dir():
-                    raise
-                # A seal or an end of the run has taken the quarantine away meanwhile.
-                raise NoManifest from error
+            # git never writes over an object that is there, be it broken by a power cut.
+            if os.path.exists(loose) and blob_size(both, pygit2.Oid(raw=object_id)) != length:
+                os.unlink(loose)
+            both.write(ObjectType.BLOB, data)
             received += 1
     return received
+
+
+@contextmanager
+def while_there(quarantine: Quarantine) -> Iterator[None]:
+    """Raise NoManifest for what fails because the quarantine, once begun, was taken away meanwhile.
+
+    A seal does that, and a refusal for room: of a request that came twice, the other one's.
+    """
+    try:
+        yield
+    except (pygit2.GitError, sqlite3.Error, OSError) as error:
+        # Where it was begun anew since, the file that was not found tells.
+        if quarantine.path.is_dir() and not isinstance(error, FileNotFoundError):
+            raise
+        raise NoManifest from error
 
 
 def opened(quarantine: Quarantine) -> Manifest:

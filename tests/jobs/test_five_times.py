@@ -24,6 +24,7 @@ from jobs.models import (
     RunRecord,
     StatusTransition,
 )
+from sites import quota
 from sites.models import Event, Snapshot
 from tests import factories
 from tests.backups import entries_of, send
@@ -190,6 +191,25 @@ def seal(scene):
     return ("POST", path.replace("objects", "seal"), body), {200: 5}, {"Snapshot": 1}
 
 
+def fill(scene):
+    """Take all the room that the organization has."""
+    scene.works.storage_limit_mb = 1
+    scene.works.save()
+    quota.count_as(scene.works.pk, "packs/another", lambda: 2**20 + 1)
+
+
+def manifest_without_room(scene):
+    request, _, _ = manifest(scene)
+    fill(scene)
+    return request, {422: 5}, {}
+
+
+def seal_without_room(scene):
+    request, _, _ = seal(scene)
+    fill(scene)
+    return request, {422: 5}, {}
+
+
 def result(scene):
     run = scene.at("running")
     send(scene.api, run, FILES)
@@ -221,10 +241,12 @@ REQUESTS = {
     "file close": file_close,
     "snapshot": snapshot_open,
     "manifest": manifest,
+    "manifest without room": manifest_without_room,
     "objects": objects,
     "content chunk": content_chunk,
     "content close": content_close,
     "seal": seal,
+    "seal without room": seal_without_room,
     "result": result,
     "late result": late_result,
 }

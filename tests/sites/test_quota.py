@@ -24,6 +24,7 @@ from sites.problems import Refused
 from tests import backups, factories
 from tests.people import API
 from tests.sites.sender import Large
+from yardmaster.objects import tree_id
 
 MB = 1024 * 1024
 BYTES = "application/octet-stream"
@@ -56,6 +57,12 @@ def send(agent: factories.Enrolled, run: dict[str, Any], data: bytes) -> Any:
     closed = agent.api.post(place, about)
     assert agent.api.post(place, about).status_code == 200  # again: counted once
     return closed
+
+
+def waiting() -> list[Path]:
+    """What lies on disk of backups that are no snapshots yet."""
+    quarantines = Path(settings.VAULT_ROOT, "quarantine")
+    return [*quarantines.glob("*"), *Path(settings.STAGING_ROOT).rglob("*.part")]
 
 
 def noise(seed: int) -> bytes:
@@ -112,13 +119,13 @@ def test_large_content_is_counted_once_for_an_organization(
     assert agent.api.post(place, {"size": 9 * MB}).status_code == 201
     assert agent.api.post(place, {"size": 9 * MB}).status_code == 200
     assert used(works) == 9 * MB
+    other = agent.api.of(held, f"snapshot/content/{hashlib.sha256(b'other').hexdigest()}")
+    assert agent.api.put(f"{other}?offset=0", b"ot", kind=BYTES).status_code == 200
     works.storage_limit_mb = 9
     works.save()
-    other = hashlib.sha256(b"other").hexdigest()
-    refused = agent.api.put(
-        agent.api.of(held, f"snapshot/content/{other}") + "?offset=0", b"other", kind=BYTES
-    )
+    refused = agent.api.put(f"{other}?offset=2", b"her", kind=BYTES)
     assert (refused.status_code, refused.json()["code"]) == (422, "quota_exceeded")
+    assert waiting() == []
     # What is there already takes no room, whoever sends it.
     assert agent.api.put(f"{place}?offset=0", b"f", kind=BYTES).status_code == 200
 
@@ -151,11 +158,18 @@ def test_a_backup_that_has_no_room_once_it_is_packed_is_refused_at_its_seal(
 ) -> None:
     before = used(narrow)
     run = begun(job, agent, alice)
-    # Each of them would fit.
+    files = {f"{number}": noise(number) for number in range(4)}  # each of them would fit
     with pytest.raises(AssertionError, match="quota_exceeded"):
-        backups.send(agent.api, run, {f"{number}": noise(number) for number in range(4)})
-    assert (Snapshot.objects.exists(), used(narrow)) == (False, before)
-    agent.api.finish(run, "failed")
+        backups.send(agent.api, run, files)
+    assert (Snapshot.objects.exists(), used(narrow), waiting()) == (False, before, [])
+    # The same seal again, as after a lost answer, says where to begin anew; so it can be mended.
+    tree = {"tree": tree_id(backups.entries_of(files))}
+    again = agent.api.post(agent.api.of(run, "snapshot/seal"), tree).json()
+    assert (again["code"], again["missing"]) == ("incomplete_snapshot", [])
+    assert "there was no room for it" in again["detail"]
+    Organization.objects.update(storage_limit_mb=2)
+    assert backups.send(agent.api, run, files)["verdict"] == "modified"
+    agent.api.finish(run)
     factories.run(job, by=alice)
     packed = backups.back_up(agent.api, {"text": b"a line like all others\n" * 100_000})
     assert API(alice).get(f"runs/{packed['id']}").json()["result"] == "modified"
@@ -175,6 +189,24 @@ def test_over_the_limit_a_backup_that_brings_nothing_new_is_taken_and_no_other(
     with pytest.raises(AssertionError, match=r"quota_exceeded.*nothing more is taken until"):
         backups.send(agent.api, run, {"new": b"new"})
     assert Snapshot.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_a_backup_that_is_refused_at_its_list_leaves_nothing_of_what_it_had_sent(
+    narrow: Organization, held: dict[str, Any], agent: factories.Enrolled
+) -> None:
+    files = {"a": b"one", "b": b"two"}
+    assert backups.send_list(agent.api, held, files).status_code == 200
+    assert backups.send_objects(agent.api, held, [b"one"]).status_code == 200
+    assert waiting() != []
+    quota.count_as(narrow.pk, "packs/another", lambda: MB + 1)
+    for _ in range(2):
+        listed = backups.send_list(agent.api, held, files)
+        assert (listed.status_code, listed.json()["code"]) == (422, "quota_exceeded")
+        assert waiting() == []
+    late = backups.send_objects(agent.api, held, [b"two"])
+    assert (late.status_code, late.json()["code"]) == (422, "incomplete_snapshot")
+    assert waiting() == []
 
 
 @pytest.mark.django_db

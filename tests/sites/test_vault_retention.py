@@ -1,5 +1,6 @@
 """Snapshots go: one by one, those that no row knows, quarantines, whole targets."""
 
+import io
 import os
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -8,10 +9,11 @@ import pytest
 
 from sites import vault
 from sites.vault import packs
-from tests.sites.sender import blob_id
+from tests.sites.sender import Large, blob_id, frame, line
 
 pytestmark = pytest.mark.once
 
+KEY = "1-1"
 NOW = datetime.now(UTC)
 LATER = NOW + timedelta(hours=1)
 EARLIER = NOW - timedelta(hours=1)
@@ -101,6 +103,42 @@ def test_quarantines_go_when_nothing_comes_any_more(device):
     vault.drop_quarantine(device.target, "2-1")
     vault.drop_quarantine(device.target, "2-1")
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("begun_anew", [False, True])
+def test_a_manifest_whose_quarantine_is_dropped_meanwhile_is_not_taken(device, begun_anew):
+    """As when it came twice, and the other one was refused for room."""
+
+    def lines():
+        yield line("a", b"1")
+        vault.drop_quarantine(device.target, KEY)
+        if begun_anew:
+            vault.begin(device.target, KEY)
+        yield line("b", b"2")
+
+    with pytest.raises(vault.NoManifest):
+        vault.take_manifest(device.target, KEY, lines())
+    quarantines = device.folder / "vault" / "quarantine"
+    assert not [path for path in quarantines.rglob("*") if path.is_file()]
+
+
+def test_objects_and_content_whose_quarantine_is_dropped_meanwhile_find_no_manifest(device):
+    def drop(*_):
+        vault.drop_quarantine(device.target, KEY)
+
+    class Dropping(io.BytesIO):
+        def read(self, size=-1):
+            drop()
+            return super().read(size)
+
+    vault.take_manifest(device.target, KEY, [line("a", b"1")])
+    with pytest.raises(vault.NoManifest):
+        vault.take_objects(device.target, KEY, Dropping(frame(b"1")), limit=100)
+    film, limits = Large(b"film").pointer, {"limit": 100, "max_size": 100}
+    vault.append_content(device.target, KEY, film.sha256, 0, io.BytesIO(b"film"), **limits)
+    about = {"size": film.size, "organization_id": device.organization}
+    with pytest.raises(vault.NoManifest):
+        vault.close_content(device.target, KEY, film.sha256, **about, stored=drop)
 
 
 def test_a_dropped_vault_is_gone_and_begins_anew(device):
