@@ -240,6 +240,8 @@ def install(venv: Path, root: Path, name: str) -> None:
     partial = venv / "yardmaster-stamp.part"
     partial.write_text(json.dumps(stamp))
     partial.replace(venv / "yardmaster-stamp.json")
+    for part in venv.glob("yardmaster-share-*.lock"):
+        part.unlink()
     mark.unlink()
 
 
