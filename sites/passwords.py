@@ -37,7 +37,8 @@ def ask_for_link(email: str) -> None:
 
 def send_due_links() -> int:
     """Send the links that were asked for; gives how many. What the mail server does not take is
-    tried again at the next tick, for an hour.
+    tried again at the next tick, for an hour. A link that was asked for longer ago, as while the
+    worker was down, is never tried: nobody waits for it any more.
 
     A worker that is killed between sending and marking as sent leaves a link that is sent twice,
     never one that is lost.
