@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+AGENTS, PAGES = "/live/agent", "/live/events"
+DOORS = (AGENTS, PAGES)
+
 # Tokens, sessions and queues are read here, at connect only. Each thread keeps one connection.
 THREADS = 4
 DATABASE_WITHIN_S = 10.0
@@ -108,13 +111,15 @@ class Live:
         self, hub: Hub, path: str, scope: Message, receive: Receive, send: Send
     ) -> None:
         begun = time.monotonic()
+        # What is no door of ours may be anything, a secret too: it is not logged.
+        route = path if path in DOORS else ""
         try:
-            check(path, scope)
-            let_in = self._agent if path == "/live/agent" else self._page
+            check(route, scope)
+            let_in = self._agent if route == AGENTS else self._page
             stream, first_words = await let_in(hub, scope, send)
         except Exception as error:
             start, body = refusal(error)
-            access.refused(path, scope, start["status"], begun=begun)
+            access.refused(route, scope, start["status"], begun=begun)
             try:
                 await send(start)
                 await send(body)
@@ -123,7 +128,7 @@ class Live:
             return
         except BaseException:
             # The process stops; the server answers 500 by itself.
-            access.refused(path, scope, 500, begun=begun, why="stopping")
+            access.refused(route, scope, 500, begun=begun, why="stopping")
             raise
         # Thousands of these wait: what was only needed to let them in is let go.
         scope["headers"].clear()
@@ -131,7 +136,7 @@ class Live:
             await stream.serve(receive, first_words)
         finally:
             hub.remove(stream)
-            access.ended(path, stream, begun=begun)
+            access.ended(route, stream, begun=begun)
 
     async def _agent(self, hub: Hub, scope: Message, send: Send) -> tuple[AgentStream, bytes]:
         """Let an agent in by its token, and tell it at once when there is work already."""
@@ -178,9 +183,9 @@ async def taken_in(hub: Hub, stream: AgentStream | PageStream) -> AsyncIterator[
         raise
 
 
-def check(path: str, scope: Message) -> None:
+def check(route: str, scope: Message) -> None:
     """Refuse other paths, methods and host names."""
-    if path not in access.DOORS:
+    if not route:
         raise Http404
     if scope["method"] != "GET":
         raise Refused("method_not_allowed", "Only GET is understood here.", status=405)

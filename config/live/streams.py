@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
 
 Why = Literal[
+    "refused",  # nobody was let in
     "left",  # the client went
     "time_over",  # as every stream's is, once
     "stopping",  # the process
