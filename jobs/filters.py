@@ -62,16 +62,18 @@ class RunFilter(ListFilter):
         field_name="created_at", lookup_expr="lt", label="Made before this instant."
     )
 
-    # The organization that the runs are of, where the list has but one.
-    within: Organization | None = None
-
     class Meta:
         model = JobRun
         fields: list[str] = []
 
+    def __init__(self, *args: Any, list_of: Organization | None = None, **more: Any) -> None:
+        """Prepare; `list_of` is the organization that the runs are of, where they are of one."""
+        super().__init__(*args, **more)
+        self.list_of = list_of
+
     def look_for(self, queryset: RunQuerySet, name: str, value: str) -> RunQuerySet:
         seen = organization_policy.rows(self.request.user, "view", Organization.objects.all())
-        if chosen := self.within or self.form.cleaned_data.get("organization"):
+        if chosen := self.list_of or self.form.cleaned_data.get("organization"):
             seen = seen.filter(pk=chosen.pk)
         return queryset.filter(runs_with(value, list(seen.values_list("pk", flat=True))))
 

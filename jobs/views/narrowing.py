@@ -146,8 +146,7 @@ def narrow(
             runs = runs.filter(**{kind: known.pk})
             del params[kind]
     errors = _read_days(params, zone_of(common_zone(choices)))
-    filters = RunFilter(params, queryset=runs, request=request)
-    filters.within = request.organization
+    filters = RunFilter(params, queryset=runs, request=request, list_of=request.organization)
     names |= names_in(filters)
     errors += errors_of(filters)
     return Narrowed(runs.none() if errors else filters.qs, errors, pills(request.GET, names))
