@@ -18,6 +18,7 @@ from sites.access.admin import Among, Between, ScopedAdmin, ScopedInline, person
 from .. import starts, transitions
 from ..models import Claim, JobRun, LateReport, RunFile, RunRecord, StatusTransition
 from ..permissions import may_retry, run_policy
+from ..querysets import RunQuerySet
 from ..states import FINAL, Origin, Status
 
 COLORS = {
@@ -101,11 +102,9 @@ def who_moved(transition: StatusTransition) -> str:
 class WithResult(ChoicesDropdownFilter):
     """Narrow to the runs with a result, along their index."""
 
-    def queryset(
-        self, request: HttpRequest, queryset: models.QuerySet[Any]
-    ) -> models.QuerySet[Any] | None:
-        if self.value():
-            queryset = queryset.filter(status=Status.COMPLETED)
+    def queryset(self, request: HttpRequest, queryset: RunQuerySet) -> models.QuerySet[Any] | None:
+        if result := self.value():
+            return queryset.with_results([result])
         return super().queryset(request, queryset)
 
 

@@ -160,6 +160,21 @@ def test_runs_are_found_by_the_first_characters_of_their_id(run: JobRun, alice: 
     assert client.get(page, {"q": other * 6}).context["cl"].result_count == 0
 
 
+def test_runs_are_narrowed_to_a_result(
+    run: JobRun, press: Target, agent: factories.Enrolled, edda: User, alice: User
+) -> None:
+    listing = factories.job(press, Function.objects.get(name="list"), owner=edda)
+    done = factories.run(listing, by=edda)
+    [held] = agent.api.claim()
+    agent.api.move(held, "running")
+    assert agent.api.finish(held).json()["result"] == "success"
+    client, page = as_(alice), url("jobrun_changelist")
+    for result, found in (("success", [done]), ("partial", []), ("king", []), ("", [done, run])):
+        answer = client.get(page, {"result__exact": result})
+        assert answer.status_code == 200, result
+        assert list(answer.context["cl"].result_list) == found, result
+
+
 # --- saved jobs ----------------------------------------------------------------------------------
 def form(**more: Any) -> dict[str, Any]:
     return {
