@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-import threading
-from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.apps import apps
-from django.db import connection, transaction
 from django.urls import reverse
-from django.utils import timezone
 
 from jobs.models import Job
 from sites.access import set_role
@@ -24,10 +20,9 @@ from sites.models import (
     SiteUserPermission,
     User,
 )
-from tests import factories, pages
-from tests.pages import as_, html, rows
+from tests import factories
+from tests.pages import as_
 from tests.people import API
-from tests.waiting import PATIENCE_S
 
 
 def of(user: User) -> Membership:
@@ -99,88 +94,6 @@ def test_lists_cost_the_same_with_more_members(
             assert client.get("/members").status_code == 200
         with django_assert_num_queries(6):
             assert api.get("members").status_code == 200
-
-
-@pytest.mark.once
-def test_who_comes_back_within_a_session_was_seen_and_an_open_page_was_not(
-    alice: User, mia: User, django_assert_num_queries: Any
-) -> None:
-    """One small write in some minutes, none for a token, whose use is told apart."""
-    weeks = timezone.now() - timedelta(days=20)
-    client, program, address = as_(mia), API(mia), f"members/{of(mia).public_id}"
-    User.objects.filter(pk=mia.pk).update(last_login=weeks)
-
-    def told() -> Any:
-        return API(alice).get(address).json()
-
-    assert program.get(address).status_code == 200
-    client.get("/jobs", headers={"HX-Request": "true"})
-    before = told()
-    assert before["last_seen_at"] == before["last_login_at"]
-    assert before["token_used_at"] is not None
-    listed = {row["Name"]: row for row in rows(html(alice, "/members"))}
-    cell = listed["Mia mia@example.com"]["Last seen, UTC"]
-    assert re.search(r"logged in 20 d ago · token \d+ s ago$", cell)
-    # The first page of a while is noted, the next is not.
-    for queries in (6, 3):
-        with django_assert_num_queries(queries):
-            assert client.post("/profile/sessions/end").status_code == 302
-    after = told()
-    assert after["last_login_at"] == before["last_login_at"]
-    assert after["last_seen_at"] > before["token_used_at"]
-    page = pages.words(html(alice, f"/{address}"))
-    assert re.search(
-        r"last seen \d+ s ago · last log-in 20 d ago · access token last used \d+ s", page
-    )
-    User.objects.filter(pk=mia.pk).update(last_seen_at=timezone.now() - timedelta(minutes=6))
-    client.get("/jobs")
-    assert told()["last_seen_at"] > after["last_seen_at"]
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(
-    "why", ["another writes", pytest.param("read only", marks=pytest.mark.postgres)]
-)
-def test_nobody_waits_for_a_page_because_of_being_seen(mia: User, why: str) -> None:
-    client = as_(mia)
-    User.objects.update(last_login=None)
-    at_work, over = threading.Event(), threading.Event()
-
-    def write() -> None:
-        with transaction.atomic():
-            User.objects.filter(pk=mia.pk).update(first_name="Maria")
-            at_work.set()
-            over.wait(PATIENCE_S)
-        connection.close()
-
-    def read() -> None:
-        answered.append(client.get("/jobs").status_code)
-        connection.close()
-
-    answered: list[int] = []
-    if why == "read only":
-        with connection.cursor() as cursor:
-            cursor.execute("SET default_transaction_read_only = on")
-        answered.append(client.get("/jobs").status_code)
-        connection.close()
-    else:
-        writer = threading.Thread(target=write)
-        writer.start()
-        assert at_work.wait(PATIENCE_S)
-        reader = threading.Thread(target=read)
-        reader.start()
-        reader.join(10)
-        waited = reader.is_alive()
-        over.set()
-        for thread in (writer, reader):
-            thread.join()
-        assert not waited
-    assert answered == [200]
-    mia.refresh_from_db()
-    assert mia.last_seen_at is None
-    assert client.get("/jobs").status_code == 200
-    mia.refresh_from_db()
-    assert mia.last_seen_at is not None
 
 
 # --- roles ---------------------------------------------------------------------------------------
