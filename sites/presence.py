@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from django.db import DatabaseError, connection, transaction
+from django.db import Error, connection, transaction
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
@@ -32,7 +32,7 @@ def note(user: User, request: HttpRequest) -> None:
         Q(last_seen_at=None) | Q(last_seen_at__lte=now - NOTED_EVERY), pk=user.pk
     )
     # The person gets their page, whether or not this can be written now; the next one notes it.
-    with suppress(DatabaseError):
+    with suppress(Error):
         _write_without_waiting(due, now)
 
 

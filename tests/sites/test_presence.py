@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import InterfaceError, connection, transaction
 from django.utils import timezone
 
 from sites.models import Membership, User
@@ -98,3 +98,20 @@ def test_nobody_waits_for_a_page_because_of_being_seen(mia: User, why: str) -> N
     assert client.get("/jobs").status_code == 200
     mia.refresh_from_db()
     assert mia.last_seen_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_page_is_answered_though_the_connection_is_lost_before_its_person_is_noted(
+    mia: User,
+) -> None:
+    def lost(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("UPDATE") and "last_seen_at" in sql:
+            raise InterfaceError("connection already closed")
+        return execute(sql, *rest)
+
+    client = as_(mia)
+    User.objects.update(last_login=None)
+    with connection.execute_wrapper(lost):
+        assert client.get("/jobs").status_code == 200
+    mia.refresh_from_db()
+    assert mia.last_seen_at is None
