@@ -13,6 +13,7 @@ from django.utils.functional import SimpleLazyObject
 
 from . import presence
 from .models import Organization, User
+from .pages import asked_by_page
 from .permissions import organization_policy
 from .storage import StorageUnavailable
 
@@ -84,14 +85,19 @@ def chosen(request: HttpRequest) -> Organization | None:
 def last_seen(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Note that the person was here. Agents and tokens are not noted: they have no session."""
+    """Note that the person was here. Agents and tokens are not noted: they have no session.
+
+    Nor is a page that fetches its news by itself: a browser that was left open would be seen for
+    weeks.
+    """
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         # The session's, in whose place the API puts whoever a token names.
         user = request.user
         answer = get_response(request)
-        if isinstance(user, User):
-            presence.note(user, request)
+        by_itself = request.method == "GET" and asked_by_page(request)
+        if isinstance(user, User) and not by_itself:
+            presence.note(user)
         return answer
 
     return middleware

@@ -27,6 +27,11 @@ class PortalRequest(HttpRequest):
     organization: Organization
 
 
+def asked_by_page(request: HttpRequest) -> bool:
+    """Say whether portal.js or htmx asks for a page, to swap a part of the one that is open."""
+    return request.headers.get("HX-Request") == "true"
+
+
 def within_organization(
     view: Callable[..., HttpResponseBase],
 ) -> Callable[..., HttpResponseBase]:

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from django.db import Error, connection, transaction
 from django.db.models import OuterRef, Q, QuerySet, Subquery
-from django.http import HttpRequest
 from django.utils import timezone
 
 from . import sql
@@ -17,15 +16,13 @@ from .models import AccessToken, Membership, User
 NOTED_EVERY = timedelta(minutes=5)
 
 
-def note(user: User, request: HttpRequest) -> None:
+def note(user: User) -> None:
     """Note that the person of a session was here, unless that was noted a moment ago.
 
-    What it asks was read with the session. A page that fetches its news by itself is not the
-    person: a browser that was left open would be seen for weeks.
+    What it asks was read with the session.
     """
-    by_itself = request.method == "GET" and request.headers.get("HX-Request") == "true"
     now = timezone.now()
-    if by_itself or (user.seen_at is not None and user.seen_at > now - NOTED_EVERY):
+    if user.seen_at is not None and user.seen_at > now - NOTED_EVERY:
         return
     # Once, however many came at the same moment.
     due = User.objects.filter(

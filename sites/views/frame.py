@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ..access import grants_of
 from ..models import Organization, Role
-from ..pages import back
+from ..pages import asked_by_page, back
 from ..permissions import organization_policy
 
 THEMES = ("light", "dark")
@@ -29,9 +29,8 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     ``base`` is the template that a page extends: without the frame when portal.js or htmx fetches
     the page again to swap a part of it.
     """
-    swapped = request.headers.get("HX-Request") == "true"
     return {
-        "base": "bare.html" if swapped else "base.html",
+        "base": "bare.html" if asked_by_page(request) else "base.html",
         "frame": SimpleLazyObject(lambda: _frame(request)),
     }
 
