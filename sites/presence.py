@@ -22,12 +22,10 @@ def note(user: User) -> None:
     What it asks was read with the session.
     """
     now = timezone.now()
-    if user.seen_at is not None and user.seen_at > now - NOTED_EVERY:
+    if user.last_seen_at is not None and user.last_seen_at > now - NOTED_EVERY:
         return
     # Once, however many came at the same moment.
-    due = User.objects.filter(
-        Q(last_seen_at=None) | Q(last_seen_at__lte=now - NOTED_EVERY), pk=user.pk
-    )
+    due = User.objects.filter(Q(noted_at=None) | Q(noted_at__lte=now - NOTED_EVERY), pk=user.pk)
     # The person gets their page, whether or not this can be written now; the next one notes it.
     with suppress(Error):
         _write_without_waiting(due, now)
@@ -37,13 +35,13 @@ def _write_without_waiting(due: QuerySet[User], now: datetime) -> None:
     if sql.on_postgresql():
         with transaction.atomic():
             free = due.select_for_update(skip_locked=True, no_key=True)
-            User.objects.filter(pk__in=free.values("pk")).update(last_seen_at=now)
+            User.objects.filter(pk__in=free.values("pk")).update(noted_at=now)
         return
     patience_ms = 1000 * connection.settings_dict["OPTIONS"]["timeout"]
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA busy_timeout = 0")
         try:
-            due.update(last_seen_at=now)
+            due.update(noted_at=now)
         finally:
             cursor.execute(f"PRAGMA busy_timeout = {patience_ms}")
 

@@ -32,7 +32,7 @@ class MemberOut(serializers.Serializer[Membership]):
     active = serializers.BooleanField(source="user.is_active", help_text="Whether they can log in.")
     last_login_at = serializers.DateTimeField(source="user.last_login", allow_null=True)
     last_seen_at = serializers.DateTimeField(
-        source="user.seen_at",
+        source="user.last_seen_at",
         allow_null=True,
         help_text="When they last did something in the portal, to within five minutes.",
     )

@@ -14,16 +14,17 @@ class User(AbstractUser):
     # Since when a link for a new password waits to be mailed.
     link_due_at = models.DateTimeField(null=True, editable=False)
     link_taken_at = models.DateTimeField(null=True, editable=False)
-    # As `sites.presence` notes it: some minutes old at most, and not where a log-in says the same.
-    last_seen_at = models.DateTimeField(null=True, editable=False)
+    # When `sites.presence` last noted a person at work: seldom, and not where a log-in says the
+    # same. The column has an older name, by which a process reads it that is not restarted yet.
+    noted_at = models.DateTimeField(null=True, editable=False, db_column="last_seen_at")
 
     def __str__(self) -> str:
         return self.get_full_name() or self.username
 
     @property
-    def seen_at(self) -> datetime | None:
-        """When the person was last here, logging in included."""
-        return max(filter(None, (self.last_login, self.last_seen_at)), default=None)
+    def last_seen_at(self) -> datetime | None:
+        """When the person was last here, logging in included, to within some minutes."""
+        return max(filter(None, (self.last_login, self.noted_at)), default=None)
 
 
 class Organization(models.Model):

@@ -49,7 +49,7 @@ def test_who_comes_back_within_a_session_was_seen_and_an_open_page_was_not(
     assert re.search(
         r"last seen \d+ s ago · last log-in 20 d ago · access token last used \d+ s", page
     )
-    User.objects.filter(pk=mia.pk).update(last_seen_at=timezone.now() - timedelta(minutes=6))
+    User.objects.filter(pk=mia.pk).update(noted_at=timezone.now() - timedelta(minutes=6))
     client.get("/jobs")
     assert told()["last_seen_at"] > after["last_seen_at"]
 
@@ -94,10 +94,10 @@ def test_nobody_waits_for_a_page_because_of_being_seen(mia: User, why: str) -> N
         assert not waited
     assert answered == [200]
     mia.refresh_from_db()
-    assert mia.last_seen_at is None
+    assert mia.noted_at is None
     assert client.get("/jobs").status_code == 200
     mia.refresh_from_db()
-    assert mia.last_seen_at is not None
+    assert mia.noted_at is not None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -114,4 +114,4 @@ def test_a_page_is_answered_though_the_connection_is_lost_before_its_person_is_n
     with connection.execute_wrapper(lost):
         assert client.get("/jobs").status_code == 200
     mia.refresh_from_db()
-    assert mia.last_seen_at is None
+    assert mia.noted_at is None
