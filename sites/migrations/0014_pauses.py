@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("sites", "0012_last_seen"),
+        ("sites", "0013_noted_at"),
     ]
 
     operations = [
