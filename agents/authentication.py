@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from sites import sql, tokens
+from sites import pauses, sql, tokens
 from sites.sql import Sql
 
 from . import enrolment
 from .models import Agent
 
 # Written by hand: every request of every agent begins with it.
-_IN_USE = "SELECT * FROM agents_agent WHERE public_id = %s AND retired_at IS NULL"
+_IN_USE = """
+    SELECT agent.*, COALESCE({paused}, FALSE) AS at_rest
+    FROM agents_agent AS agent WHERE agent.public_id = %s AND agent.retired_at IS NULL
+"""
 
 
 def agent_of_token(token: str) -> Agent | None:
@@ -17,7 +20,8 @@ def agent_of_token(token: str) -> Agent | None:
     public_id = tokens.public_id_in("agent", token)
     if public_id is None:
         return None
-    for agent in sql.objects(Agent, Sql(_IN_USE, (public_id,))):
+    in_use = _IN_USE.format(paused=pauses.lasting("agent"))
+    for agent in sql.objects(Agent, Sql(in_use, (public_id,))):
         if tokens.matches(token, agent.token_hash):
             return agent
         if tokens.matches(token, agent.next_token_hash):

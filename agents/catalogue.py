@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import Q
-from django.utils import timezone
 
 from sites import pauses, sql
 from sites.models import Site
@@ -276,18 +275,17 @@ AWAY = {
 def who_is_away(queue: Queue) -> str:
     """Say that none of those who may take the runs of a queue does so now; empty where one does."""
     taking = _taking(queue, _able(queue)).with_state().order_by()
-    found = set(taking.values_list("state", "paused_until").distinct())  # type: ignore[misc]
-    states = {state for state, _ in found}
+    columns = ("state", "draining", "paused_until")
+    found = set(taking.values_list(*columns).distinct())  # type: ignore[misc]
+    states = {state for state, *_ in found}
     if not states or states - AWAY.keys():
         return ""
-    if queue.agent is not None and (why := pauses.words(queue.agent, zone=queue.site.time_zone)):
-        return f"{queue.agent} is {why}"
     away = dict(AWAY)
-    now = timezone.now()
-    ends = [until for state, until in found if state == "draining"]
-    if ends and all(until is not None and until > now for until in ends):
-        first = pauses.clock(min(ends), queue.site.time_zone)
-        away["draining"] = f"is paused, the first until {first}"
+    resting = [(drains, until) for state, drains, until in found if state == "draining"]
+    if resting and not any(drains for drains, _ in resting):
+        # Who may read this need not see the agent: its reason is not told.
+        until = pauses.clock(min(until for _, until in resting), queue.site.time_zone)
+        away["draining"] = f"is paused until {until}"
     words = " or ".join(away[state] for state in away if state in states)
     if queue.agent is not None:
         return f"{queue.agent} {words}."

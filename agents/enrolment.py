@@ -162,10 +162,8 @@ def drain(agent: Agent, *, on: bool) -> None:
 
 def pause(agent: Agent, *, until: datetime, reason: str, by: User) -> None:
     """Let an agent take nothing new until a time; what it has it finishes."""
-    if agent.retired_at is not None:
-        raise Refused("retired", f"Agent “{agent}” is retired and takes no runs any more.")
     with transaction.atomic():
-        pauses.begin(agent, until=until, reason=reason, by=by)
+        pauses.begin(agent, until=until, reason=reason, by=by, check=_check_in_use)
         presence.announce("agent.changed", agent)
 
 
@@ -174,6 +172,11 @@ def resume(agent: Agent) -> None:
     with transaction.atomic():
         if pauses.end(agent):
             presence.announce("agent.changed", agent)
+
+
+def _check_in_use(agent: Agent) -> None:
+    if agent.retired_at is not None:
+        raise Refused("retired", f"Agent “{agent}” is retired and takes no runs any more.")
 
 
 def rotate(agent: Agent) -> None:

@@ -39,6 +39,7 @@ class Agent(Pausable):
     enrolled_at = models.DateTimeField(null=True, editable=False)
     retired_at = models.DateTimeField(null=True, editable=False)
     state: str  # where `with_state` was asked for it
+    at_rest: bool  # whether its pause lasts, where its token was asked for it
 
     objects = AgentQuerySet.as_manager()
 
@@ -62,7 +63,7 @@ class Agent(Pausable):
     @property
     def takes_runs(self) -> bool:
         """Whether it may take new runs: it neither drains nor is paused."""
-        return not (self.draining or self.is_paused)
+        return not (self.draining or self.at_rest)
 
     def clean(self) -> None:
         if self.site and self.site.organization_id != self.organization_id:

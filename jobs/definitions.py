@@ -117,10 +117,7 @@ def archive(job: Job, *, by: User) -> None:
 def pause(job: Job, *, until: datetime, reason: str, by: User) -> None:
     """Let no agent take a run of a job until a time. The door has asked for "edit"."""
     with transaction.atomic():
-        locked = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
-        if locked.archived_at is not None:
-            raise Refused("archived", f"Job “{job}” is archived and starts no more.")
-        pauses.begin(job, until=until, reason=reason, by=by)
+        pauses.begin(job, until=until, reason=reason, by=by, check=_check_in_use)
         tell(job)
 
 
@@ -129,6 +126,11 @@ def resume(job: Job) -> None:
     with transaction.atomic():
         if pauses.end(job):
             tell(job, queues=dispatch.waiting_at(job))
+
+
+def _check_in_use(job: Job) -> None:
+    if job.archived_at is not None:
+        raise Refused("archived", f"Job “{job}” is archived and starts no more.")
 
 
 def tell(job: Job, **data: Any) -> None:

@@ -202,7 +202,7 @@ def _of_waiting(
         Cause(
             LIKELY if why else POSSIBLE,
             AGENT,
-            why or f"The agent may have been draining, or without the function {run.function}.",
+            why or f"The agent may have been draining, paused or without {run.function}.",
         ),
         Cause(
             UNLIKELY,

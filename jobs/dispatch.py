@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Count
 
 from agents import catalogue
 from agents.models import Agent
@@ -21,8 +22,8 @@ from .transitions import LEASE_S, stale
 
 # After a collision on "one at a time": try again with a fresh snapshot, then say there is nothing.
 TRIES = 5
-# So many queues at once; those of more runs are found by the slow poll.
-MOST_WOKEN = 500
+# Of so many queues those who wait are woken at once; other runs are found by the slow poll.
+MOST_QUEUES = 500
 
 _FREE = """
     run.status = 'pending' AND (run.overlap OR NOT EXISTS (
@@ -59,18 +60,17 @@ _CANDIDATES_SQLITE = """
     LIMIT {limit}
 """
 
-# The agent, locked; whether it takes nothing new, and whether its runs may be at a paused site.
-_AGENT = """
-    SELECT agent.slots, agent.draining OR COALESCE({paused}, FALSE), EXISTS (
-        SELECT 1 FROM sites_site AS place
-        WHERE place.organization_id = agent.organization_id AND {at_rest})
-    FROM agents_agent AS agent WHERE agent.id = %s AND agent.retired_at IS NULL
-"""
+_AGENT = "SELECT agent.slots FROM agents_agent AS agent WHERE id = %s AND retired_at IS NULL"
 
+# What the agent holds, whether it takes nothing new, and whether a site of its organization is
+# paused.
 _ROOM = """
     SELECT earlier.id, earlier.runs, (SELECT COUNT(*) FROM jobs_jobrun AS run
         WHERE run.agent_id = agent.id
-        AND run.status IN ('claimed', 'running', 'validating', 'uploading'))
+        AND run.status IN ('claimed', 'running', 'validating', 'uploading')),
+        agent.draining OR COALESCE({agent_paused}, FALSE),
+        EXISTS (SELECT 1 FROM sites_site AS place
+            WHERE place.organization_id = agent.organization_id AND {site_paused})
     FROM agents_agent AS agent
     LEFT JOIN jobs_claim AS earlier ON earlier.agent_id = agent.id AND earlier.claim_id = %s
     WHERE agent.id = %s
@@ -160,11 +160,12 @@ def waiting(queues: list[int]) -> bool:
     return bool(found)
 
 
-def waiting_at(paused: Site | Job) -> list[int]:
-    """Queues in which runs of a job, or at a site, are pending: who takes them is woken."""
+def waiting_at(paused: Site | Job) -> dict[int, int]:
+    """How many runs of a job, or at a site, are pending in which queues, to wake who takes them."""
     column = "site" if isinstance(paused, Site) else "job"
     runs = JobRun.objects.pending().filter(**{column: paused}).exclude(queue=None)
-    return list(runs.order_by("queue").values_list("queue", flat=True).distinct()[:MOST_WOKEN])
+    numbers = runs.order_by("queue").values_list("queue").annotate(number=Count("pk"))
+    return dict(numbers[:MOST_QUEUES])
 
 
 class _Beaten(Exception):
@@ -184,21 +185,23 @@ def _worth_the_lock(agent: Agent, claim_id: UUID) -> bool:
 
 
 def _claim_once(agent: Agent, claim_id: UUID, most: int) -> list[ClaimedRun]:
-    asked = _AGENT.format(paused=pauses.lasting("agent"), at_rest=pauses.lasting("place"))
-    lock = " FOR NO KEY UPDATE OF agent" if sql.on_postgresql() else ""
-    locked = sql.rows(Sql(asked + lock, (agent.pk,)))
+    lock = " FOR NO KEY UPDATE" if sql.on_postgresql() else ""
+    locked = sql.rows(Sql(_AGENT + lock, (agent.pk,)))
     if not locked:
         return []
-    [(slots, takes_none, sites_at_rest)] = locked
+    [(slots,)] = locked
     # A statement of its own, so that it sees what was committed while the lock was awaited.
-    [(earlier, its_runs, held)] = sql.rows(Sql(_ROOM, (claim_id, agent.pk)))
+    room = _ROOM.format(agent_paused=pauses.lasting("agent"), site_paused=pauses.lasting("place"))
+    [(earlier, its_runs, held, takes_none, sites_paused)] = sql.rows(
+        Sql(room, (claim_id, agent.pk))
+    )
     if earlier is not None:
         return _same_again(earlier, json.loads(its_runs))
     free = 0 if takes_none else min(most, slots - held)
     if free <= 0:
         return []
     queues = catalogue.queues_of(agent)
-    found = _candidates(catalogue.not_paused(queues) if sites_at_rest else queues, free)
+    found = _candidates(catalogue.not_paused(queues) if sites_paused else queues, free)
     if not found:
         return []
     [(claim,)] = sql.rows(
@@ -249,8 +252,11 @@ def _free() -> str:
 def _take(ids: list[int], claim: int, agent: Agent) -> list[moves.Moved]:
     """Make the runs claimed, asking again in a fresh snapshot whether each is free."""
     these = sql.one_of("run.id", ids)
+    # Its site may have been paused since the queues were looked at.
+    at_work = f"""NOT EXISTS (SELECT 1 FROM sites_site AS place
+        WHERE place.id = run.site_id AND {pauses.lasting("place")})"""
     return moves.write(
-        Sql(f"{these.text} AND {_free()}", these.params),
+        Sql(f"{these.text} AND {_free()} AND {at_work}", these.params),
         Status.CLAIMED,
         by=moves.Actor(agent=agent),
         columns={

@@ -28,7 +28,7 @@ def of_job(job: Job, *, by: User) -> list[str]:
         agent=job.agent,
         pool=job.pool,
     )
-    said = paused(job.site, job) + catalogue.doubts(queue)
+    said = catalogue.doubts(queue)
     if job.target.credential_id is not None and credential_for(job.target, by=by, job=job) is None:
         said.append(_without_credentials(job.target.name))
     return said
@@ -50,7 +50,7 @@ def paused(site: Site | None, job: Job | None) -> list[str]:
     """Say what is paused that a run needs, until when and why."""
     zone = site.time_zone if site else "UTC"
     return [
-        f"{kind} {one} is {words}"
+        f"{kind} {one} is {words}."
         for kind, one in (("Site", site), ("Job", job))
         if one is not None and (words := pauses.words(one, zone=zone))
     ]

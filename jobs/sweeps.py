@@ -78,7 +78,9 @@ def _waited_out() -> str:
         AND NOT EXISTS (SELECT 1 FROM sites_site AS paused
                         WHERE paused.id = run.site_id AND {holds})
         AND NOT EXISTS (SELECT 1 FROM jobs_job AS paused
-                        WHERE paused.id = run.job_id AND {holds})"""
+                        WHERE paused.id = run.job_id AND {holds})
+        AND NOT EXISTS (SELECT 1 FROM agents_agent AS paused
+                        WHERE paused.id = run.requested_agent_id AND {holds})"""
 
 
 def _all(condition: str, to: Status, **more: Any) -> int:

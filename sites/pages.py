@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from .models import Organization, User
+from .forms.pauses import OTHER, PauseForm
+from .models import Organization, Pausable, User
 from .problems import Refused
 
 # So many rows are on a page of a list.
@@ -76,3 +80,52 @@ def add_refusal(form: Form, refusal: Refused) -> None:
         form.add_error(name, list(texts))
     if not fields:
         form.add_error(None, refusal.detail)
+
+
+def ask_pause(
+    request: PortalRequest,
+    paused: Pausable,
+    *,
+    begin: Callable[..., None],
+    zone: str,
+    to: str,
+    nav: str,
+    what_waits: str,
+) -> HttpResponse:
+    """Ask how long and why, then pause by the rule and go `to` an address.
+
+    `what_waits` is a sentence that says what the pause holds up.
+    """
+    lasts = {}
+    if paused.is_paused:
+        local = timezone.localtime(paused.paused_until, ZoneInfo(zone))
+        lasts = {"lasts": OTHER, "until": f"{local:%Y-%m-%dT%H:%M}", "reason": paused.pause_reason}
+    form = PauseForm(request.POST if request.method == "POST" else None, zone=zone, initial=lasts)
+    if request.method == "POST" and form.is_valid():
+        try:
+            begin(
+                paused,
+                until=form.cleaned_data["until"],
+                reason=form.cleaned_data["reason"],
+                by=request.user,
+            )
+        except Refused as refusal:
+            add_refusal(form, refusal)
+        else:
+            messages.info(request, f"{paused} is paused.")
+            return redirect(to)
+    kind = str(paused._meta.verbose_name)
+    return render(
+        request,
+        "sites/pause.html",
+        {
+            "nav": nav,
+            "form": form,
+            "paused": paused,
+            "kind": kind,
+            "zone": zone,
+            "what_waits": what_waits,
+            "to": to,
+        },
+        status=422 if form.errors else 200,
+    )

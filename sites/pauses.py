@@ -1,17 +1,20 @@
 """Decides how long a job, a site or an agent may be paused, and what is said of a pause.
 
 While it lasts no agent takes a run of a paused job or at a paused site, and a paused agent takes
-none. What runs already goes on. A run that is started meanwhile waits, and its longest wait begins
-anew when the pause is over. It ends by itself, or when somebody resumes.
+none. What runs already goes on. A run that is started meanwhile waits; where its job, its site or
+the one agent that it is for is paused, its longest wait begins anew when the pause is over. A pause
+ends by itself, or when somebody resumes. The database's clock says which one lasts.
 """
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from django.db import transaction
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from . import sql
 from .models import Pausable, User
@@ -20,61 +23,81 @@ from .problems import Refused
 
 LONGEST = timedelta(days=366)
 COLUMNS = ("paused_until", "pause_reason", "paused_by")
+# They turn the direction of the text around them, so that it reads as something else.
+_TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+P = TypeVar("P", bound=Pausable)
 
 
 def lasting(alias: str) -> str:
-    """The condition that the pause of a row lasts, by the database's clock."""
+    """The condition that the pause of a row lasts, for a hand-written statement."""
     return f"{alias}.paused_until > {sql.now()}"
 
 
-def begin(paused: Pausable, *, until: datetime, reason: str, by: User) -> None:
-    """Write a pause, or change the one that lasts. Called inside the caller's transaction.
+def begin(paused: P, *, until: datetime, reason: str, by: User, check: Callable[[P], None]) -> None:
+    """Pause a job, site or agent, or change the pause that lasts. Inside the caller's transaction.
 
-    Refused 422 by field: a time that is over or more than 366 days away, no reason, one of more
-    than 300 characters or more than one line.
+    `check` is given the row as it is stored, and held: it refuses what was put away. Refused 422 by
+    field: a time that is over or more than 366 days away, no reason, one of more
+    than 300 characters or of more than one line.
     """
+    held = _locked(paused)
+    check(held)
     errors: dict[str, list[str]] = {}
-    now = timezone.now()
-    if until <= now:
+    if until <= held.at:
         errors["until"] = ["This time is over already."]
-    elif until > now + LONGEST:
+    elif until > held.at + LONGEST:
         errors["until"] = [f"A pause lasts {LONGEST.days} days at the most."]
     reason = reason.strip()
     if not reason:
         errors["reason"] = ["Say why, for those who wonder."]
     elif len(reason) > LONGEST_REASON:
         errors["reason"] = [f"A reason has {LONGEST_REASON} characters at the most."]
-    elif not reason.isprintable():
-        errors["reason"] = ["Write the reason in one line."]
+    elif _is_odd(reason):
+        errors["reason"] = ["Write the reason as one line of plain text."]
     if errors:
         said = " ".join(text for texts in errors.values() for text in texts)
-        detail = f"“{paused}” was not paused: {said}"
+        detail = f"“{held}” was not paused: {said}"
         raise Refused("invalid", detail, status=422, errors=errors)
-    _write(paused, until, reason, by)
+    _write(held, paused, until, reason, by)
 
 
 def end(paused: Pausable) -> bool:
-    """End a pause now; False where none lasts. Called inside the caller's transaction.
+    """End a pause now; False where none lasts. Inside the caller's transaction.
 
     The time stays, since the longest wait of its runs begins with it.
     """
-    if not paused.is_paused:
+    held = _locked(paused)
+    if held.paused_until is None or held.paused_until <= held.at:
         return False
-    _write(paused, timezone.now(), "", None)
+    _write(held, paused, held.at, "", None)
     return True
 
 
-def _write(paused: Pausable, until: datetime, reason: str, by: User | None) -> None:
-    assert transaction.get_connection().in_atomic_block
-    paused.paused_until, paused.pause_reason, paused.paused_by = until, reason, by
-    paused.save(update_fields=COLUMNS)
+def _locked(paused: P) -> P:
+    """Read the row anew and hold it, with the database's time as `at`."""
+    rows = type(paused)._default_manager.select_for_update(no_key=True, of=("self",))
+    found: P = rows.annotate(at=Now()).get(pk=paused.pk)
+    return found
+
+
+def _is_odd(reason: str) -> bool:
+    return len(reason.splitlines()) > 1 or any(
+        unicodedata.category(char) == "Cc" or char in _TURNING for char in reason
+    )
+
+
+def _write(held: Pausable, paused: Pausable, until: datetime, reason: str, by: User | None) -> None:
+    for row in (held, paused):
+        row.paused_until, row.pause_reason, row.paused_by = until, reason, by
+    held.save(update_fields=COLUMNS)
 
 
 def words(paused: Pausable, *, zone: str = "UTC") -> str:
     """Say until when and why; empty where no pause lasts."""
     if not paused.is_paused or paused.paused_until is None:
         return ""
-    return f"paused until {clock(paused.paused_until, zone)}: {paused.pause_reason}"
+    return f"paused until {clock(paused.paused_until, zone)}: {paused.pause_reason.rstrip('.')}"
 
 
 def clock(until: datetime, zone: str) -> str:

@@ -27,9 +27,8 @@ def save_site(site: Site, **changes: Any) -> Site:
 
 def pause_site(site: Site, *, until: datetime, reason: str, by: User) -> None:
     """Let no agent take a run at a site until a time. The door has asked for "manage"."""
-    _check_in_use(site)
     with transaction.atomic():
-        pauses.begin(site, until=until, reason=reason, by=by)
+        pauses.begin(site, until=until, reason=reason, by=by, check=_check_in_use)
         _tell(site)
 
 
@@ -37,17 +36,17 @@ def resume_site(site: Site) -> None:
     """End the pause of a site before its time; nothing happens where none lasts."""
     with transaction.atomic():
         if pauses.end(site):
-            _tell(site, queues=[pk for waiting in _waiting for pk in waiting(site)])
+            _tell(site, queues={pk: number for ask in _waits for pk, number in ask(site).items()})
 
 
-# Filled by apps to the right: the queues in which runs wait at a site.
-_waiting: list[Callable[[Site], list[int]]] = []
+# Filled by apps to the right: how many runs wait for a site in which queues.
+_waits: list[Callable[[Site], dict[int, int]]] = []
 
 
-def waits(waiting: Callable[[Site], list[int]]) -> None:
+def waits(ask: Callable[[Site], dict[int, int]]) -> None:
     """Let an app to the right say in which queues runs wait for a site, to wake who takes them."""
-    if waiting not in _waiting:
-        _waiting.append(waiting)
+    if ask not in _waits:
+        _waits.append(ask)
 
 
 class Holder(NamedTuple):

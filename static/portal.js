@@ -327,7 +327,7 @@ const KINDS = [
   "run.pending", "run.claimed", "run.running", "run.validating", "run.uploading", "run.completed",
   "run.failed", "run.canceled", "run.timed_out", "run.changed", "run.log", "run.progress", "run.late",
   "run.accepted", "run.rejected", "run.superseded",
-  "job.changed", "snapshot.accepted", "agent.enrolled", "agent.changed", "agent.lost",
+  "job.changed", "site.changed", "snapshot.accepted", "agent.enrolled", "agent.changed", "agent.lost",
   "agent.seen", "agent.retired",
 ];
 const place = $("[data-live]");

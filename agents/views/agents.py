@@ -17,10 +17,9 @@ from django.views.decorators.http import (
     require_safe,
 )
 
-from sites.pages import PortalRequest, back, once_typed, within_organization
+from sites.pages import PortalRequest, ask_pause, back, once_typed, within_organization
 from sites.permissions import manages_somewhere
 from sites.problems import Refused
-from sites.views.pauses import ask_pause
 
 from .. import download, enrolment, presence
 from ..forms import AgentForm

@@ -169,8 +169,10 @@ class Hub:
             elif event.kind in ("agent.changed", "agent.retired"):
                 self._note_agent(event)
             elif event.kind in ("job.changed", "site.changed"):
-                # A pause was ended: these queues have runs that wait.
-                fresh.update(event.data.get("queues", ()))
+                # A pause was ended: so many runs wait in these queues.
+                if self._agents:
+                    queues = event.data.get("queues", {})
+                    fresh.update({int(queue): number for queue, number in queues.items()})
             elif event.kind == "access.changed":
                 for page in self._pages.get(event.subject_id, ()):
                     page.end(BYE, why="access_changed", now=self._loop.time())

@@ -98,7 +98,7 @@ class JobDetailOut(JobOut):
     def get_warnings(self, job: Job) -> list[str]:
         if job.archived_at is not None:
             return []
-        return doubts.of_job(job, by=self.context["request"].user)
+        return doubts.paused(job.site, job) + doubts.of_job(job, by=self.context["request"].user)
 
 
 class Choice(Strict):

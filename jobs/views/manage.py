@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models.functions import Now
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -26,10 +27,9 @@ from jobs.states import Status
 from jobs.views import narrowing
 from jobs.views.runs import SIZES, ids_in, size_of
 from sites.models import Target
-from sites.pages import PortalRequest, back, within_organization
-from sites.permissions import target_policy
+from sites.pages import PortalRequest, ask_pause, back, within_organization
+from sites.permissions import site_policy, target_policy
 from sites.problems import Refused
-from sites.views.pauses import ask_pause
 
 # Tabs of Job Management, as its address says `backs_up`: backups, and all other functions.
 KINDS = ("true", "false")
@@ -113,9 +113,9 @@ def job_list(request: PortalRequest) -> HttpResponse:
         ),
         "may_add": may_add,
         "zone": zones.pop() if len(zones) == 1 else "",
-        "paused_sites": list(
-            {job.site_id: job.site for job in jobs if job.site.is_paused}.values()
-        ),
+        "paused_sites": site_policy.rows(
+            request.user, "view", request.organization.sites.filter(paused_until__gt=Now())
+        ).select_related("paused_by"),
     }
     return render(request, "jobs/job_list.html", context)
 
@@ -150,11 +150,7 @@ def job_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
             "parameters": sorted(shown_parameters(job.function, job.parameters).items()),
             "zone": job.site.time_zone,
             # Pauses have banners of their own.
-            "doubts": [
-                words
-                for words in doubts.of_job(job, by=request.user)
-                if words not in doubts.paused(job.site, job)
-            ]
+            "doubts": doubts.of_job(job, by=request.user)
             if "start" in permitted[job.pk] and not (job.archived_at or job.target.archived_at)
             else [],
         },
@@ -260,10 +256,14 @@ def backup_now(request: PortalRequest, public_id: UUID) -> HttpResponse:
     job = job_policy.get(request.user, "start", _jobs(request), public_id=public_id)
     try:
         started = starts.start_run(job, by=request.user)
+        waits = started.run.status == Status.PENDING and doubts.paused(job.site, job)
         if not started.created:
-            messages.info(request, f"{job.name} is at work already; no second run was started.")
+            at_work = "waits" if waits else "is at work"
+            messages.info(request, f"{job.name} {at_work} already; no second run was started.")
         elif request.POST.get("go") == "run":
             return redirect("run-detail", started.run.public_id)
+        elif waits:
+            messages.info(request, f"{job.name} waits. {' '.join(waits)}")
     except Refused as refusal:
         messages.error(request, refusal.detail)
     return back(request, reverse("job-list"))

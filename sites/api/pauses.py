@@ -33,6 +33,12 @@ class PausableOut(serializers.Serializer[Any]):
         help_text="Until when no agent takes a run of it, and why; null while none lasts."
     )
 
+    def get_fields(self) -> dict[str, Any]:
+        """Give the fields in their order: what this adds comes last."""
+        fields: dict[str, Any] = super().get_fields()
+        fields["pause"] = fields.pop("pause")
+        return fields
+
     @extend_schema_field(Pause(allow_null=True))
     def get_pause(self, paused: Pausable) -> Any:
         return Pause(paused).data if paused.is_paused else None

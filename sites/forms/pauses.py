@@ -22,7 +22,10 @@ LASTING = (
 
 
 class PauseForm(forms.Form):
-    """How long a pause lasts, as a span from now or to a time in the given zone, and its reason."""
+    """How long a pause lasts, as a span from now or to a time in the given zone, and its reason.
+
+    A time that the zone's clock shows twice is the first; one that it leaves out, an hour later.
+    """
 
     lasts = forms.ChoiceField(
         label="How long",
@@ -58,6 +61,8 @@ class PauseForm(forms.Form):
         """Settle the time; a time that was typed is one of the zone, not of the server."""
         data = super().clean() or {}
         if data.get("lasts") != OTHER:
+            # What stands in the other field does not count.
+            self.errors.pop("until", None)
             hours = int(data.get("lasts") or 0)
             data["until"] = timezone.now() + timedelta(hours=hours)
         elif (typed := data.get("until")) is not None:

@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
             model_name="site",
             index=models.Index(
                 condition=models.Q(("paused_until__isnull", False)),
-                fields=["organization"],
+                fields=["organization", "paused_until"],
                 name="site_paused",
             ),
         ),

@@ -1,5 +1,7 @@
 """What may be paused: a job, a site or an agent, until a time, for a reason."""
 
+from datetime import datetime
+
 from django.db import models
 from django.utils import timezone
 
@@ -19,10 +21,12 @@ class Pausable(models.Model):
         User, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
     )
 
+    at: datetime  # the database's time, where `sites/pauses.py` has read the row
+
     class Meta:
         abstract = True
 
     @property
     def is_paused(self) -> bool:
-        """Whether the pause lasts. What agents are given asks the database's clock instead."""
+        """Whether the pause lasts, for people to read; what agents are given asks the database."""
         return self.paused_until is not None and self.paused_until > timezone.now()

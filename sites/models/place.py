@@ -46,7 +46,7 @@ class Site(Pausable):
         # Each claim asks whether a site of its organization is paused.
         indexes = [
             models.Index(
-                fields=["organization"],
+                fields=["organization", "paused_until"],
                 condition=models.Q(paused_until__isnull=False),
                 name="site_paused",
             )

@@ -168,12 +168,26 @@ def while_there(quarantine: Quarantine) -> Iterator[None]:
     A seal does that, and a refusal for room: of a request that came twice, the other one's.
     """
     try:
+        # Held open, so that no folder of its name that is begun anew can pass for it.
+        folder = os.open(quarantine.path, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        raise NoManifest from None
+    try:
         yield
     except (pygit2.GitError, sqlite3.Error, OSError) as error:
-        # Where it was begun anew since, the file that was not found tells.
-        if quarantine.path.is_dir() and not isinstance(error, FileNotFoundError):
+        if _is_at(folder, quarantine.path) and not isinstance(error, FileNotFoundError):
             raise
         raise NoManifest from error
+    finally:
+        os.close(folder)
+
+
+def _is_at(folder: int, path: Path) -> bool:
+    """Say whether an open folder is the one that the path leads to now."""
+    try:
+        return os.path.samestat(os.fstat(folder), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def opened(quarantine: Quarantine) -> Manifest:

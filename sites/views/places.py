@@ -10,10 +10,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from ..models import Site, Target
-from ..pages import PortalRequest, back, within_organization
+from ..pages import PortalRequest, ask_pause, back, within_organization
 from ..permissions import site_policy, target_policy
 from ..places import pause_site, resume_site
-from .pauses import ask_pause
 
 
 @within_organization

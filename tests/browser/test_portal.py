@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from django.test import Client
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
+from agents import enrolment
+from jobs import definitions
 from jobs.models import Job
 from sites import invitations, teams
 from sites.access import set_role
 from sites.models import Membership, User
-from sites.places import save_target
+from sites.places import pause_site, save_target
 from tests import factories
 from tests.backups import back_up
 from tests.browser.conftest import Opener, log_in
@@ -268,6 +272,13 @@ def test_every_page_is_for_everyone_and_fits(
         for name in ("Line login", "Old login")
     )
     save_target(job.target, credential=login)
+    # Their banners stand on the pages.
+    for begin, paused in (
+        (definitions.pause, job),
+        (pause_site, job.site),
+        (enrolment.pause, agent.agent),
+    ):
+        begin(paused, until=timezone.now() + timedelta(days=2), reason="New bearings", by=alice)  # type: ignore[operator]
     for path in (
         "/",
         "/jobs",
@@ -286,6 +297,7 @@ def test_every_page_is_for_everyone_and_fits(
         "/jobs/manage",
         f"/jobs/manage/add?function={job.function.public_id}",
         f"/jobs/manage/{job.public_id}",
+        f"/jobs/manage/{job.public_id}/pause",
         f"/jobs/manage/{job.public_id}/archive",
         f"/jobs/{waiting.public_id}",
         *tabs,

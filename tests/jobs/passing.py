@@ -37,5 +37,6 @@ def _past(run: dict[str, Any] | JobRun, column: str, seconds: float) -> None:
 
 def pause_over(paused: Pausable, *, minutes: float = 0) -> None:
     """Let the pause of a job, site or agent have ended so many minutes ago."""
-    over = Now() - timedelta(minutes=minutes)
+    # SQLite compares times as texts, of which those of one millisecond may differ in length.
+    over = Now() - timedelta(minutes=minutes, milliseconds=2)
     type(paused)._default_manager.filter(pk=paused.pk).update(paused_until=over)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
+import time_machine
+from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
-from agents.enrolment import retire
-from agents.models import Function
-from jobs import definitions, sweeps
+from agents import enrolment
+from agents.enrolment import drain, retire
+from agents.models import Agent, Function
+from jobs import definitions, dispatch, sweeps
 from jobs.models import Job, JobRun
 from sites.models import Event, Organization, Site, Target, User
+from sites.problems import Refused
 from tests import factories
 from tests.factories import Enrolled
 from tests.jobs.passing import pause_over
 from tests.pages import admin_path, as_, html
 from tests.people import API
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 
@@ -42,6 +50,12 @@ def in_api(thing: Any, act: str = "") -> str:
 
 
 def pause(thing: Any, by: User, *, hours: float = 2, reason: str = "New bearings") -> Any:
+    answer = ask_pause(thing, by, hours=hours, reason=reason)
+    assert answer.status_code == 200, answer.json()
+    return answer
+
+
+def ask_pause(thing: Any, by: User, *, hours: float = 2, reason: str = "New bearings") -> Any:
     until = (timezone.now() + timedelta(hours=hours)).isoformat()
     return API(by).post(in_api(thing, "/pause"), {"until": until, "reason": reason})
 
@@ -82,7 +96,7 @@ def test_it_ends_when_somebody_resumes(thing: Any, agent: Enrolled, job: Job, al
     if kind_of(thing) != "agent":
         # Those who take from the queues of the runs that wait are woken.
         event = Event.objects.filter(kind=f"{kind_of(thing)}.changed").latest("pk")
-        assert event.data["queues"] == [run.queue_id]
+        assert event.data["queues"] == {str(run.queue_id): 1}
     assert len(agent.api.claim()) == 1
     events = Event.objects.count()
     assert API(alice).post(in_api(thing, "/resume")).status_code == 200
@@ -117,10 +131,12 @@ def test_others_are_not_held_up(
     assert taken == ([str(held.public_id)] if kind_of(thing) == "agent" else [])
 
 
-@pytest.mark.parametrize("thing", ["job", "site"], indirect=True)
+@pytest.mark.parametrize("thing", KINDS, indirect=True)
 def test_the_longest_wait_begins_when_the_pause_is_over(
     thing: Any, agent: Enrolled, job: Job, alice: User
 ) -> None:
+    Job.objects.update(assignment="agent", agent=agent.agent)
+    job.refresh_from_db()
     pause(thing, alice)
     run = factories.run(job, by=alice)
     JobRun.objects.update(created_at=F("created_at") - timedelta(days=3))
@@ -146,6 +162,9 @@ def test_the_longest_wait_begins_when_the_pause_is_over(
         ({"until": "SOON", "reason": " \t "}, "reason"),
         ({"until": "SOON", "reason": "x" * 301}, "reason"),
         ({"until": "SOON", "reason": "over\nJob is fine"}, "reason"),
+        ({"until": "SOON", "reason": "over\u2028Job is fine"}, "reason"),
+        ({"until": "SOON", "reason": "li\u202eo"}, "reason"),
+        ({"until": "SOON", "reason": "bell\x07"}, "reason"),
         ({"until": "SOON"}, "reason"),
         ({"until": "SOON", "reason": "x", "by": "me"}, "by"),
     ],
@@ -173,7 +192,7 @@ def test_what_was_put_away_is_not_paused(
     retire(agent.agent, by=alice)
     API(alice).delete(in_api(yard))
     for one in (job, agent.agent, yard):
-        assert pause(one, alice).status_code == 409
+        assert ask_pause(one, alice).status_code == 409
         one.refresh_from_db()
         assert one.paused_until is None
 
@@ -208,6 +227,11 @@ def test_in_the_portal_it_is_asked_for_shown_and_ended(
     thing.refresh_from_db()
     assert thing.paused_until == soon.replace(hour=0, minute=45, second=0, microsecond=0)
     shown = "/sites" if kind_of(thing) == "site" else address
+    # Who changes it finds what was said, and takes the rest over.
+    again = client.get(f"{address}/pause").content.decode()
+    assert "Oil &lt;change&gt;" in again
+    assert f"{soon:%Y-%m-%d}T06:30" in again
+    assert (f"{address}/pause" in html(alice, shown)) is True
     for person in (alice, vera):
         page = html(person, shown)
         assert "Oil &lt;change&gt;" in page
@@ -264,3 +288,134 @@ def test_a_job_of_a_paused_site_on_another_target_waits_too(
     assert made.status_code == 201
     assert any("is paused until" in text for text in made.json()["warnings"])
     assert agent.api.claim() == []
+
+
+def test_words_of_every_language_are_a_reason(job: Job, alice: User) -> None:
+    for reason in ("Arrêt\u00a0: huile", "停止", "توقف", "Oil \U0001f468\u200d\U0001f527"):
+        assert pause(job, alice, reason=reason).json()["pause"]["reason"] == reason
+
+
+def test_a_claim_that_is_asked_for_again_gives_its_runs_in_a_pause(
+    hall: Site, agent: Enrolled, job: Job, alice: User
+) -> None:
+    factories.run(job, by=alice)
+    claim_id = uuid4()
+    first = agent.api.claim(claim_id=claim_id)
+    pause(hall, alice)
+    assert agent.api.claim(claim_id=claim_id) == first
+
+
+def test_backup_now_and_retry_wait_and_say_for_what(agent: Enrolled, job: Job, alice: User) -> None:
+    run = factories.run(job, by=alice)
+    [claimed] = agent.api.claim()
+    agent.api.move(claimed, "running")
+    agent.api.finish(claimed, "failed")
+    pause(job, alice)
+    again = API(alice).post(f"runs/{run.public_id}/retry")
+    assert again.status_code == 201
+    assert any("New bearings" in words for words in again.json()["warnings"])
+    said = as_(alice).post(f"/jobs/manage/{job.public_id}/run", follow=True).content.decode()
+    assert "waits already; no second run was started" in said
+    assert agent.api.claim() == []
+    JobRun.objects.filter(status="pending").delete()
+    said = as_(alice).post(f"/jobs/manage/{job.public_id}/run", follow=True).content.decode()
+    assert f"{job.name} waits." in said
+    assert "New bearings" in said
+
+
+def test_who_may_not_see_the_agent_reads_no_reason_of_it(
+    works: Organization, job: Job, alice: User, vera: User
+) -> None:
+    rover = factories.enrolled(works, "rover", by=alice).agent
+    Job.objects.update(assignment="agent", agent=rover)
+    job.refresh_from_db()
+    pause(rover, alice, reason="A confidential matter")
+    run = factories.run(job, by=alice)
+    assert API(vera).get(f"agents/{rover.public_id}").status_code == 404
+    [words] = API(vera).get(f"runs/{run.public_id}").json()["warnings"]
+    assert words.startswith("rover is paused until")
+    assert "confidential" not in words
+
+
+@pytest.mark.parametrize("thing", ["agent"], indirect=True)
+def test_who_drains_as_well_goes_on_draining(thing: Any, job: Job, alice: User) -> None:
+    pause(thing, alice)
+    drain(thing, on=True)
+    run = factories.run(job, by=alice)
+    [words] = API(alice).get(f"runs/{run.public_id}").json()["warnings"]
+    assert "is draining and takes no new runs" in words
+
+
+@pytest.mark.parametrize("thing", KINDS, indirect=True)
+@pytest.mark.parametrize("ahead", [1, -1])
+def test_the_databases_clock_decides(
+    thing: Any, ahead: int, agent: Enrolled, job: Job, alice: User
+) -> None:
+    """The web process's clock is an hour off."""
+    pause(thing, alice)
+    factories.run(job, by=alice)
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=ahead)):
+        assert agent.api.claim() == []
+        assert API(alice).post(in_api(thing, "/resume")).status_code == 200
+        assert agent.api.post("heartbeat", {"runs": []}).json()["drain"] is False
+        assert len(agent.api.claim()) == 1
+
+
+@pytest.mark.once
+def test_of_a_stale_row_the_stored_one_decides(agent: Enrolled, job: Job, alice: User) -> None:
+    stale_agent, stale_job = Agent.objects.get(pk=agent.agent.pk), Job.objects.get(pk=job.pk)
+    retire(agent.agent, by=alice)
+    soon = timezone.now() + timedelta(hours=1)
+    with pytest.raises(Refused):
+        enrolment.pause(stale_agent, until=soon, reason="Oil", by=alice)
+    pause(job, alice)
+    definitions.resume(stale_job)
+    job.refresh_from_db()
+    assert not job.is_paused
+
+
+@pytest.mark.postgres
+@pytest.mark.faults
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("thing", KINDS, indirect=True)
+def test_a_claim_that_waited_for_its_agent_sees_the_pause_of_meanwhile(
+    thing: Any, agent: Enrolled, job: Job, alice: User
+) -> None:
+    """The pause was answered before the claim could look at any run."""
+    factories.run(job, by=alice)
+    other = connection.copy()
+    with contextlib.closing(other), ThreadPoolExecutor(1) as pool:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT 1 FROM agents_agent WHERE id = %s FOR SHARE", [agent.agent.pk])
+        claim = pool.submit(_claim, agent.agent)
+        until(lambda: _waits_for_a_lock(other))
+        if kind_of(thing) == "agent":
+            # Who holds the row pauses it.
+            with other.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE agents_agent SET paused_until = now() + interval '1 hour'"
+                    " WHERE id = %s",
+                    [thing.pk],
+                )
+        else:
+            pause(thing, alice)
+        with other.cursor() as cursor:
+            cursor.execute("COMMIT")
+        assert claim.result() == []
+
+
+def _claim(agent: Agent) -> list[Any]:
+    try:
+        return dispatch.claim(agent, uuid4(), most=8)
+    finally:
+        connection.close()
+
+
+def _waits_for_a_lock(other: Any) -> bool:
+    with other.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(cursor.fetchone()[0])

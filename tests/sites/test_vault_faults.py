@@ -2,12 +2,18 @@
 
 import hashlib
 import io
+import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from uuid import UUID, uuid4
 
+import pygit2
 import pytest
 
 from sites import files, vault
+from sites.vault import quarantine
+from sites.vault.errors import NoManifest
 from tests.sites.killed import dies, rounds
 from tests.sites.sender import Device, Large, blob_id, frame, line
 
@@ -177,3 +183,27 @@ def test_a_repository_is_made_once(storage_folders):
     assert sorted(p.name for p in (storage_folders / "vault" / "00").iterdir()) == [
         f"{target}.git" for target in targets
     ]
+
+
+def test_a_quarantine_that_goes_while_it_is_filled_is_told_as_gone(tmp_path: Path) -> None:
+    """Of requests that come twice one may drop what the other one fills, and a third begin anew."""
+    repository = tmp_path / "vault.git"
+    pygit2.init_repository(str(repository), bare=True)
+    (tmp_path / "quarantine").mkdir()
+    upload = quarantine.place(tmp_path, uuid4(), "upload-1")
+    entry = json.dumps({"path": "a.txt", "mode": "100644", "size": 3, "id": "a" * 40}).encode()
+
+    def fill_and_drop() -> set[str]:
+        said = set()
+        for _ in range(80):
+            try:
+                quarantine.take_manifest(upload, repository, [entry], max_bytes=None)
+                quarantine.drop(upload)
+                said.add("taken")
+            except NoManifest:
+                said.add("gone")
+        return said
+
+    with ThreadPoolExecutor(6) as pool:
+        said = [pool.submit(fill_and_drop) for _ in range(6)]
+    assert set.union(*(one.result() for one in said)) == {"taken", "gone"}
