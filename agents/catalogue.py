@@ -276,7 +276,7 @@ def who_is_away(queue: Queue) -> str:
     """Say that none of those who may take the runs of a queue does so now; empty where one does."""
     taking = _taking(queue, _able(queue)).with_state().order_by()
     columns = ("state", "draining", "paused_until")
-    found = set(taking.values_list(*columns).distinct())  # type: ignore[misc]
+    found = set(taking.values_list(*columns).distinct())
     states = {state for state, *_ in found}
     if not states or states - AWAY.keys():
         return ""

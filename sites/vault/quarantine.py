@@ -75,8 +75,15 @@ def place(root: Path, target_id: UUID, key: str) -> Quarantine:
 
 
 def begin(quarantine: Quarantine) -> None:
-    """Make the quarantine's folders when they are not there."""
-    make_folder(quarantine.path)
+    """Make the quarantine's folders when they are not there.
+
+    Raises NoManifest where another request of the attempt drops it at this moment.
+    """
+    try:
+        make_folder(quarantine.path)
+    except FileExistsError:
+        # It was there, and a moment later was not.
+        raise NoManifest from None
     with while_there(quarantine):
         for folder in (quarantine.objects, quarantine.pack, quarantine.path / "content"):
             folder.mkdir(exist_ok=True)

@@ -273,12 +273,14 @@ def test_every_page_is_for_everyone_and_fits(
     )
     save_target(job.target, credential=login)
     # Their banners stand on the pages.
-    for begin, paused in (
-        (definitions.pause, job),
-        (pause_site, job.site),
-        (enrolment.pause, agent.agent),
-    ):
-        begin(paused, until=timezone.now() + timedelta(days=2), reason="New bearings", by=alice)  # type: ignore[operator]
+    pause: dict[str, Any] = {
+        "until": timezone.now() + timedelta(days=2),
+        "reason": "New bearings",
+        "by": alice,
+    }
+    definitions.pause(job, **pause)
+    pause_site(job.site, **pause)
+    enrolment.pause(agent.agent, **pause)
     for path in (
         "/",
         "/jobs",
