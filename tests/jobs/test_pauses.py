@@ -389,7 +389,7 @@ def test_a_claim_that_waited_for_its_agent_sees_the_pause_of_meanwhile(
             cursor.execute("BEGIN")
             cursor.execute("SELECT 1 FROM agents_agent WHERE id = %s FOR SHARE", [agent.agent.pk])
         claim = pool.submit(_claim, agent.agent)
-        until(lambda: _waits_for_a_lock(other))
+        until(_one_waits_for_a_lock)
         if kind_of(thing) == "agent":
             # Who holds the row pauses it.
             with other.cursor() as cursor:
@@ -412,8 +412,8 @@ def _claim(agent: Agent) -> list[Any]:
         connection.close()
 
 
-def _waits_for_a_lock(other: Any) -> bool:
-    with other.cursor() as cursor:
+def _one_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity"
             " WHERE datname = current_database() AND wait_event_type = 'Lock'"
