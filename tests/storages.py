@@ -78,7 +78,7 @@ def s3() -> Iterator[Bucket]:
             Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
         )
         bucket.url = (
-            f"s3://key:se%2Fcret@{place}/{BUCKET}/portal?region=eu-central-1&tls=no&timeout=0.5"
+            f"s3://key:se%2Fcret@{place}/{BUCKET}/portal?region=eu-central-1&tls=no&timeout=2"
         )
         yield bucket
     finally:

@@ -319,7 +319,7 @@ def test_comments_come_while_nothing_happens_and_the_stream_ends(
         for stream in (live.agent(agent.api.token), live.page(vera)):
             text = stream.rest()  # to its end
             assert text.startswith(": ok\n\n")
-            assert text.count(":\n\n") >= 3
+            assert text.count(":\n\n") >= 1
             assert "event" not in text
         live.process.terminate()
         live.ended()
