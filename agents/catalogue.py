@@ -194,17 +194,6 @@ def queues_of(agent: Agent) -> list[int]:
     return [pk for (pk,) in sql.rows(Sql(_QUEUES, (agent.pk,)))]
 
 
-def not_paused(queues: list[int]) -> list[int]:
-    """Of these queues, those of sites that are not paused."""
-    if not queues:
-        return []
-    these = sql.one_of("queue.id", queues)
-    text = f"""SELECT queue.id FROM agents_queue AS queue
-        JOIN sites_site AS place ON place.id = queue.site_id
-        WHERE {these.text} AND NOT COALESCE({pauses.lasting("place")}, FALSE)"""
-    return [pk for (pk,) in sql.rows(Sql(text, these.params))]
-
-
 def takers_of(queues: Iterable[int]) -> dict[int, set[int]]:
     """Ids of the agents that may take runs from each queue: `queues_of` turned round.
 

@@ -31,7 +31,8 @@ _FREE = """
         WHERE other.target_id = run.target_id AND other.function_id = run.function_id
           AND other.status IN ('claimed', 'running', 'validating', 'uploading')
           AND NOT other.overlap))
-    AND NOT EXISTS (SELECT 1 FROM jobs_job AS job WHERE job.id = run.job_id AND {paused})
+    AND NOT EXISTS (SELECT 1 FROM jobs_job AS job WHERE job.id = run.job_id AND {job_paused})
+    AND NOT EXISTS (SELECT 1 FROM sites_site AS site WHERE site.id = run.site_id AND {site_paused})
 """
 
 # The head of each queue, on the partial index of pending runs. The target is locked beside the
@@ -60,17 +61,12 @@ _CANDIDATES_SQLITE = """
     LIMIT {limit}
 """
 
-_AGENT = "SELECT agent.slots FROM agents_agent AS agent WHERE id = %s AND retired_at IS NULL"
-
-# What the agent holds, whether it takes nothing new, and whether a site of its organization is
-# paused.
+# What the agent holds, and whether it takes nothing new.
 _ROOM = """
     SELECT earlier.id, earlier.runs, (SELECT COUNT(*) FROM jobs_jobrun AS run
         WHERE run.agent_id = agent.id
         AND run.status IN ('claimed', 'running', 'validating', 'uploading')),
-        agent.draining OR COALESCE({agent_paused}, FALSE),
-        EXISTS (SELECT 1 FROM sites_site AS place
-            WHERE place.organization_id = agent.organization_id AND {site_paused})
+        agent.draining OR COALESCE({paused}, FALSE)
     FROM agents_agent AS agent
     LEFT JOIN jobs_claim AS earlier ON earlier.agent_id = agent.id AND earlier.claim_id = %s
     WHERE agent.id = %s
@@ -186,22 +182,20 @@ def _worth_the_lock(agent: Agent, claim_id: UUID) -> bool:
 
 def _claim_once(agent: Agent, claim_id: UUID, most: int) -> list[ClaimedRun]:
     lock = " FOR NO KEY UPDATE" if sql.on_postgresql() else ""
-    locked = sql.rows(Sql(_AGENT + lock, (agent.pk,)))
+    slots_of = "SELECT slots FROM agents_agent WHERE id = %s AND retired_at IS NULL"
+    locked = sql.rows(Sql(slots_of + lock, (agent.pk,)))
     if not locked:
         return []
     [(slots,)] = locked
     # A statement of its own, so that it sees what was committed while the lock was awaited.
-    room = _ROOM.format(agent_paused=pauses.lasting("agent"), site_paused=pauses.lasting("place"))
-    [(earlier, its_runs, held, takes_none, sites_paused)] = sql.rows(
-        Sql(room, (claim_id, agent.pk))
-    )
+    room = Sql(_ROOM.format(paused=pauses.lasting("agent")), (claim_id, agent.pk))
+    [(earlier, its_runs, held, takes_none)] = sql.rows(room)
     if earlier is not None:
         return _same_again(earlier, json.loads(its_runs))
     free = 0 if takes_none else min(most, slots - held)
     if free <= 0:
         return []
-    queues = catalogue.queues_of(agent)
-    found = _candidates(catalogue.not_paused(queues) if sites_paused else queues, free)
+    found = _candidates(catalogue.queues_of(agent), free)
     if not found:
         return []
     [(claim,)] = sql.rows(
@@ -245,18 +239,15 @@ def _candidates(queues: list[int], limit: int) -> list[tuple[int, int]]:
 
 
 def _free() -> str:
-    """That a run may be claimed as far as it, its target and its job say."""
-    return _FREE.format(paused=pauses.lasting("job"))
+    """That a run may be claimed as far as it, its target, its job and its site say."""
+    return _FREE.format(job_paused=pauses.lasting("job"), site_paused=pauses.lasting("site"))
 
 
 def _take(ids: list[int], claim: int, agent: Agent) -> list[moves.Moved]:
     """Make the runs claimed, asking again in a fresh snapshot whether each is free."""
     these = sql.one_of("run.id", ids)
-    # Its site may have been paused since the queues were looked at.
-    at_work = f"""NOT EXISTS (SELECT 1 FROM sites_site AS place
-        WHERE place.id = run.site_id AND {pauses.lasting("place")})"""
     return moves.write(
-        Sql(f"{these.text} AND {_free()} AND {at_work}", these.params),
+        Sql(f"{these.text} AND {_free()}", these.params),
         Status.CLAIMED,
         by=moves.Actor(agent=agent),
         columns={

@@ -43,14 +43,6 @@ class Site(Pausable):
         constraints = [
             models.UniqueConstraint(fields=["organization", "name"], name="site_name_once"),
         ]
-        # Each claim asks whether a site of its organization is paused.
-        indexes = [
-            models.Index(
-                fields=["organization", "paused_until"],
-                condition=models.Q(paused_until__isnull=False),
-                name="site_paused",
-            )
-        ]
 
     def __str__(self) -> str:
         return self.name
