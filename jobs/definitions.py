@@ -19,7 +19,7 @@ from sites.problems import Refused
 from . import dispatch
 from .masking import holds_secrets
 from .models import Job
-from .starts import check_assignment, check_parameters
+from .starts import check_assignment, check_in_use, check_parameters
 from .states import ACTIVE
 
 
@@ -117,7 +117,7 @@ def archive(job: Job, *, by: User) -> None:
 def pause(job: Job, *, until: datetime, reason: str, by: User) -> None:
     """Let no agent take a run of a job until a time. The door has asked for "edit"."""
     with transaction.atomic():
-        pauses.begin(job, until=until, reason=reason, by=by, check=_check_in_use)
+        pauses.begin(job, until=until, reason=reason, by=by, check=check_in_use)
         tell(job)
 
 
@@ -126,11 +126,6 @@ def resume(job: Job) -> None:
     with transaction.atomic():
         if pauses.end(job):
             tell(job, queues=dispatch.waiting_at(job))
-
-
-def _check_in_use(job: Job) -> None:
-    if job.archived_at is not None:
-        raise Refused("archived", f"Job “{job}” is archived and starts no more.")
 
 
 def tell(job: Job, **data: Any) -> None:

@@ -58,8 +58,7 @@ def start_run(
         # What was read before may have been archived, or lost its secrets for a new address of the
         # target, while the lock was awaited.
         locked = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
-        if locked.archived_at is not None:
-            raise Refused("archived", f"Job “{job}” is archived and starts no more.")
+        check_in_use(locked)
         given = locked.parameters
         if parameters is None:
             check_parameters(version, given)
@@ -214,6 +213,12 @@ def credential_for(
     ):
         return credential
     return None
+
+
+def check_in_use(job: Job) -> None:
+    """Refuse a job that was archived (409)."""
+    if job.archived_at is not None:
+        raise Refused("archived", f"Job “{job}” is archived and starts no more.")
 
 
 def check_parameters(version: FunctionVersion, parameters: dict[str, Any]) -> None:
