@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from sites.access.api import Listed, Retrieved, ScopedViewSet
 from sites.api.authentication import person
 from sites.api.fields import Document, Flag, Key, Keys, Named, Person, Strict, Text, Whole
-from sites.api.pauses import PausableOut, Pausing
+from sites.api.pauses import PauseField, Pausing
 from sites.api.places import organization_for
 from sites.keyset import Order, both_ways
 from sites.models import User
@@ -37,7 +37,7 @@ from ..permissions import agent_policy, function_policy, pool_policy
 BY_NAME = both_ways(Order("name", F("name"), "text"), Order("created", F("created_at"), "time"))
 
 
-class AgentOut(PausableOut):
+class AgentOut(serializers.Serializer[Any]):
     id = serializers.UUIDField(source="public_id")
     organization = serializers.UUIDField(source="organization.public_id")
     site = serializers.UUIDField(source="site.public_id", allow_null=True)
@@ -52,6 +52,7 @@ class AgentOut(PausableOut):
     created_at = serializers.DateTimeField()
     enrolled_at = serializers.DateTimeField(allow_null=True)
     retired_at = serializers.DateTimeField(allow_null=True)
+    pause = PauseField()
 
 
 class EnrolmentOut(serializers.Serializer[Any]):

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from agents.models import Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
 from sites.api.fields import Document, Flag, Key, Named, Person, Strict, Text, Whole
-from sites.api.pauses import PausableOut
+from sites.api.pauses import PauseField
 from sites.masking import HIDDEN
 from sites.permissions import target_policy
 
@@ -55,7 +55,7 @@ class Tags(serializers.ListField):
         return list(dict.fromkeys(super().to_internal_value(data)))
 
 
-class JobOut(PausableOut):
+class JobOut(serializers.Serializer[Any]):
     id = serializers.UUIDField(source="public_id")
     organization = serializers.UUIDField(source="organization.public_id")
     site = Named()
@@ -83,6 +83,7 @@ class JobOut(PausableOut):
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
     archived_at = serializers.DateTimeField(allow_null=True)
+    pause = PauseField()
 
     @extend_schema_field(Document)
     def get_parameters(self, job: Job) -> Any:

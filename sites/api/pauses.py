@@ -26,21 +26,18 @@ class Pause(serializers.Serializer[Pausable]):
     by = Person(source="paused_by", allow_null=True)
 
 
-class PausableOut(serializers.Serializer[Any]):
-    """What may be paused says so of itself."""
+@extend_schema_field(Pause(allow_null=True))
+class PauseField(serializers.Field[Any, Any, Any, Any]):
+    """The pause of what is shown, null while none lasts."""
 
-    pause = serializers.SerializerMethodField(
-        help_text="Until when no agent takes a run of it, and why; null while none lasts."
-    )
+    def __init__(self) -> None:
+        super().__init__(
+            source="*",
+            read_only=True,
+            help_text="Until when no agent takes a run of it, and why; null while none lasts.",
+        )
 
-    def get_fields(self) -> dict[str, Any]:
-        """Give the fields in their order: what this adds comes last."""
-        fields: dict[str, Any] = super().get_fields()
-        fields["pause"] = fields.pop("pause")
-        return fields
-
-    @extend_schema_field(Pause(allow_null=True))
-    def get_pause(self, paused: Pausable) -> Any:
+    def to_representation(self, paused: Pausable) -> Any:
         return Pause(paused).data if paused.is_paused else None
 
 

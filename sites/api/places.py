@@ -28,7 +28,7 @@ from ..places import pause_site, resume_site, save_site, save_target
 from ..problems import Refused
 from .authentication import person
 from .fields import Document, Flag, Key, Named, Strict, Text
-from .pauses import PausableOut, Pausing
+from .pauses import PauseField, Pausing
 
 BY_NAME = both_ways(Order("name", F("name"), "text"), Order("created", F("created_at"), "time"))
 
@@ -54,13 +54,14 @@ class OrganizationViewSet(Listed, ScopedViewSet):
     serializer_class = OrganizationOut
 
 
-class SiteOut(PausableOut):
+class SiteOut(serializers.Serializer[Any]):
     id = serializers.UUIDField(source="public_id")
     organization = serializers.UUIDField(source="organization.public_id")
     name = serializers.CharField()
     time_zone = serializers.CharField()
     created_at = serializers.DateTimeField()
     archived_at = serializers.DateTimeField(allow_null=True)
+    pause = PauseField()
 
 
 class SiteIn(Strict):
