@@ -23,6 +23,7 @@ from .problems import Refused
 
 LONGEST = timedelta(days=366)
 COLUMNS = ("paused_until", "pause_reason", "paused_by")
+_BREAKING = {"Cc", "Zl", "Zp"}  # control characters, line and paragraph separators
 # They turn the direction of the text around them, so that it reads as something else.
 _TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -82,9 +83,7 @@ def _locked(paused: P) -> P:
 
 
 def _is_odd(reason: str) -> bool:
-    return len(reason.splitlines()) > 1 or any(
-        unicodedata.category(char) == "Cc" or char in _TURNING for char in reason
-    )
+    return any(unicodedata.category(char) in _BREAKING or char in _TURNING for char in reason)
 
 
 def _write(held: Pausable, paused: Pausable, until: datetime, reason: str, by: User | None) -> None:
