@@ -395,7 +395,7 @@ def _runs(job: Job, number: int, by: User) -> None:
         factories.run(job, by=by)
 
 
-@pytest.mark.parametrize("who", ["alice", "edda", "vera"])
+@pytest.mark.parametrize("who", ["alice", "manuel", "edda", "vera"])
 @pytest.mark.parametrize(
     "path", ["/", "/jobs", "/jobs/history", "/jobs/manage", "/sites", "/agents"]
 )
