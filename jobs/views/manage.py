@@ -8,7 +8,6 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Count, OuterRef, Q, Subquery
-from django.db.models.functions import Now
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -26,7 +25,7 @@ from jobs.querysets import JobQuerySet
 from jobs.states import Status
 from jobs.views import narrowing
 from jobs.views.runs import SIZES, ids_in, size_of
-from sites.models import Site, Target
+from sites.models import Target
 from sites.pages import PortalRequest, ask_pause, back, within_organization
 from sites.permissions import site_policy, target_policy
 from sites.problems import Refused
@@ -113,17 +112,11 @@ def job_list(request: PortalRequest) -> HttpResponse:
         ),
         "may_add": may_add,
         "zone": zones.pop() if len(zones) == 1 else "",
-        "paused_sites": _paused_sites(request, jobs),
+        "paused_sites": site_policy.rows(
+            request.user, "view", request.organization.sites.in_use().paused()
+        ).select_related("paused_by"),
     }
     return render(request, "jobs/job_list.html", context)
-
-
-def _paused_sites(request: PortalRequest, jobs: list[Job]) -> list[Site]:
-    """Give the paused sites of a page's jobs; all there are where a few rows are drawn again."""
-    if "rows" not in request.GET:
-        return list({job.site_id: job.site for job in jobs if job.site.is_paused}.values())
-    paused = request.organization.sites.filter(paused_until__gt=Now()).select_related("paused_by")
-    return list(site_policy.rows(request.user, "view", paused))
 
 
 @within_organization

@@ -6,6 +6,7 @@ import zoneinfo
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from ..querysets import SiteQuerySet
 from .organization import Organization, User
 from .pause import Pausable
 
@@ -30,6 +31,8 @@ class Site(Pausable):
     time_zone = models.CharField(max_length=64, default="UTC", validators=[known_zone])
     created_at = models.DateTimeField(auto_now_add=True)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = SiteQuerySet.as_manager()
 
     class Meta:
         ordering = ["name"]

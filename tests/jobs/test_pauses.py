@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from agents.enrolment import drain, retire
 from agents.models import Agent, Function
 from jobs import definitions, dispatch, sweeps
 from jobs.models import Job, JobRun
+from sites.archiving import archive_site
 from sites.models import Event, Organization, Site, Target, User
 from sites.problems import Refused
 from tests import factories
@@ -241,6 +243,25 @@ def test_in_the_portal_it_is_asked_for_shown_and_ended(
         assert "Oil &lt;change&gt;" in html(vera, "/jobs/manage")
     client.post(f"{address}/resume")
     assert "is paused until" not in html(vera, shown)
+
+
+@pytest.mark.once
+def test_the_paused_sites_stand_above_the_jobs_also_when_rows_are_drawn_again(
+    hall: Site, yard: Site, job: Job, works: Organization, alice: User, manuel: User, vera: User
+) -> None:
+    """Those that the viewer sees, with or without a job on the page; none that was archived."""
+    put_away = factories.site(works, "Quarry")
+    for site in (hall, yard, put_away):
+        pause(site, alice)
+    archive_site(put_away)
+    for person, expected in (
+        (alice, ["Press hall", "Yard"]),
+        (manuel, ["Press hall", "Yard"]),
+        (vera, ["Press hall"]),
+    ):
+        for query in ("", "?search=nothing", f"?rows={job.public_id}"):
+            banners = re.findall(r"Site ([\w ]+) is paused", html(person, f"/jobs/manage{query}"))
+            assert banners == expected, (person, query)
 
 
 @pytest.mark.once
