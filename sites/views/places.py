@@ -23,9 +23,7 @@ def site_list(request: PortalRequest) -> HttpResponse:
         for site in site_policy.rows(
             request.user,
             "view",
-            request.organization.sites.filter(archived_at__isnull=True)
-            .select_related("paused_by")
-            .order_by("name"),
+            request.organization.sites.in_use().select_related("paused_by").order_by("name"),
         )
     }
     targets = target_policy.rows(
@@ -35,6 +33,7 @@ def site_list(request: PortalRequest) -> HttpResponse:
     for target in targets.order_by("name"):
         found[target.site_id][1].append(target)
     shown = [target.pk for _, here in found.values() for target in here]
+    acts = site_policy.permitted(request.user, ["manage"], found)
     return render(
         request,
         "sites/site_list.html",
@@ -42,11 +41,7 @@ def site_list(request: PortalRequest) -> HttpResponse:
             "nav": "sites",
             "sites": list(found.values()),
             "permitted": target_policy.permitted(request.user, ["inspect"], shown),
-            "managed": set(
-                site_policy.rows(
-                    request.user, "manage", Site.objects.filter(pk__in=list(found))
-                ).values_list("pk", flat=True)
-            ),
+            "managed": {pk for pk, allowed in acts.items() if allowed},
         },
     )
 
@@ -55,7 +50,7 @@ def site_list(request: PortalRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def site_pause(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Ask how long and why, then let no agent take a run at a site."""
-    sites = request.organization.sites.filter(archived_at__isnull=True)
+    sites = request.organization.sites.in_use()
     site = site_policy.get(request.user, "manage", sites, public_id=public_id)
     return ask_pause(
         request,
