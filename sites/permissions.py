@@ -7,7 +7,7 @@ from auditlog import get_logentry_model
 from auditlog.registry import auditlog
 from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
-from django.db.models import Model, Q
+from django.db.models import Model, Q, QuerySet
 
 from .access import (
     ADMINISTRATOR,
@@ -91,14 +91,18 @@ site_policy = Policy(
 )
 
 
+def managed_sites(user: User, organization: Organization) -> QuerySet[Site]:
+    """Give the sites in use of an organization that the person manages."""
+    return site_policy.rows(user, "manage", organization.sites.in_use())
+
+
 def manages_somewhere(user: User, organization: Organization) -> bool:
     """Say whether the person manages the organization or a site of it: who does adds agents and
     credentials there.
     """
-    sites = organization.sites.filter(archived_at=None)
     return (
         organization_policy.allows(user, "manage", organization)
-        or site_policy.rows(user, "manage", sites).exists()
+        or managed_sites(user, organization).exists()
     )
 
 

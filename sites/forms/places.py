@@ -6,7 +6,7 @@ from django import forms
 from django.db.models import QuerySet
 
 from ..models import Organization, Site, User
-from ..permissions import organization_policy, site_policy
+from ..permissions import managed_sites, organization_policy
 
 
 def offer_sites(
@@ -17,8 +17,7 @@ def offer_sites(
     Who manages the organization may leave it at all sites, and reads what is true `of_one`.
     """
     assert isinstance(field, forms.ModelChoiceField)
-    sites = organization.sites.filter(archived_at=None)
-    field.queryset = site_policy.rows(user, "manage", sites).order_by("name")
+    field.queryset = managed_sites(user, organization).order_by("name")
     if organization_policy.allows(user, "manage", organization):
         field.empty_label, field.help_text = "All sites", of_one
     else:
