@@ -10,7 +10,7 @@ from .models import Agent
 
 # Written by hand: every request of every agent begins with it.
 _IN_USE = """
-    SELECT agent.*, COALESCE({paused}, FALSE) AS at_rest
+    SELECT agent.*, {paused} AS at_rest
     FROM agents_agent AS agent WHERE agent.public_id = %s AND agent.retired_at IS NULL
 """
 

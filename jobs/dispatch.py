@@ -66,7 +66,7 @@ _ROOM = """
     SELECT earlier.id, earlier.runs, (SELECT COUNT(*) FROM jobs_jobrun AS run
         WHERE run.agent_id = agent.id
         AND run.status IN ('claimed', 'running', 'validating', 'uploading')),
-        agent.draining OR COALESCE({paused}, FALSE)
+        agent.draining OR {paused}
     FROM agents_agent AS agent
     LEFT JOIN jobs_claim AS earlier ON earlier.agent_id = agent.id AND earlier.claim_id = %s
     WHERE agent.id = %s

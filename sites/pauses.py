@@ -31,8 +31,8 @@ P = TypeVar("P", bound=Pausable)
 
 
 def lasting(alias: str) -> str:
-    """The condition that the pause of a row lasts, for a hand-written statement."""
-    return f"{alias}.paused_until > {sql.now()}"
+    """The condition that the pause of a row lasts, for a hand-written statement; never null."""
+    return f"({alias}.paused_until IS NOT NULL AND {alias}.paused_until > {sql.now()})"
 
 
 def begin(paused: P, *, until: datetime, reason: str, by: User, check: Callable[[P], None]) -> None:
