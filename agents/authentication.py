@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from sites import pauses, sql, tokens
+from sites import sql, tokens
 from sites.sql import Sql
 
 from . import enrolment
 from .models import Agent
+from .querysets import takes_none
 
 # Written by hand: every request of every agent begins with it.
 _IN_USE = """
-    SELECT agent.*, {paused} AS at_rest
+    SELECT agent.*, NOT {takes_none} AS takes_runs
     FROM agents_agent AS agent WHERE agent.public_id = %s AND agent.retired_at IS NULL
 """
 
@@ -20,7 +21,7 @@ def agent_of_token(token: str) -> Agent | None:
     public_id = tokens.public_id_in("agent", token)
     if public_id is None:
         return None
-    in_use = _IN_USE.format(paused=pauses.lasting("agent"))
+    in_use = _IN_USE.format(takes_none=takes_none("agent"))
     for agent in sql.objects(Agent, Sql(in_use, (public_id,))):
         if tokens.matches(token, agent.token_hash):
             return agent

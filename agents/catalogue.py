@@ -270,10 +270,10 @@ def who_is_away(queue: Queue) -> str:
     if not states or states - AWAY.keys():
         return ""
     away = dict(AWAY)
-    resting = [(drains, until) for state, drains, until in found if state == "draining"]
-    if resting and not any(drains for drains, _ in resting):
+    taking_none = [(drains, until) for state, drains, until in found if state == "draining"]
+    if taking_none and not any(drains for drains, _ in taking_none):
         # Who may read this need not see the agent: its reason is not told.
-        until = pauses.clock(min(until for _, until in resting), queue.site.time_zone)
+        until = pauses.clock(min(until for _, until in taking_none), queue.site.time_zone)
         away["draining"] = f"is paused until {until}"
     words = " or ".join(away[state] for state in away if state in states)
     if queue.agent is not None:

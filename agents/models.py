@@ -4,11 +4,12 @@ import uuid
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.functional import cached_property
 from guardian.models import GroupObjectPermissionBase, UserObjectPermissionBase
 
 from sites.models import Organization, Pausable, Site, User
 
-from .querysets import AgentQuerySet
+from .querysets import TAKES_NONE, AgentQuerySet
 
 
 class Agent(Pausable):
@@ -39,7 +40,6 @@ class Agent(Pausable):
     enrolled_at = models.DateTimeField(null=True, editable=False)
     retired_at = models.DateTimeField(null=True, editable=False)
     state: str  # where `with_state` was asked for it
-    at_rest: bool  # whether its pause lasts, where its token was asked for it
 
     objects = AgentQuerySet.as_manager()
 
@@ -60,10 +60,10 @@ class Agent(Pausable):
     def __str__(self) -> str:
         return self.name
 
-    @property
+    @cached_property
     def takes_runs(self) -> bool:
-        """Whether it may take new runs: it neither drains nor is paused."""
-        return not (self.draining or self.at_rest)
+        """Whether it may take new runs; `agent_of_token` reads it along with the row."""
+        return not Agent.objects.filter(TAKES_NONE, pk=self.pk).exists()
 
     def clean(self) -> None:
         if self.site and self.site.organization_id != self.organization_id:

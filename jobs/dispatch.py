@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Count
 
-from agents import catalogue
+from agents import catalogue, querysets
 from agents.models import Agent
 from sites import credentials, pauses, sql
 from sites.models import Site
@@ -66,7 +66,7 @@ _ROOM = """
     SELECT earlier.id, earlier.runs, (SELECT COUNT(*) FROM jobs_jobrun AS run
         WHERE run.agent_id = agent.id
         AND run.status IN ('claimed', 'running', 'validating', 'uploading')),
-        agent.draining OR {paused}
+        {takes_none}
     FROM agents_agent AS agent
     LEFT JOIN jobs_claim AS earlier ON earlier.agent_id = agent.id AND earlier.claim_id = %s
     WHERE agent.id = %s
@@ -188,7 +188,7 @@ def _claim_once(agent: Agent, claim_id: UUID, most: int) -> list[ClaimedRun]:
         return []
     [(slots,)] = locked
     # A statement of its own, so that it sees what was committed while the lock was awaited.
-    room = Sql(_ROOM.format(paused=pauses.lasting("agent")), (claim_id, agent.pk))
+    room = Sql(_ROOM.format(takes_none=querysets.takes_none("agent")), (claim_id, agent.pk))
     [(earlier, its_runs, held, takes_none)] = sql.rows(room)
     if earlier is not None:
         return _same_again(earlier, json.loads(its_runs))

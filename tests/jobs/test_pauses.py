@@ -80,6 +80,7 @@ def test_what_is_paused_waits_and_is_taken_when_the_pause_is_over(
     # The agent does not even ask while it is its own pause.
     beat = agent.api.post("heartbeat", {"runs": []}).json()
     assert beat["drain"] is (kind_of(thing) == "agent")
+    assert Agent.objects.get().takes_runs is not beat["drain"]
     pause_over(thing)
     assert agent.api.post("heartbeat", {"runs": []}).json()["drain"] is False
     assert API(alice).get(in_api(thing)).json()["pause"] is None
