@@ -48,7 +48,7 @@ def of_run(run: JobRun) -> list[str]:
 
 def paused(site: Site | None, job: Job | None) -> list[str]:
     """Say what is paused that a run needs, until when and why."""
-    zone = site.time_zone if site else "UTC"
+    zone = pauses.zone_of(site)
     return [
         f"{kind} {one} is {words}."
         for kind, one in (("Site", site), ("Job", job))

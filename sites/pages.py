@@ -18,6 +18,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from .forms.pauses import OTHER, PauseForm
 from .models import Organization, Pausable, User
+from .pauses import zone_of
 from .problems import Refused
 
 # So many rows are on a page of a list.
@@ -87,7 +88,6 @@ def ask_pause(
     paused: Pausable,
     *,
     begin: Callable[..., None],
-    zone: str,
     to: str,
     nav: str,
     what_waits: str,
@@ -96,7 +96,7 @@ def ask_pause(
 
     `what_waits` is a sentence that says what the pause holds up.
     """
-    lasts = {}
+    lasts, zone = {}, zone_of(paused)
     if paused.is_paused:
         local = timezone.localtime(paused.paused_until, ZoneInfo(zone))
         lasts = {"lasts": OTHER, "until": f"{local:%Y-%m-%dT%H:%M}", "reason": paused.pause_reason}
@@ -123,7 +123,6 @@ def ask_pause(
             "form": form,
             "paused": paused,
             "kind": kind,
-            "zone": zone,
             "what_waits": what_waits,
             "to": to,
         },

@@ -11,7 +11,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from django.db.models.functions import Now
@@ -92,7 +92,13 @@ def _write(held: Pausable, paused: Pausable, until: datetime, reason: str, by: U
     held.save(update_fields=COLUMNS)
 
 
-def words(paused: Pausable, *, zone: str = "UTC") -> str:
+def zone_of(paused: Pausable | None) -> str:
+    """Give the zone in which a pause is told and typed: its site's, UTC where it has none."""
+    site: Any = getattr(paused, "site", paused)
+    return site.time_zone if site else "UTC"
+
+
+def words(paused: Pausable, *, zone: str) -> str:
     """Say until when and why; empty where no pause lasts."""
     if not paused.is_paused or paused.paused_until is None:
         return ""

@@ -218,7 +218,6 @@ def agent_pause(request: PortalRequest, public_id: UUID) -> HttpResponse:
         request,
         agent,
         begin=enrolment.pause,
-        zone=agent.site.time_zone if agent.site else "UTC",
         to=reverse("agent-detail", args=[agent.public_id]),
         nav="agents",
         what_waits="It finishes what it has and takes no new run until the pause is over.",

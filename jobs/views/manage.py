@@ -277,7 +277,6 @@ def job_pause(request: PortalRequest, public_id: UUID) -> HttpResponse:
         request,
         job,
         begin=definitions.pause,
-        zone=job.site.time_zone,
         to=reverse("job-detail", args=[job.public_id]),
         nav="manage",
         what_waits="No agent takes a run of it until the pause is over.",

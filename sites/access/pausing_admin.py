@@ -23,24 +23,20 @@ class PausingAdmin(ScopedAdmin):
     begin: ClassVar[Callable[..., None]]
     end: ClassVar[Callable[..., None]]
 
-    def zone_of(self, paused: Any) -> str:
-        """The zone in which a time that is typed is meant."""
-        site = getattr(paused, "site", paused)
-        return site.time_zone if site else "UTC"
-
     def offers(self, name: str, obj: Any) -> bool:
         if name == "resume" and not obj.is_paused:
             return False
         return super().offers(name, obj)
 
     def _pause(self, request: HttpRequest, paused: Pausable) -> str:
-        form = PauseForm(request.POST, zone=self.zone_of(paused))
+        zone = pauses.zone_of(paused)
+        form = PauseForm(request.POST, zone=zone)
         if not form.is_valid():
             said = " ".join(str(text) for texts in form.errors.values() for text in texts)
             raise Refused("invalid", f"“{paused}” was not paused: {said}", status=422)
         given = form.cleaned_data
         type(self).begin(paused, until=given["until"], reason=given["reason"], by=person(request))
-        return f"{paused} is {pauses.words(paused, zone=self.zone_of(paused))}"
+        return f"{paused} is {pauses.words(paused, zone=zone)}"
 
     @action(description="Pause", icon="pause")
     def pause(self, request: HttpRequest, object_id: str) -> HttpResponseBase:

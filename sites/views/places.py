@@ -56,7 +56,6 @@ def site_pause(request: PortalRequest, public_id: UUID) -> HttpResponse:
         request,
         site,
         begin=pause_site,
-        zone=site.time_zone,
         to=reverse("site-list"),
         nav="sites",
         what_waits="No agent takes a run at it until the pause is over.",
