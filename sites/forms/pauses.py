@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -66,12 +66,7 @@ class PauseForm(forms.Form):
             hours = int(data.get("lasts") or 0)
             data["until"] = timezone.now() + timedelta(hours=hours)
         elif (typed := data.get("until")) is not None:
-            data["until"] = _wall(typed).replace(tzinfo=ZoneInfo(self.zone))
+            data["until"] = typed.replace(tzinfo=ZoneInfo(self.zone))
         elif "until" not in self.errors:
             self.add_error("until", "Say until when, or choose how long.")
         return data
-
-
-def _wall(moment: datetime) -> datetime:
-    """The time as it was typed, of which Django has made one in its own zone."""
-    return timezone.make_naive(moment) if timezone.is_aware(moment) else moment
