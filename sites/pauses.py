@@ -23,6 +23,7 @@ from .problems import Refused
 
 LONGEST = timedelta(days=366)
 COLUMNS = ("paused_until", "pause_reason", "paused_by")
+SAY_WHY = "Say why, for those who wonder."
 _BREAKING = {"Cc", "Zl", "Zp"}  # control characters, line and paragraph separators
 # They turn the direction of the text around them, so that it reads as something else.
 _TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -51,16 +52,20 @@ def begin(paused: P, *, until: datetime, reason: str, by: User, check: Callable[
         errors["until"] = [f"A pause lasts {LONGEST.days} days at the most."]
     reason = reason.strip()
     if not reason:
-        errors["reason"] = ["Say why, for those who wonder."]
+        errors["reason"] = [SAY_WHY]
     elif len(reason) > LONGEST_REASON:
         errors["reason"] = [f"A reason has {LONGEST_REASON} characters at the most."]
     elif _is_odd(reason):
         errors["reason"] = ["Write the reason as one line of plain text."]
     if errors:
-        said = " ".join(text for texts in errors.values() for text in texts)
-        detail = f"“{held}” was not paused: {said}"
-        raise Refused("invalid", detail, status=422, errors=errors)
+        raise refusal(held, errors)
     _write(held, paused, until, reason, by)
+
+
+def refusal(paused: Pausable, errors: dict[str, list[str]]) -> Refused:
+    """Make a refusal of what speaks against a pause, by field."""
+    said = " ".join(text for texts in errors.values() for text in texts)
+    return Refused("invalid", f"“{paused}” was not paused: {said}", status=422, errors=errors)
 
 
 def end(paused: Pausable) -> bool:

@@ -12,7 +12,6 @@ from unfold.decorators import action
 from .. import pauses
 from ..forms.pauses import LASTING, PauseForm
 from ..models import Pausable
-from ..problems import Refused
 from .admin import ScopedAdmin, person
 from .bulk import ask_each
 
@@ -32,8 +31,8 @@ class PausingAdmin(ScopedAdmin):
         zone = pauses.zone_of(paused)
         form = PauseForm(request.POST, zone=zone)
         if not form.is_valid():
-            said = " ".join(str(text) for texts in form.errors.values() for text in texts)
-            raise Refused("invalid", f"“{paused}” was not paused: {said}", status=422)
+            errors = {name: [str(text) for text in texts] for name, texts in form.errors.items()}
+            raise pauses.refusal(paused, errors)
         given = form.cleaned_data
         type(self).begin(paused, until=given["until"], reason=given["reason"], by=person(request))
         return f"{paused} is {pauses.words(paused, zone=zone)}"

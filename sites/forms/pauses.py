@@ -10,6 +10,7 @@ from django import forms
 from django.utils import timezone
 
 from ..models.pause import LONGEST_REASON
+from ..pauses import SAY_WHY
 
 OTHER = "other"
 LASTING = (
@@ -42,7 +43,7 @@ class PauseForm(forms.Form):
     reason = forms.CharField(
         label="Why",
         max_length=LONGEST_REASON,
-        error_messages={"required": "Say why, for those who wonder."},
+        error_messages={"required": SAY_WHY},
         widget=forms.TextInput(
             attrs={
                 "class": "form-control",

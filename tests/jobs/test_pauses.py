@@ -20,6 +20,7 @@ from agents.enrolment import drain, retire
 from agents.models import Agent, Function
 from jobs import definitions, dispatch, sweeps
 from jobs.models import Job, JobRun
+from sites import pauses
 from sites.archiving import archive_site
 from sites.models import Event, Organization, Site, Target, User
 from sites.problems import Refused
@@ -294,6 +295,9 @@ def test_in_the_admin_one_and_several_are_paused(thing: Any, alice: User) -> Non
     several = {"action": "pause_each", "_selected_action": [thing.pk]}
     listed = admin_path(thing, "changelist")
     assert "How long" in client.post(listed, several).content.decode()
+    empty = several | {"asked": "1", "lasts": "24", "reason": ""}
+    said = client.post(listed, empty, follow=True).content.decode()
+    assert f"{thing}: {pauses.SAY_WHY}" in said
     client.post(listed, several | {"asked": "1", "lasts": "24", "reason": "Holidays"})
     thing.refresh_from_db()
     assert (thing.is_paused, thing.pause_reason, thing.paused_by) == (True, "Holidays", alice)
