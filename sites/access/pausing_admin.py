@@ -8,12 +8,23 @@ from typing import Any, ClassVar
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from unfold.decorators import action
+from unfold.widgets import INPUT_CLASSES, UnfoldAdminSelectWidget
 
 from .. import pauses
 from ..forms.pauses import LASTING, PauseForm
 from ..models import Pausable
 from .admin import ScopedAdmin, person
 from .bulk import ask_each
+
+
+class _PauseForm(PauseForm):
+    """The portal's form as the admin draws its own."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["lasts"].widget = UnfoldAdminSelectWidget(choices=LASTING)
+        for name in ("until", "reason"):
+            self.fields[name].widget.attrs["class"] = " ".join(INPUT_CLASSES)
 
 
 class PausingAdmin(ScopedAdmin):
@@ -88,5 +99,6 @@ def _with_fields(answer: Any, template: str) -> Any:
     """Ask for time and reason too, where it is the question and not yet the answer."""
     if isinstance(answer, TemplateResponse) and answer.context_data is not None:
         answer.template_name = template
-        answer.context_data["lasting"] = LASTING
+        one = answer.context_data.get("original")
+        answer.context_data["form"] = _PauseForm(zone=pauses.zone_of(one) if one else "")
     return answer

@@ -26,6 +26,7 @@ class PauseForm(forms.Form):
     """How long a pause lasts, as a span from now or to a time in the given zone, and its reason.
 
     A time that the zone's clock shows twice is the first; one that it leaves out, an hour later.
+    Without a zone it asks about several, each in its own, and reads no answer.
     """
 
     lasts = forms.ChoiceField(
@@ -53,10 +54,11 @@ class PauseForm(forms.Form):
         ),
     )
 
-    def __init__(self, *args: Any, zone: str, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, zone: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.zone = zone
-        self.fields["until"].help_text = f"In {zone}; counts with “Until…” alone."
+        where = zone or "the zone of its site"
+        self.fields["until"].help_text = f"In {where}; counts with “Until…” alone."
 
     def clean(self) -> dict[str, Any]:
         """Settle the time; a time that was typed is one of the zone, not of the server."""
