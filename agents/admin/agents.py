@@ -12,7 +12,6 @@ from django.utils.timezone import localtime
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 
-from sites import pauses
 from sites.access.admin import Among, ScopedInline, person
 from sites.access.bulk import ask_each
 from sites.access.pausing_admin import PausingAdmin
@@ -71,7 +70,6 @@ class AgentAdmin(PausingAdmin):
         ("About", {"fields": ("public_id", "created_by", "created_at", "retired_at")}),
     )
     readonly_fields = (
-        *pauses.COLUMNS,
         "shown_state",
         "seen_at",
         "public_id",
@@ -87,10 +85,6 @@ class AgentAdmin(PausingAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Agent]:
         return super().get_queryset(request).with_state()  # type: ignore[attr-defined]
-
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        sets = super().get_fieldsets(request, obj)
-        return [("Paused", {"fields": pauses.COLUMNS}), *sets] if obj and obj.is_paused else sets
 
     def get_inlines(self, request: HttpRequest, obj: Any) -> Any:
         return super().get_inlines(request, obj) if obj else ()

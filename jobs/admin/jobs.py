@@ -12,7 +12,6 @@ from unfold.decorators import action
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from sites import pauses
 from sites.access.admin import Among, ScopedForm, person
 from sites.access.bulk import ask_each
 from sites.access.pausing_admin import PausingAdmin
@@ -134,12 +133,10 @@ class JobAdmin(PausingAdmin, SheetAdmin):
         ]
         if obj is not None:
             sets.append(("About", {"fields": (*self.readonly_fields, "archived_at")}))
-            if obj.is_paused:
-                sets.insert(0, ("Paused", {"fields": pauses.COLUMNS}))
-        return sets
+        return self.with_pause(sets, obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return (*super().get_readonly_fields(request, obj), *pauses.COLUMNS, "archived_at")
+        return (*super().get_readonly_fields(request, obj), "archived_at")
 
     def save_model(self, request: HttpRequest, obj: Job, form: Any, change: bool) -> None:
         if not change:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponseBase
@@ -32,6 +32,18 @@ class PausingAdmin(ScopedAdmin):
 
     begin: ClassVar[Callable[..., None]]
     end: ClassVar[Callable[..., None]]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Begin with the pause that lasts."""
+        return self.with_pause(super().get_fieldsets(request, obj), obj)
+
+    def with_pause(self, sets: Sequence[Any], obj: Any) -> list[Any]:
+        """Put the pause that lasts before what else is shown of an object."""
+        shown = [("Paused", {"fields": pauses.COLUMNS})] if obj and obj.is_paused else []
+        return [*shown, *sets]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return (*super().get_readonly_fields(request, obj), *pauses.COLUMNS)
 
     def offers(self, name: str, obj: Any) -> bool:
         if name == "resume" and not obj.is_paused:

@@ -10,7 +10,6 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanWidget
 
-from .. import pauses
 from ..access.admin import Among, Between, ScopedAdmin, ScopedForm, person
 from ..access.granting import GrantingAdmin
 from ..access.pausing_admin import PausingAdmin
@@ -43,11 +42,8 @@ class SiteAdmin(PausingAdmin, GrantingAdmin):
     list_select_related = ("organization",)
     list_filter = (("organization", Among), ("archived_at", admin.EmptyFieldListFilter))
     search_fields = ("name",)
-    readonly_fields = ("public_id", "created_at", "archived_at", *pauses.COLUMNS)
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        about = ("organization", "name", "time_zone", "public_id", "created_at", "archived_at")
-        return (*about, *pauses.COLUMNS) if obj is not None and obj.is_paused else about
+    fields = ("organization", "name", "time_zone", "public_id", "created_at", "archived_at")
+    readonly_fields = ("public_id", "created_at", "archived_at")
 
     def save_model(self, request: HttpRequest, obj: Site, form: Any, change: bool) -> None:
         save_site(obj, **(self.changes(obj, form) if change else {}))
