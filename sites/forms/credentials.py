@@ -165,8 +165,8 @@ class CredentialForm(forms.Form):
 class _OfTargets(forms.ModelChoiceField):
     """A choice of targets, each with where it stands: that is where the secret will go.
 
-    What a person saw of a target when they chose it is sent along. It is given beside the target,
-    as `save_target` expects it: nobody puts a secret where the target was moved meanwhile.
+    When the target was moved that a person saw and chose is sent along. It is given beside the
+    target, as `save_target` expects it: nobody puts a secret where the target was moved meanwhile.
     """
 
     def label_from_instance(self, obj: Target) -> str:
@@ -176,17 +176,17 @@ class _OfTargets(forms.ModelChoiceField):
         if not isinstance(value, Target):
             return value
         moved_at = value.moved_at.isoformat() if value.moved_at else "-"
-        return f"{value.public_id} {moved_at} {value.address}"
+        return f"{value.public_id} {moved_at}"
 
     def clean(self, value: Any) -> tuple[Target, dict[str, Any]]:
-        public_id, moved_at, address = [*str(value or "").split(" ", 2), "-", ""][:3]
+        public_id, _, moved_at = str(value or "").partition(" ")
         target = super().clean(public_id)
         try:
             at = None if moved_at == "-" else datetime.fromisoformat(moved_at)
         except ValueError:
             words = self.error_messages["invalid_choice"]
             raise forms.ValidationError(words, "invalid_choice", {"value": value}) from None
-        return target, {"address": address, "moved_at": at, "credential_id": None}
+        return target, {"moved_at": at, "credential_id": None}
 
     def option(self, target: Target) -> tuple[str, str]:
         """Give what is sent of a target, and what is read of it."""

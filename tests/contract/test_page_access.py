@@ -105,7 +105,7 @@ BODY = {
     "/sites/{hall}/pause": _PAUSE,
     "/jobs/manage/{job}/pause": _PAUSE,
     "/agents/{agent}/pause": _PAUSE,
-    "/sites/credentials/{login}": {"target": "{press} - 10.20.4.11"},
+    "/sites/credentials/{login}": {"target": "{press} -"},
     "/members/teams/{team}/members": {"member": "{member}"},
     "/members/teams/{team}/roles": {"place": "site:{hall}", "role": "viewer"},
     "/organization": {"organization": "{works}"},
