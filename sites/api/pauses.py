@@ -34,7 +34,7 @@ class PauseField(serializers.Field[Any, Any, Any, Any]):
         super().__init__(
             source="*",
             read_only=True,
-            help_text="Until when no agent takes a run of it, and why; null while none lasts.",
+            help_text="Until when it is paused, and why; null while no pause lasts.",
         )
 
     def to_representation(self, paused: Pausable) -> Any:
