@@ -1,4 +1,6 @@
-"""Who a page of the portal is drawn for, and where its forms send people back to."""
+"""What the portal's pages share: for whom they are drawn, where their forms send people back to,
+how a refusal is shown, and the page that asks about a pause.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The forms of the portal's pages about people and credentials, and the choice of a site."""
+"""The portal's forms about people, credentials and pauses, and the choice of a site."""
