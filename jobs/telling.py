@@ -10,7 +10,7 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 
-from sites.masking import HIDDEN, PASSWORD_IN_URL, looks_secret
+from sites.masking import HIDDEN, looks_secret, without_password
 from sites.vault import Row, TextDiff
 
 _LINE = 100
@@ -161,7 +161,7 @@ class _Side:
             if indent <= self._below:
                 self._below = None
         self._next = False
-        text = PASSWORD_IN_URL.sub(rf"\1{HIDDEN}@", self._hider.text(text))
+        text = without_password(self._hider.text(text))
         for name in _NAME.finditer(text):
             if not looks_secret(name[0]):
                 continue

@@ -34,7 +34,7 @@ _BESIDE = re.compile(
     r"user|username|login|account|timeout|retries|comment|note|description|label|mode", re.I
 )
 # The password of a URL, behind its user.
-PASSWORD_IN_URL = re.compile(r"(\w://[^\s/:@]*:)[^\s/@]+@")
+_PASSWORD_IN_URL = re.compile(r"(\w://[^\s/:@]*:)[^\s/@]+@")
 # A text that is an address whatever its name: a URL, host:path with a user, a network share.
 _POINTS = re.compile(r"\w://|@[^\s/]+:|(\\\\|//)\w")
 
@@ -107,10 +107,15 @@ def moved(data: Any, stored: Any) -> str:
     return ""
 
 
+def without_password(text: str) -> str:
+    """Hide the passwords of the URLs in a text."""
+    return _PASSWORD_IN_URL.sub(rf"\1{HIDDEN}@", text)
+
+
 def addresses(data: Any) -> dict[str, str]:
     """Give what in a document says where something is, by its place there, without secrets."""
     return {
-        ".".join(map(str, path)): PASSWORD_IN_URL.sub(rf"\1{HIDDEN}@", str(value))
+        ".".join(map(str, path)): without_password(str(value))
         for path, value in _leaves(masked(data))
         if _says_where(path, value)
     }
