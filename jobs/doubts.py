@@ -9,13 +9,11 @@ from agents import catalogue
 from agents.models import Agent, AgentPool, Function
 from sites import pauses
 from sites.models import Site, User
+from sites.naming import some_of
 
 from .models import Job, JobRun
 from .starts import credential_for
 from .states import Status
-
-# So many sites are named.
-_NAMED = 3
 
 
 def of_job(job: Job, *, by: User) -> list[str]:
@@ -91,11 +89,8 @@ class Choices:
         names = sorted({name for pk, name in sites if pk not in self.sites})
         if not names or None in self.sites:
             return ""
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        return (
-            f" Now no active agent takes automatic runs of {self.function} at"
-            f" {', '.join(names[:_NAMED])}{more}."
-        )
+        where = some_of(names)
+        return f" Now no active agent takes automatic runs of {self.function} at {where}."
 
 
 def choices(organization_id: int, function: Function, version: str = "") -> Choices:

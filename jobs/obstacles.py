@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from agents.models import AgentPool
 from sites.models import Site, Target
+from sites.naming import some_of
 
 from . import definitions
 from .masking import cleared, holds_secrets
 from .models import Job, JobRun
-
-# So many jobs or runs are named.
-_NAMED = 3
 
 
 def active_runs(place: Site | Target) -> str | None:
@@ -87,6 +85,5 @@ def _holding(target: Target) -> list[Job]:
 
 
 def _named(kind: str, found: list[Job] | list[JobRun]) -> str:
-    names = ", ".join(f"“{one}”" for one in found[:_NAMED])
-    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    return f"{kind}{'' if len(found) == 1 else 's'} {names}{more}"
+    names = some_of([f"“{one}”" for one in found])
+    return f"{kind}{'' if len(found) == 1 else 's'} {names}"

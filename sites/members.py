@@ -14,6 +14,7 @@ from .access import withdraw_roles
 from .events import access_changed
 from .holding import hold
 from .models import Invitation, Membership, Organization, Role, User
+from .naming import some_of
 from .problems import Refused
 
 
@@ -155,9 +156,10 @@ def _hand_over(member: Membership, successor: Membership | None) -> None:
     """Give what a member holds to the successor. The caller holds the organization."""
     if successor is None:
         if held := held_by(member):
+            names = some_of([f"“{name}”" for name in held])
             raise Refused(
                 "successor_needed",
-                f"{member.user} is the owner of {_listed(held)}: another member has to take over.",
+                f"{member.user} is the owner of {names}: another member has to take over.",
                 status=422,
                 errors={"successor": ["Name the member; the portal's page Members asks for one."]},
             )
@@ -171,10 +173,3 @@ def _hand_over(member: Membership, successor: Membership | None) -> None:
         raise Refused("invalid", words, status=422, errors={"successor": [words]})
     for holding in _holdings:
         holding.hand_over(member, heir)
-
-
-def _listed(names: list[str], most: int = 3) -> str:
-    """Name some of them, and count the rest."""
-    quoted = [f"“{name}”" for name in names[:most]]
-    rest = len(names) - len(quoted)
-    return ", ".join(quoted) + (f" and {rest} more" if rest else "")

@@ -13,6 +13,7 @@ from . import credentials, pauses
 from .events import record
 from .masking import NotRestored, addresses, masked, moved, restored
 from .models import Site, Target, User
+from .naming import some_of
 from .problems import Refused
 
 
@@ -70,8 +71,8 @@ def keeps_secrets(holder: Holder) -> None:
         _holders.append(holder)
 
 
-# So many of the addresses in its settings say where a target stands, each with so many characters.
-_NAMED, _LONGEST = 3, 60
+# Of an address in its settings so many characters say where a target stands.
+_LONGEST = 60
 
 
 def where_it_stands(target: Target) -> str:
@@ -84,8 +85,7 @@ def where_it_stands(target: Target) -> str:
     ]
     if not inside:
         return target.address
-    more = f" and {len(inside) - _NAMED} more" if len(inside) > _NAMED else ""
-    return f"{target.address}; settings: {', '.join(inside[:_NAMED])}{more}"
+    return f"{target.address}; settings: {some_of(inside)}"
 
 
 def save_target(
