@@ -7,12 +7,23 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from jobs.models import Job
+from sites.models import User
+from tests import factories
 from tests.factories import AgentAPI
 from yardmaster.objects import FILE, Entry, blob_id, tree_id
 
 
 def entries_of(files: dict[str, bytes]) -> list[Entry]:
     return [Entry(path, FILE, len(data), blob_id(data)) for path, data in files.items()]
+
+
+def begun(job: Job, agent: factories.Enrolled, *, by: User) -> dict[str, Any]:
+    """A backup at work, as its agent was given it."""
+    factories.run(job, by=by)
+    [run] = agent.api.claim()
+    agent.api.move(run, "running")
+    return run
 
 
 def back_up(agent: AgentAPI, files: dict[str, bytes]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from agents.models import Function
 from config.memory import keep_what_is_loaded
 from jobs.models import Job
 from sites.models import Organization, Site, Target, User
-from tests import databases, factories
+from tests import backups, databases, factories
 
 
 @pytest.fixture(scope="session")
@@ -156,7 +156,4 @@ def job(press: Target, backup: Function, edda: User) -> Job:
 @pytest.fixture
 def held(agent: factories.Enrolled, job: Job, edda: User) -> dict[str, Any]:
     """A backup at work, as its agent was given it."""
-    factories.run(job, by=edda)
-    [run] = agent.api.claim()
-    agent.api.move(run, "running")
-    return run
+    return backups.begun(job, agent, by=edda)

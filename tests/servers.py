@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Program → Debian package.
 PACKAGES = {
     "postgres": "postgresql",
+    "initdb": "postgresql",
     "redis-server": "redis-server",
     "chromium": "chromium-headless-shell",
     "sshd": "openssh-server",
@@ -85,7 +86,8 @@ def program(name: str) -> Path | None:
 
 def install_missing(say: Callable[[str], None]) -> None:
     """Install what the tests need and this machine lacks, or raise Missing with what to install."""
-    packages = [package for name, package in PACKAGES.items() if not program(name)]
+    lacking = [package for name, package in PACKAGES.items() if not program(name)]
+    packages = list(dict.fromkeys(lacking))
     if not packages:
         return
     line = f"apt-get install --no-install-recommends {' '.join(packages)}"
@@ -136,7 +138,7 @@ def postgres(*, durable: bool = False) -> Iterator[Postgres]:
     Without `durable` it skips every flush to disk: right for tests of behaviour, wrong for
     those that kill it and for measurements.
     """
-    initdb, server = needed("initdb", "postgresql"), needed("postgres", "postgresql")
+    initdb, server = needed("initdb"), needed("postgres")
     user = unprivileged_user()
     with temporary_folder(user) as folder:
         data = folder / "data"
@@ -195,7 +197,7 @@ def ready(data: Path) -> bool:
 @contextmanager
 def redis() -> Iterator[str]:
     """Run a Redis without persistence for as long as the block lasts; yield its address."""
-    server = needed("redis-server", "redis-server")
+    server = needed("redis-server")
     with temporary_folder("") as folder:
         socket = folder / "redis.sock"
         command = [str(server), "--port", "0", "--unixsocket", str(socket), "--save", ""]
@@ -216,11 +218,12 @@ def redis() -> Iterator[str]:
             end(process, signal.SIGKILL)
 
 
-def needed(name: str, package: str) -> Path:
+def needed(name: str) -> Path:
     """Return where the program is, or raise Missing."""
     found = program(name)
     if not found:
-        raise Missing(f"{name} is not on this machine; on Debian: apt-get install {package}")
+        line = f"apt-get install {PACKAGES[name]}"
+        raise Missing(f"{name} is not on this machine; on Debian: {line}")
     return found
 
 

@@ -47,7 +47,7 @@ def browser() -> Iterator[Browser]:
         # Nothing of Django runs in Playwright's event loop, only in the same thread.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         opened = playwright.chromium.launch(
-            executable_path=servers.needed("chromium", "chromium-headless-shell"),
+            executable_path=servers.needed("chromium"),
             args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],
         )
         yield opened

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from django.test import Client
 
 from config.supervisor import child_command
 from sites.models import User
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 
 def database_url() -> str:
@@ -121,10 +120,8 @@ class LiveProcess:
 
     def endings(self, number: int, **of: Any) -> list[str]:
         """Why connections of somebody ended, once so many have: the log comes after the end."""
-        deadline = time.monotonic() + PATIENCE_S
-        while len(said := self.connections(**of)) < number and time.monotonic() < deadline:
-            time.sleep(0.01)
-        return [line["ended"] for line in said]
+        until(lambda: len(self.connections(**of)) >= number, lambda: str(self.connections(**of)))
+        return [line["ended"] for line in self.connections(**of)]
 
     def ended(self) -> int:
         """Wait for its end and for its last words, and give the exit code."""

@@ -70,14 +70,6 @@ def noise(seed: int) -> bytes:
     return random.Random(seed).randbytes(300_000)
 
 
-def begun(job: Job, agent: factories.Enrolled, by: User) -> dict[str, Any]:
-    """A backup at work."""
-    factories.run(job, by=by)
-    (run,) = agent.api.claim()
-    agent.api.move(run, "running")
-    return run
-
-
 @pytest.mark.django_db
 def test_files_of_runs_are_counted_and_refused_over_the_limit_before_they_are_taken(
     narrow: Organization, agent: factories.Enrolled, held: dict[str, Any], alice: User, mia: User
@@ -157,7 +149,7 @@ def test_a_backup_that_has_no_room_once_it_is_packed_is_refused_at_its_seal(
     narrow: Organization, job: Job, agent: factories.Enrolled, alice: User
 ) -> None:
     before = used(narrow)
-    run = begun(job, agent, alice)
+    run = backups.begun(job, agent, by=alice)
     files = {f"{number}": noise(number) for number in range(4)}  # each of them would fit
     with pytest.raises(AssertionError, match="quota_exceeded"):
         backups.send(agent.api, run, files)
@@ -185,7 +177,7 @@ def test_over_the_limit_a_backup_that_brings_nothing_new_is_taken_and_no_other(
     factories.run(job, by=alice)
     fewer = backups.back_up(agent.api, {"a": noise(1)})
     assert API(alice).get(f"runs/{fewer['id']}").json()["result"] == "modified"
-    run = begun(job, agent, alice)
+    run = backups.begun(job, agent, by=alice)
     with pytest.raises(AssertionError, match=r"quota_exceeded.*nothing more is taken until"):
         backups.send(agent.api, run, {"new": b"new"})
     assert Snapshot.objects.count() == 2

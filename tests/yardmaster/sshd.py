@@ -61,7 +61,7 @@ def sshd(
     folder: Path, user_key: KeyPair, host_keys: list[KeyPair], port: int = 0
 ) -> Iterator[Sshd]:
     """Run a server for as long as the block lasts; the folder is its own."""
-    program = needed("sshd", "openssh-server")
+    program = needed("sshd")
     if USER == "root":
         # What Debian's service makes when it starts; a server that root runs insists on it.
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
