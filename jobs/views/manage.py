@@ -255,7 +255,7 @@ def backup_now(request: PortalRequest, public_id: UUID) -> HttpResponse:
     job = job_policy.get(request.user, "start", _jobs(request), public_id=public_id)
     try:
         started = starts.start_run(job, by=request.user)
-        waits = started.run.status == Status.PENDING and doubts.paused(job.site, job)
+        waits = doubts.paused(job.site, job) if started.run.status == Status.PENDING else []
         if not started.created:
             at_work = "waits" if waits else "is at work"
             messages.info(request, f"{job.name} {at_work} already; no second run was started.")

@@ -102,7 +102,7 @@ class CredentialForm(forms.Form):
         self, *args: Any, user: User, credential: Credential, adding: bool, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._kind, self._adding = credential.kind, adding
+        self._adding = adding
         if adding:
             offer_sites(
                 self.fields["site"],

@@ -21,8 +21,9 @@ from config.supervisor import child_command
 RUNS = {"SQLite": "not postgres", "PostgreSQL and Redis": "not browser and not once"}
 # SQLite's is the longer run, by about this many processes for each core.
 PROCESSES = {"SQLite": 1.5, "PostgreSQL and Redis": 1}
-# Of the environment. Without compiled modules each of some hundred processes compiles its own.
-REPLACED = ("DATABASE_URL", "CELERY_BROKER_URL", "PYTHONDONTWRITEBYTECODE")
+# Of the environment. Each run is told of its own servers. Without compiled modules each of some
+# hundred processes compiles its own.
+DROPPED = ("DATABASE_URL", "CELERY_BROKER_URL", "PYTHONDONTWRITEBYTECODE")
 NO_TESTS = 5  # pytest's exit code
 
 
@@ -58,7 +59,7 @@ def run_both(arguments: list[str]) -> int:
         folder = Path(tempfile.mkdtemp(prefix="yardmaster-test-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         for number, (title, mark) in enumerate(RUNS.items()):
-            environment = {key: value for key, value in os.environ.items() if key not in REPLACED}
+            environment = {key: value for key, value in os.environ.items() if key not in DROPPED}
             environment["DJANGO_SETTINGS_MODULE"] = "config.settings.test"
             environment["YARDMASTER_DATA"] = str(folder / str(number))
             if title != "SQLite":
