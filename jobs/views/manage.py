@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from agents.models import Function
 from jobs import definitions, doubts, starts
 from jobs.filters import JobFilter
-from jobs.forms import JobForm, functions_for
+from jobs.forms.job import JobForm, functions_for
 from jobs.masking import shown_parameters
 from jobs.models import Job, JobRun
 from jobs.pages import page_of_runs

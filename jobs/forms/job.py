@@ -12,7 +12,7 @@ from agents.models import Agent, AgentPool, Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
 from agents.schemas import SecretNames
 from jobs import doubts, message_model
-from jobs.fields import LinesField, OneOfField, fits
+from jobs.forms.fields import LinesField, OneOfField, fits
 from jobs.masking import shown_parameters
 from jobs.models import Job
 from sites.json_field import JSONField

@@ -1,0 +1,1 @@
+"""The forms of saved jobs: what they do, and when they start."""
