@@ -96,6 +96,18 @@ def newest_version(function: Function, version: str = "") -> FunctionVersion | N
     return found.first()
 
 
+def newest_versions(wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], FunctionVersion]:
+    """Give what `newest_version` gives, for many functions (by key) and versions: one query."""
+    wanted = set(wanted)
+    found: dict[tuple[int, str], FunctionVersion] = {}
+    versions = FunctionVersion.objects.filter(function__in={function for function, _ in wanted})
+    for version in versions.select_related("function__tool").order_by("created_at", "id"):
+        for name in ("", version.version):
+            if (version.function_id, name) in wanted:
+                found[version.function_id, name] = version
+    return found
+
+
 def secret_parameters(function: Function) -> SecretNames | None:
     """Say what any version of a function marks as secret: what was one in a version stays one.
 
@@ -128,6 +140,13 @@ def queue_for(
     return queue
 
 
+def queue_key(
+    site: int, function: int, version: str, assignment: str, agent: int | None, pool: int | None
+) -> str:
+    """Spell what makes a queue this one."""
+    return f"{site}:{function}:{version}:{assignment}:{agent or pool or ''}"
+
+
 def queue_like(
     site: Site,
     function: Function,
@@ -138,9 +157,9 @@ def queue_like(
     pool: AgentPool | None = None,
 ) -> Queue:
     """Describe the queue of a run that is not made yet, without storing one."""
-    who = agent.pk if agent else pool.pk if pool else ""
+    agent_id, pool_id = agent.pk if agent else None, pool.pk if pool else None
     return Queue(
-        key=f"{site.pk}:{function.pk}:{version}:{assignment}:{who}",
+        key=queue_key(site.pk, function.pk, version, assignment, agent_id, pool_id),
         organization_id=site.organization_id,
         site=site,
         function=function,

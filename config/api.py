@@ -12,8 +12,10 @@ from rest_framework.routers import SimpleRouter
 
 from agents.api.views import AgentViewSet, FunctionViewSet, PoolViewSet
 from jobs.api.jobs import JobViewSet
+from jobs.api.occurrences import OccurrenceViewSet
 from jobs.api.proposals import ProposalViewSet
 from jobs.api.runs import ConnectionJobViewSet, RunViewSet
+from jobs.api.site_schedules import SiteScheduleViewSet
 from sites.api.credentials import CredentialViewSet
 from sites.api.invitations import InvitationViewSet
 from sites.api.members import MemberViewSet
@@ -52,6 +54,7 @@ for prefix, viewset in {
     "jobs": JobViewSet,
     "runs": RunViewSet,
     "proposals": ProposalViewSet,
+    "occurrences": OccurrenceViewSet,
     "tokens": TokenViewSet,
 }.items():
     router.register(prefix, viewset, basename=f"api-{prefix}")
@@ -67,6 +70,11 @@ urlpatterns = [
     ),
     path("me", Me.as_view(), name="api-me"),
     path("uploads/<uuid:id>", Upload.as_view(), name="api-upload"),
+    path(
+        "sites/<uuid:id>/schedule",
+        SiteScheduleViewSet.as_view({"get": "retrieve", "put": "update"}),
+        name="api-site-schedule",
+    ),
     path(
         "targets/<uuid:id>/snapshots",
         TargetSnapshotViewSet.as_view({"get": "list"}),

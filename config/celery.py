@@ -13,6 +13,7 @@ app.autodiscover_tasks()
 
 # A tick that waited longer than its interval is worthless: the next one does its work.
 app.conf.beat_schedule = {
+    "start what is due": {"task": "jobs.tasks.plan", "schedule": 5.0, "options": {"expires": 5}},
     "sweep runs": {"task": "jobs.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
     "find lost agents": {
         "task": "agents.tasks.mark_lost",

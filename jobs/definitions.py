@@ -16,7 +16,7 @@ from sites import events, pauses
 from sites.models import User
 from sites.problems import Refused
 
-from . import dispatch
+from . import dispatch, planning
 from .masking import holds_secrets
 from .models import Job
 from .starts import check_assignment, check_in_use, check_parameters
@@ -31,6 +31,7 @@ def save(job: Job, *, by: User) -> Job:
     the job is archived, or where another save came in between and secrets are kept.
     """
     job.organization_id, job.site_id = job.target.organization_id, job.target.site_id
+    planning.tidy(job)
     errors: dict[str, list[str]] = {}
     try:
         job.full_clean()
@@ -50,6 +51,7 @@ def save(job: Job, *, by: User) -> Job:
             # Who edits a job does not end a pause that began meanwhile.
             for column in pauses.COLUMNS:
                 setattr(job, column, getattr(known, column))
+        planning.set_next(job, known)
         job.save()
         tell(job)
     return job
@@ -88,6 +90,7 @@ def faults(job: Job, *, by: User) -> dict[str, list[str]]:
         checks.append(partial(check_assignment, job.target, by=by, agent=job.agent, pool=job.pool))
     if version is not None:
         checks.append(partial(check_parameters, version, job.parameters))
+    checks.append(partial(planning.check, job))
     for check in checks:
         try:
             check()
@@ -110,7 +113,7 @@ def archive(job: Job, *, by: User) -> None:
                 "active_runs",
                 f"Job “{job}” has an active run; it can be archived when that has ended.",
             )
-        Job.objects.filter(pk=job.pk, archived_at=None).update(archived_at=Now())
+        Job.objects.filter(pk=job.pk, archived_at=None).update(archived_at=Now(), next_run_at=None)
         tell(job)
 
 

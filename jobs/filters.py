@@ -21,7 +21,7 @@ from sites.filters import (
 from sites.models import Organization
 from sites.permissions import organization_policy, site_policy, target_policy
 
-from .models import Job, JobRun, Proposal
+from .models import Job, JobRun, Occurrence, Proposal
 from .permissions import job_policy
 from .querysets import RunQuerySet
 from .searching import runs_with
@@ -145,3 +145,24 @@ class JobFilter(ListFilter):
 
     def tagged(self, queryset: Any, name: str, value: str) -> Any:
         return queryset.tagged(value)
+
+
+class OccurrenceFilter(ListFilter):
+    """Narrows planned starts."""
+
+    organization = KeyFilter(organization_policy, "organization")
+    site = KeyFilter(site_policy, "site")
+    target = KeyFilter(target_policy, "target")
+    job = KeyFilter(job_policy, "job")
+    outcome = ChoicesFilter(Occurrence.Outcome.choices)
+    reason = ChoicesFilter(Occurrence.Reason.choices)
+    planned_after = TimeFilter(
+        field_name="planned_at", lookup_expr="gte", label="Planned at or after this instant."
+    )
+    planned_before = TimeFilter(
+        field_name="planned_at", lookup_expr="lt", label="Planned before this instant."
+    )
+
+    class Meta:
+        model = Occurrence
+        fields: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import time
 from typing import Any
 
 from agents.models import Agent, AgentPool, Assignment, Function
@@ -29,12 +30,13 @@ from sites.permissions import target_policy
 
 from . import definitions
 from .masking import shown_parameters
-from .models import Job
+from .models import Job, Overlap
 from .permissions import job_policy
+from .schedule import Kind
 
 _TEXTS = ("name", "version", "external_id")
-_NUMBERS = ("run_timeout_s", "queue_timeout_s")
-_FLAGS = ("allow_overlap", "auto_commit", "describe_changes", "describe_with_model")
+_NUMBERS = ("run_timeout_s", "queue_timeout_s", "grace_s", "spread_s", "site_order")
+_FLAGS = ("enabled", "auto_commit", "describe_changes", "describe_with_model")
 _FIXED = ("organization", "site", "target", "function")
 
 
@@ -45,6 +47,8 @@ def _tell(job: Job) -> list[Any]:
             shown_parameters(job.function, job.parameters), ensure_ascii=False
         ),
         "tags": json.dumps(job.tags, ensure_ascii=False),
+        "schedule_time": job.schedule_time and f"{job.schedule_time:%H:%M}",
+        "schedule_days": " ".join(job.schedule_days),
     }
     return [shown.get(name, getattr(job, name, None)) for name in JOBS.columns]
 
@@ -99,6 +103,7 @@ def _said(row: Row, job: Job, by: User) -> dict[str, Any]:
     said: dict[str, Any] = {name: row[name].strip() for name in _TEXTS if name in row}
     said |= {name: number(row, name) for name in _NUMBERS}
     said |= {name: flag(row, name) for name in _FLAGS}
+    said |= _times(row)
     said["tags"] = document(row, "tags", list)
     parameters = document(row, "parameters")
     if parameters is not None:
@@ -108,6 +113,26 @@ def _said(row: Row, job: Job, by: User) -> dict[str, Any]:
             raise wrong("parameters", str(error)) from None
     said = {name: value for name, value in said.items() if value is not None}
     return said | _who(row, job, by)
+
+
+def _times(row: Row) -> dict[str, Any]:
+    """Read when it starts by itself, where the row says how."""
+    said: dict[str, Any] = {}
+    for name, choices in (("schedule_kind", Kind.values), ("overlap", Overlap.values)):
+        if text := row.get(name, "").strip():
+            if text not in choices:
+                raise wrong(name, f"Write one of {', '.join(filter(None, choices))}.")
+            said[name] = text
+    if text := row.get("schedule_time", "").strip():
+        try:
+            said["schedule_time"] = time.fromisoformat(text)
+        except ValueError:
+            raise wrong("schedule_time", "Write a time such as 02:00.") from None
+    if days := row.get("schedule_days", "").split():
+        said["schedule_days"] = days
+    if cron := row.get("schedule_cron", "").strip():
+        said["schedule_cron"] = cron
+    return said
 
 
 def _who(row: Row, job: Job, by: User) -> dict[str, Any]:
@@ -130,7 +155,10 @@ def _who(row: Row, job: Job, by: User) -> dict[str, Any]:
     return {"assignment": assignment, "agent": agent or None, "pool": pool or None}
 
 
-_CHANGEABLE = (*_TEXTS, "parameters", "assignment", "agent", "pool", *_NUMBERS, *_FLAGS, "tags")
+_TIMES = ("schedule_kind", "schedule_time", "schedule_days", "schedule_cron", "overlap")
+_CHANGEABLE = (
+    *_TEXTS, "parameters", "assignment", "agent", "pool", *_TIMES, *_NUMBERS, *_FLAGS, "tags",
+)  # fmt: skip
 JOBS = Sheet(
     ("id", "organization", "site", "target", "name", "function", *_CHANGEABLE[1:]), _tell, _take
 )

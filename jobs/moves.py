@@ -111,10 +111,29 @@ def write(
     return [Moved(row[0], sql.as_uuid(row[1]), *row[2:]) for row in found]
 
 
-def tell(run: JobRun, kind: str) -> None:
+def born(ids: list[int]) -> None:
+    """Write the first transition and Event of runs that were just made, in their transaction.
+
+    Who started a run is the actor; a planned start is the portal's own.
+    """
+    which = sql.one_of("run.id", ids)
+    begun = Sql(
+        "INSERT INTO jobs_statustransition"
+        " (run_id, sequence, from_status, to_status, user_id, agent_id, reason, message)"
+        " SELECT run.id, 1, '', run.status,"
+        " CASE WHEN run.occurrence_id IS NULL THEN run.started_by_id END, NULL, '',"
+        " CASE WHEN run.occurrence_id IS NULL THEN '' ELSE 'Started by its schedule.' END"
+    )
+    text = f"{begun.text} FROM jobs_jobrun AS run WHERE {which.text}"
+    sql.rows(Sql(text, (*begun.params, *which.params)))
+    tell(ids, Status.PENDING)
+
+
+def tell(ids: list[int], kind: str) -> None:
     """Write the Event `run.<kind>`, which is no status change, in the transaction at hand."""
-    told = _events(kind)
-    sql.rows(Sql(f"{told.text} FROM jobs_jobrun AS run WHERE run.id = %s", (*told.params, run.pk)))
+    told, which = _events(kind), sql.one_of("run.id", ids)
+    text = f"{told.text} FROM jobs_jobrun AS run WHERE {which.text}"
+    sql.rows(Sql(text, (*told.params, *which.params)))
 
 
 def _assignments(

@@ -5,7 +5,7 @@ from sites.access.policy import Person
 from sites.models import Role
 from sites.permissions import target_policy
 
-from .models import Job, JobRun, Proposal
+from .models import Job, JobRun, Occurrence, Proposal
 
 
 def _granted(verb: str) -> list[Rule]:
@@ -34,6 +34,12 @@ run_policy = Policy(
 proposal_policy = Policy(
     Proposal,
     {name: list(run_policy.table[name]) for name in ("view", "decide")},
+)
+
+# As the runs that planned starts became, or would have become.
+occurrence_policy = Policy(
+    Occurrence,
+    {"view": [by_person("starter"), *_granted("view"), ADMINISTRATOR, superuser]},
 )
 
 job_policy = Policy(

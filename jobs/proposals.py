@@ -144,4 +144,4 @@ def _decide(
 
 def _tell(run: JobRun, state: Proposal.State) -> None:
     JobRun.objects.filter(pk=run.pk).update(updated_at=Now())
-    moves.tell(run, str(state))
+    moves.tell([run.pk], str(state))

@@ -156,7 +156,7 @@ def _after_the_end(
         )
         if kept:
             # Not a status change: pages that show the run fetch it again.
-            moves.tell(run, "late_report")
+            moves.tell([run.pk], "late_report")
     return Late(run)
 
 

@@ -59,5 +59,5 @@ def _reword(pk: int) -> bool:
     message = masked("\n\n".join(part for part in parts if part), secrets)
     with transaction.atomic():
         Snapshot.objects.filter(pk=new.pk).update(message=message)
-        moves.tell(run, "changed")
+        moves.tell([run.pk], "changed")
     return True

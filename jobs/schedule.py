@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -32,10 +32,11 @@ class Kind(models.TextChoices):
     WORKDAYS = "workdays", "Monday to Friday"
     WEEKLY = "weekly", "On chosen days"
     CRON = "cron", "Cron expression"
+    SITE = "site", "With the site's schedule"
 
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 SHOWN = 5  # starts that a preview shows
 LONGEST_CRON = 100
 _MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
@@ -57,6 +58,17 @@ class Start(NamedTuple):
 
     at: datetime  # UTC
     note: str
+
+
+def of(planned: Any, zone: str) -> Schedule:
+    """Give the schedule of what has its columns: a job, a site's schedule, a row of one."""
+    return Schedule(
+        planned.schedule_kind,
+        planned.schedule_time,
+        tuple(planned.schedule_days),
+        planned.schedule_cron,
+        zone,
+    )
 
 
 def starts(
@@ -108,11 +120,13 @@ def reading(schedule: Schedule) -> str:
         case Kind.WORKDAYS:
             return f"Monday to Friday at {at}"
         case Kind.WEEKLY:
-            names = [_NAMES[DAYS.index(day)] + "s" for day in sorted(schedule.days, key=DAYS.index)]
+            names = [NAMES[DAYS.index(day)] + "s" for day in sorted(schedule.days, key=DAYS.index)]
             return f"{_and(names)} at {at}"
         case Kind.CRON:
             said: str = _cron(schedule.cron).explain()
             return said
+        case Kind.SITE:
+            return Kind.SITE.label
         case _:
             return Kind.NONE.label
 
@@ -131,13 +145,13 @@ def _pattern(schedule: Schedule) -> str:
     if schedule.kind == Kind.CRON:
         _cron(schedule.cron)
         return schedule.cron
-    if schedule.kind not in Kind.values or schedule.kind == Kind.NONE:
+    if schedule.kind not in (Kind.DAILY, Kind.WORKDAYS, Kind.WEEKLY):
         raise _refused("kind", "Say how it repeats: daily, workdays, weekly or cron.")
     if schedule.at is None:
         raise _refused("time", "Say the time of day, such as 02:00.")
     days = {Kind.DAILY: "*", Kind.WORKDAYS: "1-5"}.get(Kind(schedule.kind))
     if days is None:
-        if not schedule.days or not set(schedule.days) <= set(DAYS):
+        if not schedule.days or not all(day in DAYS for day in schedule.days):
             raise _refused("days", f"Choose at least one day among {', '.join(DAYS)}.")
         days = ",".join(str(DAYS.index(day) + 1) for day in schedule.days)
     return f"{schedule.at.minute} {schedule.at.hour} * * {days}"

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from agents import catalogue
-from agents.models import Agent, AgentPool, Assignment, Function, FunctionVersion
+from agents.models import Agent, AgentPool, Assignment, Function, FunctionVersion, Queue
 from agents.permissions import agent_policy, pool_policy
 from sites import sql
 from sites.models import Credential, Target, User
@@ -19,11 +19,11 @@ from sites.permissions import credential_policy, target_policy
 from sites.problems import Refused
 from sites.sql import Sql
 
-from . import moves
+from . import making, moves
 from .masking import holds_secrets
-from .models import Job, JobRun, RunInput, StatusTransition
+from .models import Job, JobRun, Overlap, RunInput
 from .permissions import may_retry, run_policy
-from .states import ACTIVE, FINAL, Origin, Status
+from .states import ACTIVE, FINAL, Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,8 @@ def start_run(
     `already_active` without saying whose (domain rule 6). Jobs that allow overlap always start.
     Two presses at once are serial: the first statement locks the job's row.
     """
-    if job.agent is not None and job.agent.retired_at is not None:
-        words = f"Agent “{job.agent}” is retired; give job “{job}” another one."
-        raise Refused("agent_retired", words)
-    version = _version(job.function, job.version)
+    check_agent(job)
+    version = version_of(job.function, job.version)
     if parameters is not None:
         check_parameters(version, parameters)
     with transaction.atomic():
@@ -66,42 +64,24 @@ def start_run(
             raise Refused("changed", f"Job “{job}” was changed just now; look and start it again.")
         else:
             given = parameters
-        if not job.allow_overlap:
+        if job.overlap != Overlap.ALLOW:
             active = JobRun.objects.filter(job=job, status__in=ACTIVE).order_by("id").first()
             if active is not None:
                 if run_policy.allows(by, "view", active):
                     return Started(active, created=False)
                 raise Refused("already_active", f"Job “{job}” is at work for someone else already.")
-        run = _make(
-            JobRun(
-                organization_id=job.organization_id,
-                site_id=job.site_id,
-                target_id=job.target_id,
-                job=job,
-                function=job.function,
-                version=job.version,
-                name=job.name,
-                type=job.function.name,
-                tool=job.function.tool.name,
-                parameters=given,
-                credential=credential_for(job.target, by=by, job=job, parameters=parameters),
-                tags=job.tags,
-                overlap=job.allow_overlap,
-                auto_commit=job.auto_commit,
-                describe_changes=job.describe_changes,
-                describe_with_model=job.describe_with_model,
-                assignment=job.assignment,
-                requested_agent=job.agent,
-                requested_pool=job.pool,
-                external_id=job.external_id,
-                run_timeout_s=job.run_timeout_s,
-                started_by=by,
-                retry_of=retry_of,
-            ),
-            version,
-            queue_timeout_s=job.queue_timeout_s,
-            inputs=inputs,
+        credential = credential_for(job.target, by=by, job=job, parameters=parameters)
+        wanted = making.Wanted(
+            job=job.pk,
+            queue=queue_of(job).pk,
+            makes_snapshot=makes_snapshot(version),
+            started_by=by.pk,
+            credential=credential.pk if credential else None,
+            parameters=None if parameters is None else given,
+            retry_of=retry_of.pk if retry_of else None,
         )
+        [pk] = making.make([wanted])
+        run = _complete(pk, inputs)
     return Started(run, created=True)
 
 
@@ -121,7 +101,7 @@ def start_function(
     retry_of: JobRun | None = None,
 ) -> JobRun:
     """Start a function on a target without a saved job; the door asked for "create_job" there."""
-    chosen = _version(function, version)
+    chosen = version_of(function, version)
     given = parameters or {}
     check_parameters(chosen, given)
     check_assignment(target, by=by, agent=agent, pool=pool)
@@ -206,13 +186,15 @@ def credential_for(
     people = [by]
     if job is not None and parameters in (None, job.parameters):
         people.append(job.owner)
-    if any(
-        target_policy.allows(person, "edit", target)
-        or credential_policy.allows(person, "manage", credential)
-        for person in people
-    ):
-        return credential
-    return None
+    place = [(target.pk, credential.pk)]
+    return credential if any(may_give(person, place) for person in people) else None
+
+
+def may_give(person: User, places: Sequence[tuple[int, int]]) -> set[int]:
+    """Of targets, each with the credential that stands on it, those whose runs may be given it."""
+    edits = target_policy.permitted(person, ["edit"], {target for target, _ in places})
+    manages = credential_policy.permitted(person, ["manage"], {known for _, known in places})
+    return {target for target, known in places if edits[target] or manages[known]}
 
 
 def check_in_use(job: Job) -> None:
@@ -265,7 +247,41 @@ def check_assignment(
             raise Refused("invalid", words, status=422, errors={"pool": [words]})
 
 
-def _version(function: Function, version: str) -> FunctionVersion:
+def check_agent(job: Job) -> None:
+    """Refuse a job whose agent was retired (409)."""
+    if job.agent is not None and job.agent.retired_at is not None:
+        raise Refused("agent_retired", retired(job.agent.name, job.name))
+
+
+def retired(agent: str, job: str) -> str:
+    """Say that a job's agent is no more."""
+    return f"Agent “{agent}” is retired; give job “{job}” another one."
+
+
+def archived(target: str) -> str:
+    """Say that a target is no more."""
+    return f"Target “{target}” is archived; nothing starts there."
+
+
+def queue_of(job: Job) -> Queue:
+    """Find or make the queue that a job's runs wait in."""
+    return catalogue.queue_for(
+        job.site,
+        job.function,
+        version=job.version,
+        assignment=job.assignment,
+        agent=job.agent,
+        pool=job.pool,
+    )
+
+
+def makes_snapshot(version: FunctionVersion) -> bool:
+    """Say whether what runs is a backup: the portal judges what it finds."""
+    return version.produces == FunctionVersion.Produces.SNAPSHOT
+
+
+def version_of(function: Function, version: str) -> FunctionVersion:
+    """Give the version that a run would have; Refused 422 where no agent ever advertised it."""
     found = catalogue.newest_version(function, version)
     if found is None:
         words = f"No agent has ever advertised {function}{' ' + version if version else ''}."
@@ -296,11 +312,10 @@ def _make(
     queue_timeout_s: int,
     inputs: Sequence[RunInput],
 ) -> JobRun:
-    """Write the run, its first transition and its Event, in the caller's transaction."""
+    """Write a run without a job, its first transition and Event, in the caller's transaction."""
     assert run.site is not None
-    assert run.target_id is not None
     assert run.function is not None
-    run.makes_snapshot = version.produces == FunctionVersion.Produces.SNAPSHOT
+    run.makes_snapshot = makes_snapshot(version)
     run.queue = catalogue.queue_for(
         run.site,
         run.function,
@@ -311,15 +326,17 @@ def _make(
     )
     run.queue_until = Now() + timedelta(seconds=queue_timeout_s)
     run.save(force_insert=True)
+    moves.born([run.pk])
+    return _complete(run.pk, inputs)
+
+
+def _complete(pk: int, inputs: Sequence[RunInput]) -> JobRun:
+    """Check what a run that was just made acts on, and give it its inputs."""
+    run = JobRun.objects.get(pk=pk)
     _check_target(run)
     for one in inputs:
         one.run = run
         one.save(force_insert=True)
-    StatusTransition.objects.create(
-        run=run, sequence=1, to_status=Status.PENDING, user=run.started_by
-    )
-    moves.tell(run, Status.PENDING)
-    run.refresh_from_db()
     return run
 
 
@@ -337,7 +354,7 @@ def _check_target(run: JobRun) -> None:
     there = Target.objects.filter(pk=run.target_id, archived_at=None, site__archived_at=None)
     target = there.only("moved_at").first()
     if target is None:
-        raise Refused("archived", f"Target “{run.target}” is archived; nothing starts there.")
+        raise Refused("archived", archived(str(run.target)))
     first, moved_at = run.retry_of, target.moved_at
     if first is None or moved_at is None or first.created_at > moved_at:
         return

@@ -4,7 +4,7 @@ from celery import shared_task
 
 from sites import ticks
 
-from . import rewording, sweeps, tidying
+from . import planner, rewording, sweeps, tidying
 
 
 @shared_task
@@ -13,6 +13,14 @@ def sweep() -> int:
     moved = sweeps.sweep()
     ticks.record("sweep")
     return moved
+
+
+@shared_task
+def plan() -> int:
+    """Start what is due by its schedule."""
+    made = planner.plan()
+    ticks.record("plan")
+    return made
 
 
 @shared_task

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import home, manage, proposals, run, runs
+from .views import home, manage, proposals, run, runs, schedules
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -11,12 +11,20 @@ urlpatterns = [
     path("jobs/history/export", runs.export, name="run-export"),
     path("jobs/manage", manage.job_list, name="job-list"),
     path("jobs/manage/add", manage.job_add, name="job-add"),
+    path("jobs/manage/add/preview", schedules.job_preview, name="job-add-preview"),
     path("jobs/manage/<uuid:public_id>", manage.job_detail, name="job-detail"),
     path("jobs/manage/<uuid:public_id>/edit", manage.job_edit, name="job-edit"),
+    path("jobs/manage/<uuid:public_id>/edit/preview", schedules.job_preview, name="job-preview"),
     path("jobs/manage/<uuid:public_id>/run", manage.backup_now, name="job-run"),
     path("jobs/manage/<uuid:public_id>/pause", manage.job_pause, name="job-pause"),
     path("jobs/manage/<uuid:public_id>/resume", manage.job_resume, name="job-resume"),
     path("jobs/manage/<uuid:public_id>/archive", manage.job_archive, name="job-archive"),
+    path("sites/<uuid:public_id>/schedule", schedules.site_schedule, name="site-schedule"),
+    path(
+        "sites/<uuid:public_id>/schedule/preview",
+        schedules.site_preview,
+        name="site-schedule-preview",
+    ),
     path("jobs/proposals", proposals.proposal_list, name="proposal-list"),
     path("jobs/<uuid:public_id>", run.run_detail, name="run-detail"),
     path("jobs/<uuid:public_id>/cancel", runs.cancel, name="run-cancel"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -30,6 +32,12 @@ def now() -> str:
     return (
         "STATEMENT_TIMESTAMP()" if on_postgresql() else "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
     )
+
+
+def clock() -> datetime:
+    """Ask the database what time it is."""
+    [(at,)] = rows(Sql(f"SELECT {now()}"))
+    return at if isinstance(at, datetime) else datetime.fromisoformat(at).replace(tzinfo=UTC)
 
 
 def later(seconds: str) -> str:
@@ -105,6 +113,26 @@ def one_of_pairs(columns: str, pairs: Sequence[tuple[uuid.UUID, int]]) -> Sql:
         f"{first} IN ({values}) AND {columns} IN (VALUES {pair})",
         (*(one for one, _ in pairs), *(one for pair in pairs for one in pair)),
     )
+
+
+def table(name: str, columns: Mapping[str, str], given: Iterable[Mapping[str, Any]]) -> Sql:
+    """Rows from Python as something to select from, in one parameter whatever their number.
+
+    `columns` name PostgreSQL's types; a value that a row leaves out is null.
+    """
+    values = json.dumps(list(given), default=_as_text)
+    if on_postgresql():
+        typed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
+        return Sql(f"JSONB_TO_RECORDSET(CAST(%s AS JSONB)) AS {name} ({typed})", (values,))
+    parts = ", ".join(f"JSON_EXTRACT(value, '$.{column}') AS {column}" for column in columns)
+    return Sql(f"(SELECT {parts} FROM JSON_EACH(%s)) AS {name}", (values,))
+
+
+def _as_text(value: Any) -> str:
+    """A value that JSON has no word for, as the database reads it."""
+    if isinstance(value, datetime):
+        return str(connection.ops.adapt_datetimefield_value(value))
+    return str(as_param(value))
 
 
 def rows(statement: Sql) -> list[tuple[Any, ...]]:

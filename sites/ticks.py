@@ -11,7 +11,7 @@ import time
 from django.core.cache import cache
 
 # What repeats → seconds after which it is late: a few of its intervals.
-LATE_AFTER_S = {"sweep": 120, "lost_agents": 120, "tidy": 3600}
+LATE_AFTER_S = {"plan": 60, "sweep": 120, "lost_agents": 120, "tidy": 3600}
 _KEY = "tick:{}"
 
 

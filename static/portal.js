@@ -206,8 +206,9 @@ const now = () => Date.now() + skew;
 
 function tick() {
   for (const time of $$("time[data-age]")) {
-    const text = span((now() - Date.parse(time.dateTime)) / 1000);
     const words = time.dataset.age;
+    const past = (now() - Date.parse(time.dateTime)) / 1000;
+    const text = span(words === "in" ? -past : past);
     const next = words === "ago" ? `${text} ago` : `${words} ${text}`;
     if (time.textContent !== next) time.textContent = next;
   }
@@ -327,7 +328,7 @@ const KINDS = [
   "run.pending", "run.claimed", "run.running", "run.validating", "run.uploading", "run.completed",
   "run.failed", "run.canceled", "run.timed_out", "run.changed", "run.log", "run.progress", "run.late",
   "run.accepted", "run.rejected", "run.superseded",
-  "job.changed", "site.changed", "snapshot.accepted", "agent.enrolled", "agent.changed", "agent.lost",
+  "job.changed", "job.skipped", "job.missed", "site.changed", "snapshot.accepted", "agent.enrolled", "agent.changed", "agent.lost",
   "agent.seen", "agent.retired",
 ];
 const place = $("[data-live]");

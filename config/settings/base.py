@@ -298,6 +298,7 @@ SPECTACULAR_SETTINGS = {
         "RecordStatus": "jobs.models.RunRecord.Status",
         "TargetKind": "sites.models.Target.Kind",
         "CredentialKind": "sites.models.Credential.Kind",
+        "ScheduleKind": ["daily", "workdays", "weekly", "cron", "site"],
         "Role": "sites.models.Role",
         "ObjectRole": "sites.models.ObjectRole",
         "PlaceKind": ["site", "target", "pool"],

@@ -19,7 +19,7 @@ from sites.access.sheet_admin import SheetAdmin
 from sites.json_field import JSONField
 from sites.masking import HIDDEN, restored
 
-from .. import definitions, starts
+from .. import definitions, planning, starts
 from ..job_sheet import JOBS
 from ..masking import shown_parameters
 from ..models import Job
@@ -37,6 +37,15 @@ class JobForm(ScopedForm):
 
     class Meta:
         labels = {
+            "enabled": "The schedule is on",
+            "schedule_kind": "Starts",
+            "schedule_time": "At",
+            "schedule_days": "On",
+            "schedule_cron": "Cron expression",
+            "overlap": "While a run is still active",
+            "grace_s": "Made up for when late, seconds",
+            "spread_s": "Spread over, seconds",
+            "site_order": "Place in the site's schedule",
             "run_timeout_s": "Longest run, seconds",
             "queue_timeout_s": "Longest wait, seconds",
             "auto_commit": "A change that is found becomes the accepted backup at once",
@@ -46,6 +55,8 @@ class JobForm(ScopedForm):
         help_texts = {
             "version": "Empty: the newest that an agent has.",
             "tags": 'A JSON list, such as ["nightly"].',
+            "schedule_time": "Of every day, Monday to Friday and chosen days; in the site's zone.",
+            "schedule_days": 'Of chosen days: a JSON list, such as ["mon", "fri"].',
         }
         widgets = {"tags": UnfoldAdminTextareaWidget(attrs={"rows": 2})}
 
@@ -87,8 +98,11 @@ class JobForm(ScopedForm):
         super()._post_clean()  # type: ignore[misc]
         if self.errors:
             return
+        planning.tidy(self.instance)
         for name, texts in definitions.faults(self.instance, by=self.user).items():
-            self.take({name.split(".")[0]: [f"{name}: {text}" for text in texts]})
+            field, _, part = name.partition(".")
+            field = f"schedule_{part}" if field == "schedule" else field
+            self.take({field: [f"{name}: {text}" for text in texts]})
 
 
 @admin.register(Job)
@@ -126,7 +140,23 @@ class JobAdmin(PausingAdmin, SheetAdmin):
             ("Who carries it out", {"fields": ("assignment", "agent", "pool")}),
             (
                 "Limits",
-                {"fields": ("run_timeout_s", "queue_timeout_s", "allow_overlap")},
+                {"fields": ("run_timeout_s", "queue_timeout_s")},
+            ),
+            (
+                "Schedule",
+                {
+                    "fields": (
+                        "enabled",
+                        "schedule_kind",
+                        "schedule_time",
+                        "schedule_days",
+                        "schedule_cron",
+                        "overlap",
+                        "grace_s",
+                        "spread_s",
+                        "site_order",
+                    )
+                },
             ),
             ("Backups", {"fields": ("auto_commit", "describe_changes", "describe_with_model")}),
             ("Marks", {"fields": ("tags", "external_id")}),

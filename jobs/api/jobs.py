@@ -20,12 +20,13 @@ from sites.masking import restored
 from sites.permissions import target_policy
 from sites.problems import Refused
 
-from .. import definitions, starts
+from .. import definitions, planning, starts
 from ..filters import JobFilter
 from ..inputs import keep
 from ..models import Job, RunInput
 from ..permissions import job_policy
 from .runs import AT_WORK, told
+from .schedule_shapes import SchedulePreviewIn, SchedulePreviewOut
 from .shapes import JobChanges, JobDetailOut, JobIn, JobOut, RunDetailOut, StartIn
 
 
@@ -52,6 +53,8 @@ class JobViewSet(Listed, Retrieved, Pausing):
         "run": "start",
         "pause": "edit",
         "resume": "edit",
+        # asked of the site
+        "preview": "view",
     }
     begin, end = definitions.pause, definitions.resume
     orders = both_ways(Order("name", F("name"), "text"), Order("created", F("created_at"), "time"))
@@ -64,7 +67,7 @@ class JobViewSet(Listed, Retrieved, Pausing):
     def rows(self) -> QuerySet[Job]:
         return Job.objects.select_related(
             "organization",
-            "site",
+            "site__schedule",
             "target__site",
             "function__tool",
             "agent",
@@ -95,6 +98,17 @@ class JobViewSet(Listed, Retrieved, Pausing):
         for name, value in data.items():
             setattr(job, name, value)
         return Response(self.shown(definitions.save(job, by=person(request))))
+
+    @extend_schema(
+        summary="Preview a schedule: its next five starts",
+        request=SchedulePreviewIn,
+        responses={200: SchedulePreviewOut},
+    )
+    @action(detail=False, methods=["post"])
+    def preview(self, request: Request) -> Response:
+        data = self.read(SchedulePreviewIn)
+        planned = Job(site=data["site"], **data["schedule"])
+        return Response(SchedulePreviewOut(planning.preview(planned)).data)
 
     def destroy(self, request: Request, id: Any) -> Response:
         definitions.archive(self.get_object(), by=person(request))

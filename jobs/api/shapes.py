@@ -21,15 +21,17 @@ from ..models import (
     Job,
     JobRun,
     LateReport,
+    Overlap,
     Proposal,
     RunFile,
     RunInput,
     RunRecord,
     StatusTransition,
 )
-from ..models.job import DAY, LONGEST_TAG, MOST_TAGS
+from ..models.job import DAY, LONGEST_GRACE_S, LONGEST_SPREAD_S, LONGEST_TAG, MOST_TAGS
 from ..proposals import COMMENT
 from ..states import Origin, Reason, Result, Status, chip
+from .schedule_shapes import NO_TIMES, TimesField, TimesIn
 
 _WARNINGS = "Why a run waits or would wait: who was chosen cannot serve it, or not now."
 _MASKED = f"Values that the function's schema marks as secret are {HIDDEN}."
@@ -43,6 +45,14 @@ class FunctionNamed(serializers.Serializer[Function]):
 
 class TargetNamed(Named):
     kind = serializers.CharField()
+
+
+_OVERLAP = (
+    "What becomes of a planned start while a run of the job is active: `skip`, `queue` (one waits),"
+    " `allow`. Runs of a job that allows it execute beside each other however they were started."
+)
+_GRACE = "How late a planned start is still made up for; later it is recorded as missed."
+_SPREAD = "Each start comes up to so many seconds later, always the same for this job."
 
 
 class Tags(serializers.ListField):
@@ -70,7 +80,16 @@ class JobOut(serializers.Serializer[Any]):
     owner = Person()
     run_timeout_s = serializers.IntegerField()
     queue_timeout_s = serializers.IntegerField()
-    allow_overlap = serializers.BooleanField()
+    schedule = TimesField()
+    next_run_at = serializers.DateTimeField(
+        source="next_start", allow_null=True, help_text="The next start; null where none is ahead."
+    )
+    schedule_fault = serializers.CharField(help_text="Why it starts nothing although it should.")
+    enabled = serializers.BooleanField(help_text="False: its schedule starts nothing.")
+    overlap = serializers.ChoiceField(Overlap.choices, help_text=_OVERLAP)
+    grace_s = serializers.IntegerField(help_text=_GRACE)
+    spread_s = serializers.IntegerField(help_text=_SPREAD)
+    site_order = serializers.IntegerField(help_text="Its place in the site's schedule.")
     auto_commit = serializers.BooleanField()
     describe_changes = serializers.BooleanField(
         help_text="The commit message of a backup says what changed."
@@ -137,12 +156,23 @@ class JobChanges(Choice):
     parameters = Document(required=False)
     run_timeout_s = Whole(min_value=10, max_value=7 * DAY, required=False)
     queue_timeout_s = Whole(min_value=10, max_value=30 * DAY, required=False)
-    allow_overlap = Flag(required=False)
+    schedule = TimesIn(required=False, allow_null=True)
+    enabled = Flag(required=False)
+    overlap = serializers.ChoiceField(Overlap.choices, required=False, help_text=_OVERLAP)
+    grace_s = Whole(min_value=0, max_value=LONGEST_GRACE_S, required=False, help_text=_GRACE)
+    spread_s = Whole(min_value=0, max_value=LONGEST_SPREAD_S, required=False, help_text=_SPREAD)
+    site_order = Whole(min_value=0, max_value=30_000, required=False)
     auto_commit = Flag(required=False)
     describe_changes = Flag(required=False)
     describe_with_model = Flag(required=False)
     tags = Tags(required=False)
     external_id = Text(max_length=200, allow_blank=True, required=False)
+
+    def validate(self, data: dict[str, Any]) -> dict[str, Any]:
+        data = super().validate(data)
+        if "schedule" in data:
+            data |= data.pop("schedule") or NO_TIMES
+        return data
 
 
 class JobIn(JobChanges):

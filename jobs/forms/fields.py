@@ -68,3 +68,15 @@ class LinesField(forms.CharField):
             return value
         lines = (value or "").splitlines()
         return [line.strip() if self.strip else line for line in lines if line.strip()]
+
+
+def dress(field: forms.Field, *, wrong: bool) -> None:
+    """Give a field its look, and say to readers of the screen where it is wrong."""
+    css = "form-control"
+    if isinstance(field.widget, forms.CheckboxInput | forms.CheckboxSelectMultiple):
+        css = "form-check-input"
+    elif isinstance(field.widget, forms.Select):
+        css = "form-select"
+    field.widget.attrs["class"] = css
+    if wrong:
+        field.widget.attrs["aria-invalid"] = "true"

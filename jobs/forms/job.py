@@ -12,7 +12,8 @@ from agents.models import Agent, AgentPool, Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
 from agents.schemas import SecretNames
 from jobs import doubts, message_model
-from jobs.forms.fields import LinesField, OneOfField, fits
+from jobs.forms.fields import LinesField, OneOfField, dress, fits
+from jobs.forms.schedule import JobScheduleForm, minutes
 from jobs.masking import shown_parameters
 from jobs.models import Job
 from sites.json_field import JSONField
@@ -70,9 +71,6 @@ class JobForm(forms.Form):
         help_text="Else it reads “Backup of …” and the time. Secrets in changed lines are hidden.",
     )
     describe_with_model = forms.BooleanField(required=False)
-    allow_overlap = forms.BooleanField(
-        label="Runs of this job may overlap each other", required=False
-    )
 
     def __init__(
         self,
@@ -129,8 +127,8 @@ class JobForm(forms.Form):
             self.initial.update(self._initial_of(shown_of))
             if job is None:
                 self.initial["name"] = f"{shown_of.name} (copy)"
-        for name, field in self.fields.items():
-            self._dress(name, field)
+        self.schedule = JobScheduleForm(self.data if self.is_bound else None, planned=shown_of)
+        self._dress_all()
 
     def _offer_agents(self, user: User, organization: Organization, job: Job | None) -> None:
         agents = agent_policy.rows(
@@ -201,15 +199,14 @@ class JobForm(forms.Form):
             names.append(key)
         return names
 
-    def _dress(self, name: str, field: forms.Field) -> None:
-        css = "form-control"
-        if isinstance(field.widget, forms.CheckboxInput):
-            css = "form-check-input"
-        elif isinstance(field.widget, forms.Select):
-            css = "form-select"
-        field.widget.attrs["class"] = css
-        if self.is_bound and name in self.errors:
-            field.widget.attrs["aria-invalid"] = "true"
+    def _dress_all(self) -> None:
+        for form in (self, self.schedule):
+            for name, field in form.fields.items():
+                dress(field, wrong=form.is_bound and name in form.errors)
+
+    def is_valid(self) -> bool:
+        """Look at both halves, so that all that is wrong is said at once."""
+        return all([super().is_valid(), self.schedule.is_valid()])
 
     def _initial_of(self, job: Job) -> dict[str, Any]:
         who = "automatic"
@@ -220,13 +217,12 @@ class JobForm(forms.Form):
         values = {
             "name": job.name,
             "who": who,
-            "run_timeout": _minutes(job.run_timeout_s),
-            "queue_timeout": _minutes(job.queue_timeout_s),
+            "run_timeout": minutes(job.run_timeout_s),
+            "queue_timeout": minutes(job.queue_timeout_s),
             "tags": ", ".join(job.tags),
             "auto_commit": job.auto_commit,
             "describe_changes": job.describe_changes,
             "describe_with_model": job.describe_with_model,
-            "allow_overlap": job.allow_overlap,
         }
         for name, value in job.parameters.items():
             if f"p_{name}" in self.fields and name not in self.secret:
@@ -302,6 +298,11 @@ class JobForm(forms.Form):
                 found[name] = float(value) if isinstance(value, Decimal) else value
         return found
 
+    @property
+    def refused(self) -> bool:
+        """Whether anything that was sent is wrong."""
+        return bool(self.errors or self.schedule.errors)
+
     def apply(self, job: Job) -> Job:
         """Set what the form says on a job, without saving it."""
         data = self.cleaned_data
@@ -317,7 +318,7 @@ class JobForm(forms.Form):
         job.describe_changes = data.get("describe_changes", job.describe_changes)
         worded = data.get("describe_with_model", job.describe_with_model)
         job.describe_with_model = job.describe_changes and worded
-        job.allow_overlap = data["allow_overlap"]
+        self.schedule.apply(job)
         job.parameters = self.parameters()
         return job
 
@@ -325,6 +326,9 @@ class JobForm(forms.Form):
         """Put what the rule refused beside the fields that it is about."""
         for name, texts in errors.items():
             words = name.split(".")
+            if words[0] == "schedule":
+                self.schedule.take({name: texts})
+                continue
             field: str | None = {"agent": "who", "pool": "who", "assignment": "who"}.get(name, name)
             if words[0] == "parameters" and len(words) > 1:
                 field = f"p_{words[1]}"
@@ -332,13 +336,16 @@ class JobForm(forms.Form):
                 field = name.removesuffix("_s")
             for text in texts:
                 self.add_error(field if field in self.fields else None, text)
-        for name, bound in self.fields.items():
-            self._dress(name, bound)
+        self._dress_all()
 
     def advanced(self) -> list[forms.BoundField]:
         """Give the fields that most jobs leave as they are."""
-        names = ("queue_timeout", "tags", "allow_overlap")
-        return [self[name] for name in names]
+        late = [self.schedule[name] for name in ("overlap", "grace", "spread", "site_order")]
+        return [self["queue_timeout"], *late, self["tags"]]
+
+    def advanced_errors(self) -> bool:
+        """Say whether one of them was refused."""
+        return any(field.errors for field in self.advanced())
 
     def parameter_fields(self) -> list[forms.BoundField]:
         """Give the fields made from the function's schema, each secret's with its remover."""
@@ -357,10 +364,6 @@ def functions_for(user: User, organization: Organization) -> Any:
 
 def _name_with_site(target: Target) -> str:
     return f"{target.name}, {target.site.name}"
-
-
-def _minutes(seconds: int) -> Decimal:
-    return (Decimal(seconds) / 60).quantize(Decimal("0.01")).normalize() + 0
 
 
 def _field_for(name: str, rule: dict[str, Any], *, required: bool) -> forms.Field:

@@ -1,19 +1,23 @@
 """The tables of jobs, runs and what runs leave behind."""
 
 from .evidence import LateReport, RunFile, RunInput, RunLog, RunRecord
-from .job import Job
+from .job import Job, Overlap
 from .proposal import Proposal
 from .run import Claim, JobRun, StatusTransition
+from .schedule import Occurrence, SiteSchedule
 
 __all__ = [
     "Claim",
     "Job",
     "JobRun",
     "LateReport",
+    "Occurrence",
+    "Overlap",
     "Proposal",
     "RunFile",
     "RunInput",
     "RunLog",
     "RunRecord",
+    "SiteSchedule",
     "StatusTransition",
 ]

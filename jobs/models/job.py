@@ -1,6 +1,7 @@
 """A saved definition: what is to run, on what, by whom, within which limits."""
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -11,13 +12,25 @@ from agents.models import Agent, AgentPool, Assignment, Function
 from sites.models import Organization, Pausable, Site, Target, User
 
 from ..querysets import JobQuerySet
+from ..schedule import Kind
+from .schedule import Scheduled
 
 DAY = 24 * 3600
+LONGEST_SPREAD_S = 4 * 3600
+LONGEST_GRACE_S = 7 * DAY
 MOST_TAGS, LONGEST_TAG = 30, 60
 
 
-class Job(Pausable):
-    """Function + target + parameters + assignment + limits + owner."""
+class Overlap(models.TextChoices):
+    """What becomes of a planned start while a run of the job is active."""
+
+    SKIP = "skip", "Skip that start"
+    QUEUE = "queue", "Let one wait"
+    ALLOW = "allow", "Start beside it"
+
+
+class Job(Pausable, Scheduled):
+    """Function + target + parameters + assignment + schedule + limits + owner."""
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="jobs")
@@ -41,7 +54,20 @@ class Job(Pausable):
     queue_timeout_s = models.PositiveIntegerField(
         default=DAY, validators=[MinValueValidator(10), MaxValueValidator(30 * DAY)]
     )
-    allow_overlap = models.BooleanField(default=False)
+    # Of planned starts; one that is allowed to overlap is so however it was started.
+    overlap = models.CharField(max_length=5, choices=Overlap, default=Overlap.SKIP)
+    # Off: its schedule starts nothing. Backup Now still does.
+    enabled = models.BooleanField(default=True, db_default=True)
+    # Its place among the jobs of the site's schedule; the name decides between equals.
+    site_order = models.PositiveSmallIntegerField(default=0, db_default=0)
+    # How late a planned start may still be made up for.
+    grace_s = models.PositiveIntegerField(
+        default=600, db_default=600, validators=[MaxValueValidator(LONGEST_GRACE_S)]
+    )
+    # Within so many seconds after each time it starts at a place of its own.
+    spread_s = models.PositiveIntegerField(
+        default=0, db_default=0, validators=[MaxValueValidator(LONGEST_SPREAD_S)]
+    )
     auto_commit = models.BooleanField(default=True)
     # The commit message of a backup says what changed; else it is a plain subject.
     describe_changes = models.BooleanField(default=False, db_default=False)
@@ -58,7 +84,15 @@ class Job(Pausable):
     class Meta:
         ordering = ["name"]
         default_permissions = ()
-        indexes = [models.Index(fields=["organization", "name"], name="job_of_organization")]
+        indexes = [
+            models.Index(fields=["organization", "name"], name="job_of_organization"),
+            # What the planner asks every few seconds.
+            models.Index(
+                fields=["next_run_at"],
+                condition=models.Q(next_run_at__isnull=False),
+                name="job_due",
+            ),
+        ]
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(assignment="automatic", agent__isnull=True, pool__isnull=True)
@@ -74,6 +108,14 @@ class Job(Pausable):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def next_start(self) -> datetime | None:
+        """When it starts next by itself, by its own times or with its site's schedule."""
+        if self.schedule_kind != Kind.SITE:
+            return self.next_run_at
+        with_site = getattr(self.site, "schedule", None)
+        return with_site.next_run_at if with_site and self.enabled else None
 
     def clean(self) -> None:
         """Refuse what belongs elsewhere, and an assignment without its other half."""

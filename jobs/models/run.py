@@ -12,6 +12,7 @@ from sites.models import Credential, Organization, Site, Snapshot, Target, User
 from ..querysets import DURATION, FINISHED, STARTED, RunQuerySet
 from ..states import ACTIVE, EXECUTING, FINAL, Origin, Reason, Result, Status
 from .job import Job
+from .schedule import Occurrence
 from .status import StatusField
 
 
@@ -61,6 +62,11 @@ class JobRun(models.Model):
     queue = models.ForeignKey(
         Queue, null=True, on_delete=models.PROTECT, related_name="runs", db_index=False
     )
+    # Started with its site's schedule: it enters its queue when its turn comes.
+    in_turn = models.BooleanField(default=False, db_default=False)
+    next_queue = models.ForeignKey(
+        Queue, null=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     priority = models.SmallIntegerField(default=0)  # smaller goes first
     overlap = models.BooleanField(default=False)
     # A backup: its result is the portal's verdict over a snapshot.
@@ -79,6 +85,10 @@ class JobRun(models.Model):
     )
     started_by = models.ForeignKey(
         User, null=True, on_delete=models.PROTECT, related_name="runs", db_index=False
+    )
+    # The planned start that it is; none where a person started it.
+    occurrence = models.OneToOneField(
+        Occurrence, null=True, on_delete=models.SET_NULL, related_name="run"
     )
     retry_of = models.ForeignKey(
         "self", null=True, on_delete=models.SET_NULL, related_name="retries", db_index=False
@@ -162,6 +172,15 @@ class JobRun(models.Model):
                 fields=["agent", "status"],
                 condition=Q(status__in=statuses(EXECUTING)),
                 name="run_held",
+            ),
+            # Whether a job is at work: asked at each start.
+            models.Index(
+                fields=["job"], condition=Q(status__in=statuses(ACTIVE)), name="run_active_of_job"
+            ),
+            models.Index(
+                fields=["site"],
+                condition=Q(in_turn=True, status__in=statuses(ACTIVE)),
+                name="run_in_turn",
             ),
             models.Index(fields=["id"], condition=Q(message_due=True), name="run_message_due"),
             # The branches of a list: whole organization, granted site or target, own, of a job.

@@ -41,8 +41,8 @@ def _jobs(request: PortalRequest) -> JobQuerySet:
     The button of one that backs up says "Backup Now", others' "Run now".
     """
     joined = (
-        "organization", "site__paused_by", "target", "function__tool", "agent", "pool", "owner",
-        "paused_by",
+        "organization", "site__paused_by", "site__schedule", "target", "function__tool", "agent",
+        "pool", "owner", "paused_by",
     )  # fmt: skip
     jobs = Job.objects.filter(organization=request.organization)
     return jobs.select_related(*joined).with_kind()
@@ -189,7 +189,7 @@ def job_add(request: PortalRequest) -> HttpResponse:
         request,
         "jobs/job_form.html",
         {"nav": "manage", "form": form, "function": function, "several": len(functions) > 1},
-        status=422 if form.errors else 200,
+        status=422 if form.refused else 200,
     )
 
 
@@ -208,7 +208,7 @@ def job_edit(request: PortalRequest, public_id: UUID) -> HttpResponse:
         request,
         "jobs/job_form.html",
         {"nav": "manage", "form": form, "function": job.function, "job": job},
-        status=422 if form.errors else 200,
+        status=422 if form.refused else 200,
     )
 
 

@@ -64,11 +64,13 @@ def when(moment: dt.datetime | None, zone: str | None = None, form: str = "") ->
 def age(moment: dt.datetime | None, words: str = "ago") -> SafeString | str:
     """Print how long ago an instant was, "6 h ago"; portal.js keeps it true while the page is open.
 
-    ``words`` is "ago" (behind the number) or anything else that goes before it ("queued").
+    ``words`` is "ago" (behind the number) or anything else that goes before it ("queued"); "in"
+    says how far ahead it is.
     """
     if moment is None:
         return "–"
-    text = since((timezone.now() - moment).total_seconds())
+    past = (timezone.now() - moment).total_seconds()
+    text = since(-past if words == "in" else past)
     text = f"{text} ago" if words == "ago" else f"{words} {text}"
     return format_html(
         '<time data-age="{}" datetime="{}">{}</time>',

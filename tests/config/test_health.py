@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from agents.tasks import mark_lost
-from jobs.tasks import sweep, tidy
+from jobs.tasks import plan, sweep, tidy
 from tests import factories
 
 TOKEN = "a token for Prometheus"
@@ -43,7 +43,8 @@ def test_a_portal_is_ready_in_three_queries_and_names_what_is_late(asked, client
         answer = asked("/readyz", headers={"Host": "10.0.0.7"})
     assert len(queries) == 3
     assert answer["Cache-Control"] == "no-store"
-    assert answer.json() == {"status": "ready", "late": ["sweep", "lost_agents", "tidy"]}
+    assert answer.json() == {"status": "ready", "late": ["plan", "sweep", "lost_agents", "tidy"]}
+    plan()
     sweep()
     mark_lost()
     tidy()

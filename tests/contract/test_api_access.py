@@ -120,6 +120,14 @@ TABLE = [
         ADMINISTERED.format(ok=200),
         {"until": LATER, "reason": "Maintenance"},
     ),
+    Row("GET", "sites/<uuid:id>/schedule", "sites/{hall}/schedule", SEEN_BY_MANAGER),
+    Row(
+        "PUT",
+        "sites/<uuid:id>/schedule",
+        "sites/{hall}/schedule",
+        ADMINISTERED.format(ok=200),
+        {"schedule": {"kind": "daily", "time": "02:00"}},
+    ),
     Row("POST", "sites/<uuid:id>/resume", "sites/{hall}/resume", ADMINISTERED.format(ok=200)),
     # A run is waiting there.
     Row("DELETE", "sites/<uuid:id>", "sites/{hall}", ADMINISTERED.format(ok=409)),
@@ -222,6 +230,14 @@ TABLE = [
         "401 422 422 403 201 201 201 403",
         {"target": "{press}", "function": "{backup}", "name": "Nightly"},
     ),
+    Row(
+        "POST",
+        "jobs/preview",
+        "jobs/preview",
+        "401 422 422 200 200 200 200 200",
+        {"site": "{hall}", "schedule": {"kind": "daily", "time": "02:00"}},
+    ),
+    Row("GET", "occurrences", "occurrences", OWN),
     Row("GET", "jobs/<uuid:id>", "jobs/{job}", SEEN_BY_MANAGER),
     Row(
         "PATCH",

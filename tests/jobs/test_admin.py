@@ -182,6 +182,11 @@ def form(**more: Any) -> dict[str, Any]:
         "parameters": "{}",
         "assignment": "automatic",
         "run_timeout_s": 600,
+        "schedule_days": "[]",
+        "overlap": "skip",
+        "grace_s": 600,
+        "spread_s": 0,
+        "site_order": 0,
         "queue_timeout_s": 600,
         "tags": "[]",
         "auto_commit": "on",
@@ -307,7 +312,7 @@ def test_lists_count_no_further_than_their_cap(
     job: Job, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CappedPaginator, "most", 2)
-    Job.objects.filter(pk=job.pk).update(allow_overlap=True)
+    Job.objects.filter(pk=job.pk).update(overlap="allow")
     job.refresh_from_db()
     for _ in range(2):
         factories.run(job, by=alice)
@@ -325,7 +330,7 @@ def squeezed(answer: Any) -> str:
 def test_a_list_takes_the_same_queries_at_one_row_and_at_three(
     name: str, job: Job, alice: User, django_assert_num_queries: Any
 ) -> None:
-    Job.objects.filter(pk=job.pk).update(allow_overlap=True)
+    Job.objects.filter(pk=job.pk).update(overlap="allow")
     job.refresh_from_db()
     client, page = as_(alice), url(f"{name}_changelist")
     expected = {"jobrun": 8, "statustransition": 6, "job": 10}[name]

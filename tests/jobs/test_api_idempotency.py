@@ -27,7 +27,7 @@ def keyed(api: API, path: str, body: Any, key: str) -> Any:
 @pytest.fixture
 def overlapping(press, backup, edda):
     """A job of which each start without a key is another run."""
-    return factories.job(press, backup, owner=edda, allow_overlap=True)
+    return factories.job(press, backup, owner=edda, overlap="allow")
 
 
 def test_the_same_again_gives_the_same_answer(overlapping, edda):

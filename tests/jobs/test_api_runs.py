@@ -60,7 +60,7 @@ def test_backup_now_starts_once_and_then_gives_the_run_at_work(job, edda, alice,
 
 
 def test_a_job_that_allows_overlap_starts_again(press, backup, edda):
-    job = factories.job(press, backup, owner=edda, allow_overlap=True)
+    job = factories.job(press, backup, owner=edda, overlap="allow")
     api = API(edda)
     first, second = (api.post(f"jobs/{job.public_id}/run") for _ in range(2))
     assert (first.status_code, second.status_code) == (201, 201)
@@ -227,7 +227,7 @@ def test_a_runs_diff_says_exactly_what_changed(job, agent, edda):
 @pytest.fixture
 def history(press, backup, agent, edda: User, alice: User) -> dict[str, JobRun]:
     """One run of each kind, made by real moves."""
-    job = factories.job(press, backup, owner=edda, allow_overlap=True, tags=["night", "ü"])
+    job = factories.job(press, backup, owner=edda, overlap="allow", tags=["night", "ü"])
     made = {"completed": factories.run(job, by=edda)}
     back_up(agent.api, {"a": b"1"})
     made["failed"] = factories.run(job, by=edda)
@@ -358,7 +358,7 @@ def test_a_list_costs_the_same_with_more_rows(
 def test_a_connections_runs_are_a_bare_list(hall, backup, edda, agent):
     """S4-01 to S4-03, S4-06, S4-07, S4-10, S4-17 to S4-19: an id leads to its run."""
     link = factories.target(hall, "Link", kind="connection")
-    job = factories.job(link, backup, owner=edda, allow_overlap=True)
+    job = factories.job(link, backup, owner=edda, overlap="allow")
     first = factories.run(job, by=edda)
     back_up(agent.api, {"a": b"1"})
     broken = factories.run(job, by=edda)

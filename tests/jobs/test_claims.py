@@ -177,7 +177,7 @@ def test_one_at_a_time_on_a_target_and_function(
 
 
 def test_a_job_that_allows_overlap_does_not_wait(agent, job, press, backup, edda):
-    job.allow_overlap = True
+    job.overlap = "allow"
     job.save()
     made = {str(factories.run(job, by=edda).public_id) for _ in range(3)}
     assert len(made) == 3

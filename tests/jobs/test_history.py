@@ -105,7 +105,7 @@ def test_highlighted_columns_sort_both_ways_on_click(
     press: Target, backup: Function, agent: Enrolled, alice: User
 ) -> None:
     """S0-12: Started, Finished and Duration; the column that sorts is marked."""
-    made = factories.job(press, backup, owner=alice, allow_overlap=True)
+    made = factories.job(press, backup, owner=alice, overlap="allow")
     runs = [str(ended(made, agent, alice, seconds).public_id) for seconds in (5, 90, 40)]
     waiting = str(factories.run(made, by=alice).public_id)
     client = as_(alice)

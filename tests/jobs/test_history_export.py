@@ -96,7 +96,7 @@ def test_what_happens_during_an_export_doubles_no_run_and_leaves_none_out(
 ) -> None:  # fmt: skip
     monkeypatch.setattr("jobs.export.AT_ONCE", 2)
     monkeypatch.setattr("jobs.pages.PAGE", 2)
-    made = factories.job(press, backup, owner=edda, allow_overlap=True)
+    made = factories.job(press, backup, owner=edda, overlap="allow")
     for _ in range(3):
         ended(made, agent, edda)
     for _ in range(3):

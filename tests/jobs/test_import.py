@@ -38,14 +38,14 @@ def test_a_job_leaves_without_its_secret_and_comes_back(
     )  # fmt: skip
     looked = look(alice, written([row]), JOBS)
     assert "as it was" in told(looked)
-    changed = row | {"name": "Nightly", "run_timeout_s": "600", "allow_overlap": "true"}
+    changed = row | {"name": "Nightly", "run_timeout_s": "600", "overlap": "allow"}
     twin = row | {"id": "", "name": "Twin", "parameters": '{"exclude": []}', "tags": ""}
     looked = look(alice, written([changed, twin]), JOBS)
-    assert "changed: name, run_timeout_s, allow_overlap" in told(looked)
+    assert "changed: name, overlap, run_timeout_s" in told(looked)
     assert Job.objects.count() == 1
     assert "2 rows were imported." in told(confirm(alice, looked, JOBS))
     job.refresh_from_db()
-    assert (job.name, job.run_timeout_s, job.allow_overlap) == ("Nightly", 600, True)
+    assert (job.name, job.run_timeout_s, job.overlap) == ("Nightly", 600, "allow")
     assert job.parameters["password"] == "open sesame"
     made = Job.objects.get(name="Twin")
     assert (made.owner, made.target, made.tags) == (alice, press, [])

@@ -167,6 +167,7 @@ def test_a_job_stays_at_its_target(keeper: Job, press: Target, edda: User, alice
     assert answer.status_code == 422
     form = {
         "name": "n", "target": other.pk, "assignment": "automatic", "run_timeout_s": 60,
+        "schedule_days": "[]", "overlap": "skip", "grace_s": 0, "spread_s": 0, "site_order": 0,
         "queue_timeout_s": 60, "tags": "[]", "parameters": "{}",
     }  # fmt: skip
     path = reverse("admin:jobs_job_change", args=[keeper.pk])

@@ -253,7 +253,7 @@ def test_nonsense_in_the_address_breaks_no_list(query: str, edda: User, job: Job
 def test_pages_lead_older_and_newer_without_losing_a_run(
     press: Target, backup: object, edda: User, agent: Enrolled
 ) -> None:
-    job = factories.job(press, backup, owner=edda, allow_overlap=True)  # type: ignore[arg-type]
+    job = factories.job(press, backup, owner=edda, overlap="allow")  # type: ignore[arg-type]
     made = [str(factories.run(job, by=edda).public_id) for _ in range(57)]
     seen: list[str] = []
     client, path = as_(edda), "/jobs/history?size=25"
@@ -389,7 +389,7 @@ def test_times_are_the_sites_with_the_zone_named(
 
 
 def _runs(job: Job, number: int, by: User) -> None:
-    job.allow_overlap = True
+    job.overlap = "allow"
     job.save()
     for _ in range(number):
         factories.run(job, by=by)

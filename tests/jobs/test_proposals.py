@@ -160,13 +160,13 @@ def test_what_was_compared_with_must_still_be_accepted(
     careful: Job, agent: Enrolled, press: Target, backup: Function, edda: User
 ) -> None:
     """Else a change that another backup found in between would be stepped back unseen."""
-    careful.allow_overlap = True
+    careful.overlap = "allow"
     careful.save()
     run = factories.run(careful, by=edda)
     [slow] = agent.api.claim()
     agent.api.move(slow, "running")
     send(agent.api, slow, {"main.st": b"1"})
-    other = factories.job(press, backup, owner=edda, name="Hourly", allow_overlap=True)
+    other = factories.job(press, backup, owner=edda, name="Hourly", overlap="allow")
     found(other, agent, edda, b"2")
     assert agent.api.finish(slow).status_code == 200
     press.refresh_from_db()

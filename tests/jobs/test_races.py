@@ -121,7 +121,7 @@ def test_cancel_against_claim_1000_rounds(works, hall, alice, edda, port):
                 factories.target(hall, f"Line {number}"),
                 listing,
                 owner=edda,
-                allow_overlap=True,
+                overlap="allow",
                 assignment="agent",
                 agent=one.agent,
             )

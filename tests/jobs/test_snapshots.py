@@ -432,7 +432,7 @@ def test_a_large_file_goes_beside_git(agent, start, press):
 
 def test_an_older_finding_does_not_step_the_accepted_snapshot_back(agent, job, edda, press):
     """Two runs at once (the job allows overlap): the one that ends last was held against less."""
-    job.allow_overlap = True
+    job.overlap = "allow"
     job.save()
     factories.run(job, by=edda)
     factories.run(job, by=edda)

@@ -171,7 +171,7 @@ def test_an_agent_that_was_lost_during_the_run_is_the_likely_cause(
     What was seen goes before what may be: neither another run at the time, nor that the job comes
     near to its limit, nor that it usually takes seconds.
     """
-    other = factories.job(press, backup, owner=edda, name="Other", allow_overlap=True)
+    other = factories.job(press, backup, owner=edda, name="Other", overlap="allow")
     for seconds in ([], [3100.0], [40.0]):
         took(job, agent, edda, seconds)
         factories.run(job, by=edda)
@@ -223,7 +223,7 @@ def test_an_agent_that_was_restarted_is_the_likely_cause(
     press: Target, backup: Function, job: Job, agent: Enrolled, edda: User
 ) -> None:
     run = factories.run(job, by=edda)
-    other = factories.job(press, backup, owner=edda, name="Other", allow_overlap=True)
+    other = factories.job(press, backup, owner=edda, name="Other", overlap="allow")
     beside = factories.run(other, by=edda)
     held = {one["id"]: one for one in agent.api.claim(8)}
     for one in held.values():
@@ -244,7 +244,7 @@ def test_an_agent_that_was_silent_all_the_wait_is_the_likely_cause(
 ) -> None:  # fmt: skip
     """S0-23: a run that nobody took leads to the agent that was asked for."""
     busy = factories.enrolled(works, "busy-agent", site=hall, by=alice)
-    other = factories.job(press, backup, owner=edda, name="Other", allow_overlap=True)
+    other = factories.job(press, backup, owner=edda, name="Other", overlap="allow")
     factories.run(other, by=edda)
     busy.api.move(busy.api.claim()[0], "running")
     job.assignment, job.agent = Assignment.AGENT, agent.agent

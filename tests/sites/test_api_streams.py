@@ -124,7 +124,7 @@ def test_no_cell_is_a_formula_and_no_secret_leaves(press: Target, job: Job, edda
     assert saved["parameters"] == '{"password": "••••"}'
     assert saved["tags"] == '["@a", "b"]'
     assert saved["target.name"] == "'=1+1"
-    assert (saved["agent.id"], saved["allow_overlap"]) == ("", "false")
+    assert (saved["agent.id"], saved["auto_commit"]) == ("", "true")
 
 
 def test_what_one_may_not_inspect_is_an_empty_cell(press: Target, manuel: User) -> None:

@@ -1,0 +1,424 @@
+"""What starts by itself: every planned time becomes a run, or is on record as skipped or missed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Count, Q
+from django.db.models.functions import Now
+
+from agents import catalogue
+from agents.models import FunctionVersion, Queue
+from sites import events, sql
+from sites.models import Event, User
+from sites.problems import Refused
+from sites.sql import Sql
+
+from . import making, schedule, starts, turns
+from .models import Job, JobRun, Occurrence, Overlap, SiteSchedule
+from .querysets import JobQuerySet
+from .schedule import Kind
+from .states import ACTIVE, Status
+
+logger = logging.getLogger(__name__)
+
+# So many jobs in a transaction.
+BATCH = 500
+# Of so many times of one job the fate is recorded at once; the rest follows in the next batch.
+MOST_TIMES = 500
+
+
+def plan() -> int:
+    """Start what is due (rules 35 and 37); gives how many runs were made.
+
+    Any number of planners may run at once: each takes jobs that no other one holds, and a planned
+    time is on record once. A job whose times cannot be found is put aside with the reason.
+    """
+    made = 0
+    while True:
+        with transaction.atomic():
+            due = _due()
+            if due:
+                made += _start_each(due)
+        if len(due) < BATCH:
+            return made + _plan_sites()
+
+
+def _start_each(pks: list[int]) -> int:
+    """Plan jobs that are held: together, or each alone where that fails."""
+    try:
+        with transaction.atomic():
+            return _start(pks)
+    except Exception:
+        logger.exception("Planning %d jobs together failed; each alone now.", len(pks))
+        return sum(_start_alone(pk) for pk in pks)
+
+
+def _start_alone(pk: int) -> int:
+    """Plan one job; what is wrong with it is written down, and it is due no more."""
+    try:
+        with transaction.atomic():
+            return _start([pk])
+    except Exception as error:
+        logger.exception("Job %d cannot be planned.", pk)
+        _put_aside(pk, f"Its next start could not be found: {error}"[:300])
+        return 0
+
+
+def _put_aside(pk: int, fault: str) -> None:
+    Job.objects.filter(pk=pk).update(next_run_at=None, schedule_fault=fault)
+    job = Job.objects.select_related("organization", "site", "target").get(pk=pk)
+    events.record(
+        "job.changed",
+        job.public_id,
+        organization=job.organization,
+        site=job.site,
+        target=job.target,
+        data={"name": job.name, "fault": fault},
+    )
+
+
+def _due() -> list[int]:
+    """Find and hold jobs whose time has come, and the places at which they start.
+
+    Who archives a place waits for the runs that are about to be made, or was waited for.
+    """
+    due = Job.objects.filter(next_run_at__lte=Now(), archived_at=None)
+    return _hold(due.order_by("next_run_at", "pk"), most=BATCH)
+
+
+def _hold(jobs: JobQuerySet, most: int | None = None) -> list[int]:
+    """Lock jobs that nobody else holds, and the places at which they start."""
+    held = jobs.select_for_update(skip_locked=sql.on_postgresql(), no_key=True, of=("self",))
+    found = list(held.values_list("pk", "site", "target")[:most])
+    if found and sql.on_postgresql():
+        for table, place in (("sites_site", 1), ("sites_target", 2)):
+            these = sql.one_of("id", sorted({row[place] for row in found}))
+            text = f"SELECT id FROM {table} WHERE {these.text} ORDER BY id FOR KEY SHARE"
+            sql.rows(Sql(text, these.params))
+    return [row[0] for row in found]
+
+
+def _read(pks: list[int]) -> list[Any]:
+    """Read of held jobs what a start needs, and what time it is."""
+    jobs = Job.objects.filter(pk__in=pks).annotate(now=Now()).order_by("next_run_at", "pk")
+    return list(jobs.values_list(*_READ, "now", named=True))
+
+
+# What is read of each job that is due.
+_READ = (
+    "pk", "public_id", "name", "organization_id", "site_id", "target_id", "function_id", "version",
+    "assignment", "agent_id", "pool_id", "owner_id", "overlap", "grace_s", "spread_s", "updated_at",
+    "next_run_at", "schedule_kind", "schedule_time", "schedule_days", "schedule_cron",
+    "paused_until", "pause_reason", "site__paused_until", "site__pause_reason", "site__name",
+    "site__time_zone", "target__name", "target__archived_at", "target__credential_id",
+    "agent__name", "agent__retired_at",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Planned:
+    """A planned time of a job, and its fate: to be started unless a reason says otherwise."""
+
+    job: Any
+    at: datetime
+    outcome: str = Occurrence.Outcome.STARTED
+    reason: str = ""
+    message: str = ""
+
+    def not_started(self, outcome: str, reason: str, message: str) -> None:
+        self.outcome, self.reason, self.message = outcome, reason, message[:500]
+
+
+def _start(pks: list[int]) -> int:
+    """Decide about jobs that are held, and make their runs: a handful of statements for all."""
+    planned: list[_Planned] = []
+    following: dict[int, datetime | None] = {}
+    for job in _read(pks):
+        delay = schedule.delay_of(job.public_id, job.spread_s)
+        pattern = schedule.of(job, job.site__time_zone)
+        times, following[job.pk] = _times(pattern, job.next_run_at, job.now, delay)
+        planned += [_Planned(job, at) for at in times]
+    made = _make(planned)
+    _set_next(Job, following)
+    return made
+
+
+def _plan_sites() -> int:
+    """Start all jobs that are marked for a site's schedule, where its time has come."""
+    made = 0
+    due = SiteSchedule.objects.filter(next_run_at__lte=Now(), site__archived_at=None)
+    for pk in list(due.values_list("pk", flat=True)):
+        with transaction.atomic():
+            held = due.filter(pk=pk).select_related("site").annotate(now=Now())
+            found = held.select_for_update(
+                skip_locked=sql.on_postgresql(), no_key=True, of=("self",)
+            ).first()
+            if found is not None:
+                made += _start_site(found)
+        turns.release()
+    return made
+
+
+def _start_site(due: SiteSchedule) -> int:
+    now = due.now  # type: ignore[attr-defined]
+    assert due.next_run_at is not None
+    try:
+        times, following = _times(due.schedule, due.next_run_at, now, timedelta())
+    except Exception as error:
+        logger.exception("The schedule of site %s cannot be planned.", due.site)
+        fault = f"Its next start could not be found: {error}"[:300]
+        SiteSchedule.objects.filter(pk=due.pk).update(next_run_at=None, schedule_fault=fault)
+        return 0
+    marked = Job.objects.filter(site=due.site_id, schedule_kind=Kind.SITE, enabled=True)
+    pks = _hold(marked.filter(archived_at=None).order_by("pk"))
+    made = _make([_Planned(job, at) for job in _read(pks) for at in times], in_turn=True)
+    _set_next(SiteSchedule, {due.pk: following})
+    return made
+
+
+def _make(planned: Sequence[_Planned], *, in_turn: bool = False) -> int:
+    """Decide about the times of jobs that are held, record them, and make their runs."""
+    _miss(planned)
+    wanted = [one for one in planned if not one.reason]
+    _skip_paused(wanted)
+    _skip_at_work(wanted)
+    versions = _skip_refused(wanted)
+    recorded = _record(planned)
+    starting = [one for one in wanted if not one.reason and one.job.pk in recorded]
+    if starting:
+        queues = _queues([one.job for one in starting])
+        given = _credentials([one.job for one in starting])
+        making.make(
+            [
+                making.Wanted(
+                    job=one.job.pk,
+                    queue=queues[one.job.pk],
+                    makes_snapshot=starts.makes_snapshot(versions[_version_of(one.job)]),
+                    started_by=one.job.owner_id,
+                    credential=given.get(one.job.pk),
+                    occurrence=recorded[one.job.pk],
+                    in_turn=in_turn,
+                )
+                for one in starting
+            ]
+        )
+    _tell(planned)
+    return len(starting)
+
+
+def _times(
+    pattern: schedule.Schedule, first: datetime, now: datetime, delay: timedelta
+) -> tuple[list[datetime], datetime | None]:
+    """Give the times that have come, from the first on, and the one after them."""
+    times = [first]
+    while (after := schedule.next_start(pattern, after=times[-1], delay=delay)) is not None:
+        if after > now or len(times) == MOST_TIMES:
+            return times, after
+        times.append(after)
+    return times, None
+
+
+def _miss(planned: Sequence[_Planned]) -> None:
+    """Of each job start only the newest time, and only within its grace."""
+    newest = {one.job.pk: one for one in planned}
+    for one in planned:
+        late_s = (one.job.now - one.at).total_seconds()
+        if one is not newest[one.job.pk]:
+            words = "A later time of the schedule had come as well when the portal got to it."
+        elif late_s > one.job.grace_s:
+            words = (
+                f"The portal got to it {late_s / 60:.0f} min late;"
+                f" {one.job.grace_s / 60:.0f} min are made up for."
+            )
+        else:
+            continue
+        one.not_started(Occurrence.Outcome.MISSED, Occurrence.Reason.TOO_LATE, words)
+
+
+def _skip(one: _Planned, reason: str, words: str) -> None:
+    one.not_started(Occurrence.Outcome.SKIPPED, reason, words)
+
+
+def _skip_paused(wanted: Iterable[_Planned]) -> None:
+    for one in wanted:
+        job = one.job
+        for kind, name, until, why in (
+            ("Job", job.name, job.paused_until, job.pause_reason),
+            ("Site", job.site__name, job.site__paused_until, job.site__pause_reason),
+        ):
+            if until is not None and until > job.now and not one.reason:
+                _skip(one, Occurrence.Reason.PAUSED, f"{kind} {name} was paused: {why}")
+
+
+def _skip_at_work(wanted: Iterable[_Planned]) -> None:
+    """Leave out what would overlap, as each job says: all of it, or all but one that waits."""
+    ids = [one.job.pk for one in wanted if not one.reason and one.job.overlap != Overlap.ALLOW]
+    if not ids:
+        return
+    active = JobRun.objects.filter(job__in=ids, status__in=ACTIVE).order_by().values("job")
+    waiting = Count("pk", filter=Q(status=Status.PENDING))
+    at_work = dict(active.annotate(waiting=waiting).values_list("job", "waiting"))
+    for one in wanted:
+        if one.reason or one.job.overlap == Overlap.ALLOW or one.job.pk not in at_work:
+            continue
+        if one.job.overlap == Overlap.SKIP:
+            _skip(one, Occurrence.Reason.OVERLAP, "A run of the job was still active.")
+        elif at_work[one.job.pk]:
+            _skip(one, Occurrence.Reason.OVERLAP, "A run of the job waited already.")
+
+
+def _skip_refused(wanted: Iterable[_Planned]) -> dict[tuple[int, str], FunctionVersion]:
+    """Leave out what Backup Now would refuse, in the same words; gives the versions to run."""
+    starting = [one for one in wanted if not one.reason]
+    versions = catalogue.newest_versions(_version_of(one.job) for one in starting)
+    for one in starting:
+        job, words = one.job, ""
+        if job.target__archived_at is not None:
+            words = starts.archived(job.target__name)
+        elif job.agent__retired_at is not None:
+            words = starts.retired(job.agent__name, job.name)
+        elif _version_of(job) not in versions:
+            words = "No agent has ever advertised its function."
+        if words:
+            _skip(one, Occurrence.Reason.REFUSED, words)
+    # What a job was saved with fitted the version of that day.
+    newer = {
+        one.job.pk: one
+        for one in starting
+        if not one.reason and versions[_version_of(one.job)].created_at > one.job.updated_at
+    }
+    given = Job.objects.filter(pk__in=newer).values_list("pk", "parameters") if newer else ()
+    for pk, parameters in given:
+        try:
+            starts.check_parameters(versions[_version_of(newer[pk].job)], parameters)
+        except Refused as refusal:
+            _skip(newer[pk], Occurrence.Reason.REFUSED, refusal.detail)
+    return versions
+
+
+def _version_of(job: Any) -> tuple[int, str]:
+    return job.function_id, job.version
+
+
+def _queues(jobs: Sequence[Any]) -> dict[int, int]:
+    """Find the queue of each job's run; one that is not there yet is made."""
+    keys = {
+        job.pk: catalogue.queue_key(
+            job.site_id, job.function_id, job.version, job.assignment, job.agent_id, job.pool_id
+        )
+        for job in jobs
+    }
+    known = dict(Queue.objects.filter(key__in=set(keys.values())).values_list("key", "pk"))
+    new = {key: pk for pk, key in keys.items() if key not in known}
+    joined = ("site", "function", "agent", "pool")
+    for job in Job.objects.filter(pk__in=new.values()).select_related(*joined) if new else ():
+        known[keys[job.pk]] = starts.queue_of(job).pk
+    return {pk: known[key] for pk, key in keys.items()}
+
+
+def _credentials(jobs: Sequence[Any]) -> dict[int, int]:
+    """Say which job's run may use which credential: where its owner may give it (starts)."""
+    places: dict[int, list[tuple[int, int]]] = {}
+    for job in jobs:
+        if job.target__credential_id is not None:
+            place = (job.target_id, job.target__credential_id)
+            places.setdefault(job.owner_id, []).append(place)
+    owners = User.objects.in_bulk(places) if places else {}
+    given = {owner: starts.may_give(owners[owner], found) for owner, found in places.items()}
+    return {
+        job.pk: job.target__credential_id
+        for job in jobs
+        if job.target_id in given.get(job.owner_id, ())
+    }
+
+
+def _record(planned: Sequence[_Planned]) -> dict[int, int]:
+    """Write the times down, each once; gives the occurrence of each job that is to be started."""
+    columns = {
+        "organization_id": "BIGINT",
+        "site_id": "BIGINT",
+        "target_id": "BIGINT",
+        "job_id": "BIGINT",
+        "starter_id": "BIGINT",
+        "planned_at": "TIMESTAMPTZ",
+        "outcome": "TEXT",
+        "reason": "TEXT",
+        "message": "TEXT",
+    }
+    names = ", ".join(columns)
+    given = sql.table(
+        "planned",
+        columns,
+        (
+            {
+                "organization_id": one.job.organization_id,
+                "site_id": one.job.site_id,
+                "target_id": one.job.target_id,
+                "job_id": one.job.pk,
+                "starter_id": one.job.owner_id,
+                "planned_at": one.at,
+                "outcome": one.outcome,
+                "reason": one.reason,
+                "message": one.message,
+            }
+            for one in planned
+        ),
+    )
+    written = sql.rows(
+        Sql(
+            f"INSERT INTO jobs_occurrence ({names}) SELECT {names} FROM {given.text} WHERE TRUE"
+            " ON CONFLICT (job_id, planned_at) DO NOTHING RETURNING job_id, id, outcome",
+            given.params,
+        )
+    )
+    return {job: pk for job, pk, outcome in written if outcome == Occurrence.Outcome.STARTED}
+
+
+def _tell(planned: Sequence[_Planned]) -> None:
+    """Write an Event for each job with starts that were not made: `job.skipped`, `job.missed`."""
+    untold: dict[tuple[int, str], list[_Planned]] = {}
+    for one in planned:
+        if one.reason:
+            untold.setdefault((one.job.pk, one.outcome), []).append(one)
+    Event.objects.bulk_create(
+        Event(
+            kind=f"job.{outcome}",
+            subject_id=found[-1].job.public_id,
+            organization_id=found[-1].job.organization_id,
+            site_id=found[-1].job.site_id,
+            target_id=found[-1].job.target_id,
+            starter_id=found[-1].job.owner_id,
+            data={
+                "name": found[-1].job.name,
+                "planned_at": found[-1].at.isoformat(),
+                "number": len(found),
+                "reason": found[-1].reason,
+            },
+        )
+        for (_, outcome), found in untold.items()
+    )
+
+
+def _set_next(planned: type[Job | SiteSchedule], following: dict[int, datetime | None]) -> None:
+    columns = {"pk": "BIGINT", "next_run_at": "TIMESTAMPTZ", "fault": "TEXT"}
+    given = sql.table(
+        "plan",
+        columns,
+        (
+            {"pk": pk, "next_run_at": at, "fault": "" if at else "Its times are over."}
+            for pk, at in following.items()
+        ),
+    )
+    sql.rows(
+        Sql(
+            f"UPDATE {planned._meta.db_table} AS row SET next_run_at = plan.next_run_at,"
+            f" schedule_fault = plan.fault FROM {given.text} WHERE row.id = plan.pk",
+            given.params,
+        )
+    )

@@ -1,0 +1,62 @@
+"""When runs that their site's schedule started enter their queues: in order, so many at once."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from sites import sql
+from sites.sql import Sql
+
+from . import moves
+from .models import JobRun, SiteSchedule
+from .states import Status
+
+# Those that wait outside their queues, in the order of the jobs at their site.
+_NEXT = """
+    SELECT run.id FROM jobs_jobrun AS run JOIN jobs_job AS job ON job.id = run.job_id
+    WHERE run.site_id = %s AND run.in_turn AND run.status = 'pending'
+      AND run.next_queue_id IS NOT NULL
+    ORDER BY run.created_at, job.site_order, job.name, run.id LIMIT %s
+"""
+
+
+def release() -> int:
+    """Let runs whose turn has come enter their queues; gives how many.
+
+    A run that waits outside is in no queue, so no agent can take it, and its longest wait begins
+    when it enters. One site after the other, each by its schedule's row: two that release at once
+    let no more go than the site allows.
+    """
+    waiting = JobRun.objects.pending().filter(in_turn=True, next_queue__isnull=False)
+    return sum(
+        _release(site) for site in waiting.order_by().values_list("site", flat=True).distinct()
+    )
+
+
+def _release(site: int) -> int:
+    with transaction.atomic():
+        found = SiteSchedule.objects.select_for_update(no_key=True, of=("self",)).filter(site=site)
+        schedule = found.first()
+        at_once = schedule.at_once if schedule else None
+        under_way = JobRun.objects.active().filter(site=site, in_turn=True, next_queue=None).count()
+        free = None if at_once is None else at_once - under_way
+        if free is not None and free <= 0:
+            return 0
+        ids = [pk for (pk,) in sql.rows(Sql(_NEXT, (site, 10_000 if free is None else free)))]
+        return len(_enter(ids)) if ids else 0
+
+
+def _enter(ids: list[int]) -> list[int]:
+    these = sql.one_of("id", ids)
+    wait = "(SELECT job.queue_timeout_s FROM jobs_job AS job WHERE job.id = jobs_jobrun.job_id)"
+    entered = sql.rows(
+        Sql(
+            "UPDATE jobs_jobrun SET queue_id = next_queue_id, next_queue_id = NULL,"
+            f" queue_until = {sql.later(wait)} WHERE {these.text} AND status = 'pending'"
+            " AND next_queue_id IS NOT NULL RETURNING id",
+            these.params,
+        )
+    )
+    found = [pk for (pk,) in entered]
+    moves.tell(found, Status.PENDING)
+    return found

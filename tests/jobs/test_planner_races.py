@@ -1,0 +1,105 @@
+"""Many planners at once, and planners that are killed: every planned time is one run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime, time, timedelta
+
+import pytest
+from django.conf import settings
+
+from agents.models import Function
+from config.supervisor import child_command
+from jobs import definitions
+from jobs.models import Job, JobRun, Occurrence
+from sites import sql
+from sites.models import Site, User
+from tests import factories
+from tests.invariants import check_runs
+from tests.waiting import until
+from tests.web import environment
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
+
+Planners = Callable[[int], list[subprocess.Popen[str]]]
+
+
+@pytest.fixture
+def planners() -> Iterator[Planners]:
+    """Start processes that plan; they end with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(number: int) -> list[subprocess.Popen[str]]:
+        command = child_command([sys.executable, "-m", "tests.jobs.planning_process"])
+        new = [
+            subprocess.Popen(
+                command, cwd=settings.BASE_DIR, env=environment(), stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(number)
+        ]
+        started.extend(new)
+        for one in new:
+            assert one.stdout is not None
+            assert one.stdout.readline() == "up\n"
+        return new
+
+    yield start
+    for one in started:
+        one.kill()
+        one.communicate()
+
+
+@pytest.fixture
+def nightly(hall: Site, backup: Function, edda: User) -> list[Job]:
+    """Twenty jobs of as many targets that start every night."""
+    jobs = []
+    for number in range(20):
+        job = factories.job(
+            factories.target(hall, f"Line {number}"), backup, owner=edda, overlap="allow"
+        )
+        job.schedule_kind, job.schedule_time = "daily", time(2)
+        jobs.append(definitions.save(job, by=edda))
+    return jobs
+
+
+def come(jobs: list[Job]) -> datetime:
+    """Let the next start of all of them have come."""
+    at = sql.clock() - timedelta(seconds=1)
+    Job.objects.filter(pk__in=[job.pk for job in jobs]).update(next_run_at=at)
+    return at
+
+
+def started(at: datetime) -> int:
+    return Occurrence.objects.filter(planned_at=at, outcome="started").count()
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_any_number_of_planners_give_one_run_a_time(
+    number: int, nightly: list[Job], planners: Planners
+) -> None:
+    """Rule 35, I6: ten times of twenty jobs are two hundred runs."""
+    running = planners(number)
+    for _ in range(10):
+        at = come(nightly)
+        until(lambda at=at: started(at) == len(nightly))  # type: ignore[misc]
+    assert all(one.poll() is None for one in running)
+    assert JobRun.objects.count() == Occurrence.objects.count() == 10 * len(nightly)
+    assert not JobRun.objects.filter(occurrence=None).exists()
+    assert check_runs() == 10 * len(nightly)
+
+
+def test_planners_that_are_killed_leave_whole_starts(
+    nightly: list[Job], planners: Planners
+) -> None:
+    """What a killed one had begun is undone, and found again by the next."""
+    planners(1)
+    for _ in range(4):
+        [victim] = planners(1)
+        at = come(nightly)
+        until(lambda at=at: started(at) > 0)  # type: ignore[misc]
+        victim.kill()
+        until(lambda at=at: started(at) == len(nightly))  # type: ignore[misc]
+    assert JobRun.objects.count() == Occurrence.objects.count() == 4 * len(nightly)
+    assert check_runs() == 4 * len(nightly)

@@ -1,0 +1,173 @@
+"""Schedules as people and programs set them: page, API, preview (S0-06)."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from jobs import planner
+from jobs.models import Job, SiteSchedule
+from sites import sql
+from sites.models import Site, User
+from tests.factories import Enrolled
+from tests.pages import as_, html
+from tests.people import API
+
+pytestmark = pytest.mark.django_db
+DAILY = {"kind": "daily", "time": "02:00"}
+
+
+def test_a_program_sets_a_schedule_and_reads_when_it_starts(job: Job, edda: User) -> None:
+    api = API(edda)
+    path = f"jobs/{job.public_id}"
+    assert api.get(path).json()["schedule"] is None
+    sent = {"schedule": DAILY, "overlap": "queue", "grace_s": 60, "spread_s": 300}
+    saved = api.patch(path, sent).json()
+    assert saved["schedule"] == DAILY | {
+        "days": [], "cron": "", "time_zone": "Europe/Berlin", "text": "Every day at 02:00",
+    }  # fmt: skip
+    start = datetime.fromisoformat(saved["next_run_at"])
+    local = start.astimezone(ZoneInfo("Europe/Berlin"))
+    assert time(2) <= local.time() <= time(2, 5)
+    assert {name: saved[name] for name in sent if name != "schedule"} == {
+        "overlap": "queue", "grace_s": 60, "spread_s": 300,
+    }  # fmt: skip
+    # What is not sent stays.
+    assert api.patch(path, {"name": "Renamed"}).json()["next_run_at"] == saved["next_run_at"]
+    off = api.patch(path, {"enabled": False}).json()
+    assert (off["enabled"], off["next_run_at"], off["schedule"]["kind"]) == (False, None, "daily")
+    none = api.patch(path, {"schedule": None, "enabled": True}).json()
+    assert (none["schedule"], none["next_run_at"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "field"),
+    [
+        ({"kind": "hourly"}, "schedule.kind"),
+        ({"kind": "daily"}, "schedule.time"),
+        ({"kind": "daily", "time": "25:00"}, "schedule.time"),
+        ({"kind": "weekly", "time": "02:00"}, "schedule.days"),
+        ({"kind": "weekly", "time": "02:00", "days": ["monday"]}, "schedule.days.0"),
+        ({"kind": "cron", "cron": "0 0 30 2 *"}, "schedule.cron"),
+        ({"kind": "cron", "cron": "* * * * * *"}, "schedule.cron"),
+        ({"kind": "cron", "cron": "* * * * *", "zone": "UTC"}, "schedule.zone"),
+    ],
+)
+def test_times_that_cannot_be_are_refused_at_every_door(
+    job: Job, edda: User, hall: Site, sent: dict[str, Any], field: str
+) -> None:
+    api = API(edda)
+    saved = api.patch(f"jobs/{job.public_id}", {"schedule": sent})
+    shown = api.post("jobs/preview", {"site": str(hall.public_id), "schedule": sent})
+    for answer in (saved, shown):
+        assert answer.status_code == 422
+        assert field in answer.json()["errors"], answer.json()
+    job.refresh_from_db()
+    assert job.schedule_kind == ""
+
+
+def test_a_preview_shows_the_next_five_as_they_will_start(job: Job, edda: User, hall: Site) -> None:
+    api = API(edda)
+    asked = {"site": str(hall.public_id), "schedule": DAILY}
+    shown = api.post("jobs/preview", asked).json()
+    assert (shown["text"], shown["time_zone"]) == ("Every day at 02:00", "Europe/Berlin")
+    assert len(shown["starts"]) == 5
+    assert all(", 02:00 CE" in start["local"] for start in shown["starts"])
+    saved = api.patch(f"jobs/{job.public_id}", {"schedule": DAILY}).json()
+    assert saved["next_run_at"] == shown["starts"][0]["at"]
+    # With the site's schedule, which the site does not have yet.
+    with_site = asked | {"schedule": {"kind": "site"}}
+    assert api.post("jobs/preview", with_site).status_code == 422
+
+
+def test_the_ledger_of_planned_starts_over_rest(
+    job: Job, edda: User, manuel: User, vera: User
+) -> None:
+    API(edda).patch(f"jobs/{job.public_id}", {"schedule": DAILY})
+    for ago in (2, 1):
+        Job.objects.filter(pk=job.pk).update(next_run_at=sql.clock() - timedelta(seconds=ago))
+        planner.plan()
+    run = job.runs.get()
+    skipped, started = API(vera).get("occurrences").json()["results"]
+    assert (started["outcome"], started["run"]) == ("started", str(run.public_id))
+    assert (skipped["outcome"], skipped["reason"], skipped["run"]) == ("skipped", "overlap", None)
+    assert skipped["message"] == "A run of the job was still active."
+    only = API(vera).get("occurrences", outcome="skipped", job=str(job.public_id)).json()
+    assert len(only["results"]) == 1
+    # Rule 2: a manager without a grant sees what they started themselves.
+    assert API(manuel).get("occurrences").json()["results"] == []
+
+
+FORM = {"name": "Nightly", "who": "automatic", "run_timeout": "60", "queue_timeout": "60"}
+
+
+def test_the_form_sets_a_schedule_and_the_pages_say_it(
+    job: Job, agent: Enrolled, edda: User
+) -> None:
+    """S0-06: the list shows the schedule, the next start and the zone."""
+    client, path = as_(edda), f"/jobs/manage/{job.public_id}/edit"
+    sent = FORM | {
+        "schedule-kind": "weekly", "schedule-time": "22:00", "schedule-days": ["sat", "mon"],
+        "schedule-enabled": "on", "schedule-overlap": "queue", "schedule-grace": "1.5",
+        "schedule-spread": "0",
+    }  # fmt: skip
+    assert client.post(path, sent).status_code == 302
+    job.refresh_from_db()
+    assert (job.schedule_days, job.overlap, job.grace_s) == (["mon", "sat"], "queue", 90)
+    for page in (html(edda, "/jobs/manage"), html(edda, f"/jobs/manage/{job.public_id}")):
+        assert "Mondays and Saturdays at 22:00" in page
+        assert "Europe/Berlin" in page
+        assert ", 22:00" in page
+    opened = html(edda, path)
+    assert opened.count("checked") >= 3
+    wrong = client.post(path, sent | {"schedule-kind": "cron", "schedule-cron": "nonsense"})
+    assert wrong.status_code == 422
+    assert "five fields" in wrong.content.decode()
+    # A form of before schedules, or of a program, leaves them out: on demand.
+    assert client.post(path, FORM).status_code == 302
+    job.refresh_from_db()
+    assert (job.schedule_kind, job.enabled, job.next_run_at) == ("", True, None)
+
+
+def test_the_page_shows_what_is_typed_before_it_is_saved(
+    job: Job, edda: User, press: object
+) -> None:
+    client = as_(edda)
+    typed = {"schedule-kind": "daily", "schedule-time": "02:00", "schedule-spread": "0"}
+    edited = client.post(f"/jobs/manage/{job.public_id}/edit/preview", typed).content.decode()
+    assert edited.count("<li>") == 5
+    assert "Every day at 02:00" in edited
+    path = "/jobs/manage/add/preview"
+    assert "Choose the target first" in client.post(path, typed).content.decode()
+    chosen = typed | {"target": str(job.target.public_id), "schedule-spread": "15"}
+    added = client.post(path, chosen).content.decode()
+    assert added.count("<li>") == 5
+    assert "up to 15 min later" in added
+    broken = client.post(path, chosen | {"schedule-kind": "cron", "schedule-cron": "*"})
+    assert "five fields" in broken.content.decode()
+    assert (
+        "no schedule yet" in client.post(path, chosen | {"schedule-kind": "site"}).content.decode()
+    )
+    assert "<li>" not in client.post(path, {"schedule-kind": ""}).content.decode()
+
+
+def test_a_site_gets_its_schedule_on_a_page_and_over_rest(
+    hall: Site, job: Job, alice: User, edda: User
+) -> None:
+    client, path = as_(alice), f"/sites/{hall.public_id}/schedule"
+    API(edda).patch(f"jobs/{job.public_id}", {"schedule": {"kind": "site"}})
+    assert "No schedule" not in html(alice, path)
+    sent = {"schedule-kind": "workdays", "schedule-time": "01:30", "schedule-at_once": "3"}
+    assert "Monday to Friday at 01:30" in client.post(f"{path}/preview", sent).content.decode()
+    assert client.post(path, sent | {"schedule-time": ""}).status_code == 422
+    assert not SiteSchedule.objects.exists()
+    assert client.post(path, sent).status_code == 302
+    assert job.name in html(alice, path)
+    read = API(edda).get(f"sites/{hall.public_id}/schedule").json()
+    assert (read["schedule"]["text"], read["at_once"]) == ("Monday to Friday at 01:30", 3)
+    assert API(edda).get(f"jobs/{job.public_id}").json()["next_run_at"] == read["next_run_at"]
+    put = API(alice).put(f"sites/{hall.public_id}/schedule", {"schedule": None})
+    assert (put.json()["schedule"], put.json()["next_run_at"]) == (None, None)

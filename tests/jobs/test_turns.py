@@ -1,0 +1,147 @@
+"""The schedule of a site: all its marked jobs are queued in order, so many at once."""
+
+from __future__ import annotations
+
+from datetime import time, timedelta
+
+import pytest
+
+from agents.models import Function
+from jobs import definitions, planner, planning, sweeps, transitions, turns
+from jobs.models import Job, JobRun, SiteSchedule
+from jobs.states import Status
+from sites import sql
+from sites.models import Event, Site, User
+from sites.problems import Refused
+from tests import factories
+from tests.factories import Enrolled
+from tests.jobs.passing import queue_limit_over
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def night(hall: Site) -> SiteSchedule:
+    planned = planning.of_site(hall)
+    planned.schedule_kind, planned.schedule_time, planned.at_once = "daily", time(1), 2
+    planning.save_for_site(planned)
+    return planned
+
+
+@pytest.fixture
+def marked(hall: Site, backup: Function, edda: User, night: SiteSchedule) -> list[Job]:
+    """Five jobs, in their order: by place, then by name."""
+    jobs = []
+    for name, place in (("E", 0), ("D", 2), ("B", 1), ("A", 1), ("C", 1)):
+        job = factories.job(factories.target(hall, name), backup, owner=edda, name=name)
+        job.schedule_kind, job.site_order = "site", place
+        jobs.append(definitions.save(job, by=edda))
+    return sorted(jobs, key=lambda job: (job.site_order, job.name))
+
+
+def come(night: SiteSchedule) -> None:
+    at = sql.clock() - timedelta(seconds=1)
+    SiteSchedule.objects.filter(pk=night.pk).update(next_run_at=at)
+
+
+def in_queue() -> list[str]:
+    """Which runs an agent may take, the first one first."""
+    runs = JobRun.objects.pending().exclude(queue=None).order_by("priority", "created_at", "id")
+    return [run.name for run in runs]
+
+
+def test_jobs_enter_their_queues_in_order_and_so_many_at_once(
+    night: SiteSchedule, marked: list[Job], agent: Enrolled
+) -> None:
+    assert [job.name for job in marked] == ["E", "A", "B", "C", "D"]
+    come(night)
+    assert planner.plan() == 5
+    assert JobRun.objects.filter(in_turn=True, occurrence__outcome="started").count() == 5
+    assert sorted(in_queue()) == ["A", "E"]
+    first = agent.api.claim(most=10)
+    assert {run["target"]["name"] for run in first} == {"A", "E"}
+    assert turns.release() == 0
+    agent.api.move(first[0], "running")
+    agent.api.finish(first[0], status="failed")
+    assert turns.release() == 1
+    assert in_queue() == ["B"]
+    # One that is cancelled makes room as well, also while it waits outside.
+    waiting = JobRun.objects.get(name="C")
+    transitions.cancel(waiting, by=waiting.started_by)
+    transitions.cancel(JobRun.objects.get(name="B"), by=waiting.started_by)
+    assert turns.release() == 1
+    assert in_queue() == ["D"]
+    assert planner.plan() == 0
+
+
+def test_a_turn_wakes_agents_and_begins_the_longest_wait(
+    night: SiteSchedule, marked: list[Job]
+) -> None:
+    come(night)
+    planner.plan()
+    outside = JobRun.objects.filter(next_queue__isnull=False)
+    assert set(outside.values_list("queue_until", flat=True)) == {None}
+    assert sweeps.sweep() == 0
+    for run in JobRun.objects.exclude(queue=None):
+        queue_limit_over(run)
+    assert sweeps.sweep() == 2
+    Event.objects.all().delete()
+    assert turns.release() == 2
+    told = Event.objects.filter(kind="run.pending")
+    entered = JobRun.objects.pending().exclude(queue=None)
+    assert {event.data["queue"] for event in told} == {run.queue_id for run in entered}
+    for run in entered:
+        assert run.queue_until is not None
+        assert timedelta(0) < run.queue_until - sql.clock() <= timedelta(days=1)
+
+
+def test_a_job_is_unmarked_switched_off_or_archived_and_stays_behind(
+    night: SiteSchedule, marked: list[Job], edda: User
+) -> None:
+    marked[0].enabled = False
+    definitions.save(marked[0], by=edda)
+    marked[1].schedule_kind = ""
+    definitions.save(marked[1], by=edda)
+    definitions.archive(marked[2], by=edda)
+    come(night)
+    assert planner.plan() == 2
+    assert {run.name for run in JobRun.objects.all()} == {"C", "D"}
+
+
+def test_a_site_is_told_its_times_and_limits_in_the_words_of_the_field(hall: Site) -> None:
+    planned = planning.of_site(hall)
+    planned.schedule_kind = "cron"
+    planned.schedule_cron = "0 0 30 2 *"
+    with pytest.raises(Refused) as refused:
+        planning.save_for_site(planned)
+    assert (refused.value.errors or {}).keys() == {"schedule.cron"}
+    planned.schedule_kind = "site"
+    with pytest.raises(Refused) as refused:
+        planning.save_for_site(planned)
+    assert (refused.value.errors or {}).keys() == {"schedule.kind"}
+    assert not SiteSchedule.objects.exists()
+
+
+def test_a_schedule_of_a_site_that_cannot_be_planned_says_so(
+    night: SiteSchedule, marked: list[Job]
+) -> None:
+    come(night)
+    SiteSchedule.objects.update(schedule_kind="cron", schedule_cron="never")
+    assert planner.plan() == 0
+    night.refresh_from_db()
+    assert night.next_run_at is None
+    assert "five fields" in night.schedule_fault
+
+
+def test_missed_and_overlapping_starts_of_a_site_are_on_record_by_job(
+    night: SiteSchedule, marked: list[Job], edda: User
+) -> None:
+    busy = factories.run(marked[0], by=edda)
+    assert busy.status == Status.PENDING
+    come(night)
+    assert planner.plan() == 4
+    assert list(marked[0].occurrences.values_list("outcome", "reason")) == [("skipped", "overlap")]
+    at = sql.clock() - timedelta(hours=2)
+    SiteSchedule.objects.filter(pk=night.pk).update(next_run_at=at)
+    assert planner.plan() == 0
+    assert all(job.occurrences.filter(outcome="missed").count() == 1 for job in marked)
