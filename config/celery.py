@@ -4,6 +4,7 @@ import os
 
 from celery import Celery
 from celery.schedules import crontab
+from kombu import Exchange, Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.production")
 
@@ -11,14 +12,31 @@ app = Celery("yardmaster")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
+# What keeps time has a queue of its own: a slow task cannot hold it up where another worker has
+# that one (Procfile). A worker that is told nothing has both.
+CLOCK = "clock"
+app.conf.task_queues = [
+    # Each with its own key: Celery would give both the same, and each would get the other's tasks.
+    Queue(name, Exchange(name), routing_key=name)
+    for name in (app.conf.task_default_queue, CLOCK)
+]
+
 # A tick that waited longer than its interval is worthless: the next one does its work.
 app.conf.beat_schedule = {
-    "start what is due": {"task": "jobs.tasks.plan", "schedule": 5.0, "options": {"expires": 5}},
-    "sweep runs": {"task": "jobs.tasks.sweep", "schedule": 10.0, "options": {"expires": 10}},
+    "start what is due": {
+        "task": "jobs.tasks.plan",
+        "schedule": 5.0,
+        "options": {"expires": 5, "queue": CLOCK},
+    },
+    "sweep runs": {
+        "task": "jobs.tasks.sweep",
+        "schedule": 10.0,
+        "options": {"expires": 10, "queue": CLOCK},
+    },
     "find lost agents": {
         "task": "agents.tasks.mark_lost",
         "schedule": 10.0,
-        "options": {"expires": 10},
+        "options": {"expires": 10, "queue": CLOCK},
     },
     "reword messages": {
         "task": "jobs.tasks.reword",
