@@ -78,7 +78,7 @@ def likely_causes(
 
 def raised(run: JobRun) -> int | None:
     """Give half as much again as the limit, in whole minutes; None where the job has more now."""
-    if run.job is None or run.job.run_timeout_s > run.run_timeout_s:
+    if run.job is None or run.job.run_limit_s > run.run_timeout_s:
         return None
     minutes = -(-run.run_timeout_s * 3 // 120)
     return minutes if minutes <= LONGEST else None

@@ -13,7 +13,7 @@ from django.db import connection
 from sites import sql
 from sites.sql import Sql
 
-from . import moves
+from . import limits, moves
 from .models import JobRun, Overlap
 
 # What a run has from its job, or is told of it (`wanted`); of the rest it has the defaults.
@@ -38,7 +38,7 @@ _COLUMNS = {
     "requested_agent": "job.agent_id",
     "requested_pool": "job.pool_id",
     "external_id": "job.external_id",
-    "run_timeout_s": "job.run_timeout_s",
+    "run_timeout_s": limits.RUN_SQL,
     "queue": "CASE WHEN wanted.in_turn THEN NULL ELSE wanted.queue END",
     "next_queue": "CASE WHEN wanted.in_turn THEN wanted.queue END",
     "in_turn": "wanted.in_turn",
@@ -92,6 +92,7 @@ def make(wanted: Sequence[Wanted]) -> list[int]:
     found = sql.rows(
         Sql(
             f"{insert.text} FROM {given.text} JOIN jobs_job AS job ON job.id = wanted.job"
+            " JOIN sites_site AS site ON site.id = job.site_id"
             " JOIN agents_function AS function ON function.id = job.function_id"
             " JOIN agents_tool AS tool ON tool.id = function.tool_id WHERE TRUE RETURNING id",
             (*insert.params, *given.params),
@@ -108,7 +109,7 @@ def _insert(vendor: str) -> Sql:
     columns: list[str] = []
     values: list[str] = []
     params: list[Any] = []
-    waits_until = f"CASE WHEN wanted.in_turn THEN NULL ELSE {sql.later('job.queue_timeout_s')} END"
+    waits_until = f"CASE WHEN wanted.in_turn THEN NULL ELSE {sql.later(limits.QUEUE_SQL)} END"
     sources = _COLUMNS | {"queue_until": waits_until}
     for field in JobRun._meta.concrete_fields:
         source = sources.get(field.name)

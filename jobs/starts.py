@@ -19,7 +19,7 @@ from sites.permissions import credential_policy, target_policy
 from sites.problems import Refused
 from sites.sql import Sql
 
-from . import making, moves
+from . import limits, making, moves
 from .masking import holds_secrets
 from .models import Job, JobRun, Overlap, RunInput
 from .permissions import may_retry, run_policy
@@ -95,8 +95,8 @@ def start_function(
     assignment: str = Assignment.AUTOMATIC,
     agent: Agent | None = None,
     pool: AgentPool | None = None,
-    run_timeout_s: int = 3600,
-    queue_timeout_s: int = 24 * 3600,
+    run_timeout_s: int | None = None,
+    queue_timeout_s: int | None = None,
     inputs: Sequence[RunInput] = (),
     retry_of: JobRun | None = None,
 ) -> JobRun:
@@ -105,6 +105,7 @@ def start_function(
     given = parameters or {}
     check_parameters(chosen, given)
     check_assignment(target, by=by, agent=agent, pool=pool)
+    longest_run_s, longest_wait_s = limits.of_site(target.site)
     with transaction.atomic():
         return _make(
             JobRun(
@@ -121,12 +122,12 @@ def start_function(
                 assignment=assignment,
                 requested_agent=agent,
                 requested_pool=pool,
-                run_timeout_s=run_timeout_s,
+                run_timeout_s=run_timeout_s or longest_run_s,
                 started_by=by,
                 retry_of=retry_of,
             ),
             chosen,
-            queue_timeout_s=queue_timeout_s,
+            queue_timeout_s=queue_timeout_s or longest_wait_s,
             inputs=inputs,
         )
 

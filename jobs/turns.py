@@ -7,7 +7,7 @@ from django.db import transaction
 from sites import sql
 from sites.sql import Sql
 
-from . import moves
+from . import limits, moves
 from .models import JobRun, SiteSchedule
 from .states import Status
 
@@ -48,7 +48,8 @@ def _release(site: int) -> int:
 
 def _enter(ids: list[int]) -> list[int]:
     these = sql.one_of("id", ids)
-    wait = "(SELECT job.queue_timeout_s FROM jobs_job AS job WHERE job.id = jobs_jobrun.job_id)"
+    wait = f"""(SELECT {limits.QUEUE_SQL} FROM jobs_job AS job
+        JOIN sites_site AS site ON site.id = job.site_id WHERE job.id = jobs_jobrun.job_id)"""
     entered = sql.rows(
         Sql(
             "UPDATE jobs_jobrun SET queue_id = next_queue_id, next_queue_id = NULL,"

@@ -47,6 +47,7 @@ class TargetNamed(Named):
     kind = serializers.CharField()
 
 
+_LIMIT = "Null: as the site says, else an hour for a run and a day for its wait."
 _OVERLAP = (
     "What becomes of a planned start while a run of the job is active: `skip`, `queue` (one waits),"
     " `allow`. Runs of a job that allows it execute beside each other however they were started."
@@ -78,8 +79,10 @@ class JobOut(serializers.Serializer[Any]):
     agent = Named(allow_null=True)
     pool = Named(allow_null=True)
     owner = Person()
-    run_timeout_s = serializers.IntegerField()
-    queue_timeout_s = serializers.IntegerField()
+    run_timeout_s = serializers.IntegerField(allow_null=True, help_text=_LIMIT)
+    queue_timeout_s = serializers.IntegerField(allow_null=True, help_text=_LIMIT)
+    run_limit_s = serializers.IntegerField(help_text="What holds: the job's or the site's.")
+    queue_limit_s = serializers.IntegerField(help_text="What holds: the job's or the site's.")
     schedule = TimesField()
     next_run_at = serializers.DateTimeField(
         source="next_start", allow_null=True, help_text="The next start; null where none is ahead."
@@ -154,8 +157,12 @@ class JobChanges(Choice):
     name = Text(max_length=120)
     version = Text(max_length=40, allow_blank=True, required=False)
     parameters = Document(required=False)
-    run_timeout_s = Whole(min_value=10, max_value=7 * DAY, required=False)
-    queue_timeout_s = Whole(min_value=10, max_value=30 * DAY, required=False)
+    run_timeout_s = Whole(
+        min_value=10, max_value=7 * DAY, required=False, allow_null=True, help_text=_LIMIT
+    )
+    queue_timeout_s = Whole(
+        min_value=10, max_value=30 * DAY, required=False, allow_null=True, help_text=_LIMIT
+    )
     schedule = TimesIn(required=False, allow_null=True)
     enabled = Flag(required=False)
     overlap = serializers.ChoiceField(Overlap.choices, required=False, help_text=_OVERLAP)

@@ -11,7 +11,7 @@ from agents.catalogue import newest_version, secret_parameters
 from agents.models import Agent, AgentPool, Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
 from agents.schemas import SecretNames
-from jobs import doubts, message_model
+from jobs import doubts, limits, message_model
 from jobs.forms.fields import LinesField, OneOfField, dress, fits
 from jobs.forms.schedule import JobScheduleForm, minutes
 from jobs.masking import shown_parameters
@@ -44,7 +44,7 @@ class JobForm(forms.Form):
         min_value=LEAST,
         max_value=7 * 24 * 60,
         decimal_places=2,
-        initial=60,
+        required=False,
         error_messages={"min_value": TOO_SHORT},
         help_text="A run that takes longer is stopped and ends as Timed Out.",
     )
@@ -53,7 +53,7 @@ class JobForm(forms.Form):
         min_value=LEAST,
         max_value=30 * 24 * 60,
         decimal_places=2,
-        initial=24 * 60,
+        required=False,
         error_messages={"min_value": TOO_SHORT},
         help_text="A run that no agent takes within this time ends as Timed Out.",
     )
@@ -127,8 +127,16 @@ class JobForm(forms.Form):
             self.initial.update(self._initial_of(shown_of))
             if job is None:
                 self.initial["name"] = f"{shown_of.name} (copy)"
+        self._say_limits(shown_of)
         self.schedule = JobScheduleForm(self.data if self.is_bound else None, planned=shown_of)
         self._dress_all()
+
+    def _say_limits(self, job: Job | None) -> None:
+        """Say what holds where a limit is left empty; of a new job the site is not known yet."""
+        of_site = limits.of_site(job.site if job else None)
+        for name, seconds in zip(("run_timeout", "queue_timeout"), of_site, strict=True):
+            known = f", {minutes(seconds)} minutes" if job else ""
+            self.fields[name].help_text += f" Empty: as the site says{known}."
 
     def _offer_agents(self, user: User, organization: Organization, job: Job | None) -> None:
         agents = agent_policy.rows(
@@ -217,8 +225,8 @@ class JobForm(forms.Form):
         values = {
             "name": job.name,
             "who": who,
-            "run_timeout": minutes(job.run_timeout_s),
-            "queue_timeout": minutes(job.queue_timeout_s),
+            "run_timeout": job.run_timeout_s and minutes(job.run_timeout_s),
+            "queue_timeout": job.queue_timeout_s and minutes(job.queue_timeout_s),
             "tags": ", ".join(job.tags),
             "auto_commit": job.auto_commit,
             "describe_changes": job.describe_changes,
@@ -312,8 +320,8 @@ class JobForm(forms.Form):
         kind, _, key = data["who"].partition(":")
         job.assignment = Assignment(kind)
         job.agent, job.pool = self.agents.get(key), self.pools.get(key)
-        job.run_timeout_s = round(data["run_timeout"] * 60)
-        job.queue_timeout_s = round(data["queue_timeout"] * 60)
+        for name in ("run_timeout", "queue_timeout"):
+            setattr(job, f"{name}_s", None if data[name] is None else round(data[name] * 60))
         job.auto_commit = data.get("auto_commit", job.auto_commit)
         job.describe_changes = data.get("describe_changes", job.describe_changes)
         worded = data.get("describe_with_model", job.describe_with_model)

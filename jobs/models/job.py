@@ -11,6 +11,7 @@ from django.db import models
 from agents.models import Agent, AgentPool, Assignment, Function
 from sites.models import Organization, Pausable, Site, Target, User
 
+from .. import limits
 from ..querysets import JobQuerySet
 from ..schedule import Kind
 from .schedule import Scheduled
@@ -48,11 +49,22 @@ class Job(Pausable, Scheduled):
         AgentPool, null=True, blank=True, on_delete=models.PROTECT, related_name="jobs"
     )
     owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="jobs")
+    # Null: as its site says (jobs.limits).
     run_timeout_s = models.PositiveIntegerField(
-        default=3600, validators=[MinValueValidator(10), MaxValueValidator(7 * DAY)]
+        null=True,
+        blank=True,
+        validators=[
+            MinValueValidator(limits.LEAST_S),
+            MaxValueValidator(limits.LONGEST_RUN_S),
+        ],
     )
     queue_timeout_s = models.PositiveIntegerField(
-        default=DAY, validators=[MinValueValidator(10), MaxValueValidator(30 * DAY)]
+        null=True,
+        blank=True,
+        validators=[
+            MinValueValidator(limits.LEAST_S),
+            MaxValueValidator(limits.LONGEST_QUEUE_S),
+        ],
     )
     # Of planned starts; one that is allowed to overlap is so however it was started.
     overlap = models.CharField(max_length=5, choices=Overlap, default=Overlap.SKIP)
@@ -108,6 +120,16 @@ class Job(Pausable, Scheduled):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def run_limit_s(self) -> int:
+        """How long its runs may take."""
+        return limits.run_s(self)
+
+    @property
+    def queue_limit_s(self) -> int:
+        """How long its runs may wait for an agent."""
+        return limits.queue_s(self)
 
     @property
     def next_start(self) -> datetime | None:

@@ -42,7 +42,10 @@ class SiteAdmin(PausingAdmin, GrantingAdmin):
     list_select_related = ("organization",)
     list_filter = (("organization", Among), ("archived_at", admin.EmptyFieldListFilter))
     search_fields = ("name",)
-    fields = ("organization", "name", "time_zone", "public_id", "created_at", "archived_at")
+    fields = (
+        "organization", "name", "time_zone", "run_timeout_s", "queue_timeout_s", "public_id",
+        "created_at", "archived_at",
+    )  # fmt: skip
     readonly_fields = ("public_id", "created_at", "archived_at")
 
     def save_model(self, request: HttpRequest, obj: Site, form: Any, change: bool) -> None:

@@ -27,7 +27,7 @@ from ..permissions import (
 from ..places import pause_site, resume_site, save_site, save_target
 from ..problems import Refused
 from .authentication import person
-from .fields import Document, Flag, Key, Named, Strict, Text
+from .fields import Document, Flag, Key, Named, Strict, Text, Whole
 from .pauses import PauseField, Pausing
 
 BY_NAME = both_ways(Order("name", F("name"), "text"), Order("created", F("created_at"), "time"))
@@ -59,6 +59,12 @@ class SiteOut(serializers.Serializer[Any]):
     organization = serializers.UUIDField(source="organization.public_id")
     name = serializers.CharField()
     time_zone = serializers.CharField()
+    run_timeout_s = serializers.IntegerField(
+        allow_null=True, help_text="How long runs may take whose job does not say; null: an hour."
+    )
+    queue_timeout_s = serializers.IntegerField(
+        allow_null=True, help_text="How long they may wait for an agent; null: a day."
+    )
     created_at = serializers.DateTimeField()
     archived_at = serializers.DateTimeField(allow_null=True)
     pause = PauseField()
@@ -72,6 +78,8 @@ class SiteIn(Strict):
 
 class SiteChanges(Strict):
     name = Text(max_length=120)
+    run_timeout_s = Whole(min_value=10, max_value=7 * 86400, required=False, allow_null=True)
+    queue_timeout_s = Whole(min_value=10, max_value=30 * 86400, required=False, allow_null=True)
 
 
 def organization_for(request: Request, data: dict[str, Any], action: str) -> Organization:
@@ -93,7 +101,7 @@ def organization_for(request: Request, data: dict[str, Any], action: str) -> Org
     list=extend_schema(summary="List sites"),
     retrieve=extend_schema(summary="Read a site"),
     create=extend_schema(summary="Add a site", request=SiteIn, responses={201: SiteOut}),
-    partial_update=extend_schema(summary="Rename a site", request=SiteChanges),
+    partial_update=extend_schema(summary="Change a site", request=SiteChanges),
     destroy=extend_schema(summary="Archive a site", responses={204: None}),
     pause=extend_schema(summary="Pause a site: its runs wait"),
     resume=extend_schema(summary="End the pause of a site"),

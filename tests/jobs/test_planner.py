@@ -80,7 +80,7 @@ def test_a_planned_run_is_what_backup_now_makes(nightly: Job, agent: Enrolled, e
         if field.name not in own | theirs | what_came_of_it:
             assert getattr(planned, field.attname) == getattr(by_hand, field.attname), field.name
     assert planned.queue_until is not None
-    assert planned.queue_until - planned.created_at == timedelta(seconds=nightly.queue_timeout_s)
+    assert planned.queue_until - planned.created_at == timedelta(seconds=nightly.queue_limit_s)
     [second] = agent.api.claim()
     assert second["parameters"] == first["parameters"]
 
