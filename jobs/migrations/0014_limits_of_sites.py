@@ -5,20 +5,33 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('jobs', '0013_schedules'),
+        ("jobs", "0013_schedules"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='job',
-            name='queue_timeout_s',
-            field=models.PositiveIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(10), django.core.validators.MaxValueValidator(2592000)]),
+            model_name="job",
+            name="queue_timeout_s",
+            field=models.PositiveIntegerField(
+                blank=True,
+                null=True,
+                validators=[
+                    django.core.validators.MinValueValidator(10),
+                    django.core.validators.MaxValueValidator(2592000),
+                ],
+            ),
         ),
         migrations.AlterField(
-            model_name='job',
-            name='run_timeout_s',
-            field=models.PositiveIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(10), django.core.validators.MaxValueValidator(604800)]),
+            model_name="job",
+            name="run_timeout_s",
+            field=models.PositiveIntegerField(
+                blank=True,
+                null=True,
+                validators=[
+                    django.core.validators.MinValueValidator(10),
+                    django.core.validators.MaxValueValidator(604800),
+                ],
+            ),
         ),
     ]

@@ -5,20 +5,33 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('sites', '0015_pauses_by_key'),
+        ("sites", "0015_pauses_by_key"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='site',
-            name='queue_timeout_s',
-            field=models.PositiveIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(10), django.core.validators.MaxValueValidator(2592000)]),
+            model_name="site",
+            name="queue_timeout_s",
+            field=models.PositiveIntegerField(
+                blank=True,
+                null=True,
+                validators=[
+                    django.core.validators.MinValueValidator(10),
+                    django.core.validators.MaxValueValidator(2592000),
+                ],
+            ),
         ),
         migrations.AddField(
-            model_name='site',
-            name='run_timeout_s',
-            field=models.PositiveIntegerField(blank=True, null=True, validators=[django.core.validators.MinValueValidator(10), django.core.validators.MaxValueValidator(604800)]),
+            model_name="site",
+            name="run_timeout_s",
+            field=models.PositiveIntegerField(
+                blank=True,
+                null=True,
+                validators=[
+                    django.core.validators.MinValueValidator(10),
+                    django.core.validators.MaxValueValidator(604800),
+                ],
+            ),
         ),
     ]
