@@ -343,6 +343,9 @@ if CELERY_BROKER_URL.startswith("filesystem:"):
         "polling_interval": 0.2,
     }
 
+# Rule 30 (config/serving.py); 0: not at all.
+SERVING_NOTED_EVERY_S = 5.0
+
 # --- words of commit messages (jobs/message_model.py) --------------------------------------------
 MESSAGE_MODEL_URL = env.str("MESSAGE_MODEL_URL", default="")
 MESSAGE_MODEL = env.str("MESSAGE_MODEL", default="")

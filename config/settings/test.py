@@ -31,6 +31,9 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite"):  # noqa: F405
 # Each process of a run counts alone, with the servers that its tests start.
 METRICS_DIR = METRICS_DIR / os.environ.get("PYTEST_XDIST_WORKER", "alone")  # noqa: F405
 
+# A portal that one test had, and the next has not, would look to its sweeps like one that is away.
+SERVING_NOTED_EVERY_S = 0.0
+
 MESSAGE_MODEL_URL = OIDC_URL = (
     ""  # whatever the machine's environment says: tests ask their own server
 )

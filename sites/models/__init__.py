@@ -12,6 +12,7 @@ from .invitation import Invitation, InvitedRole, ObjectRole
 from .organization import Membership, Organization, Role, User
 from .pause import Pausable
 from .place import Site, Target
+from .pulse import Pulse
 from .snapshot import Snapshot
 from .storage import StorageUse, StoredFile
 from .team import Team
@@ -28,6 +29,7 @@ __all__ = [
     "ObjectRole",
     "Organization",
     "Pausable",
+    "Pulse",
     "Role",
     "Site",
     "SiteGroupPermission",

@@ -8,11 +8,15 @@ from typing import Any
 from django.db.models.functions import Now
 
 from jobs.models import JobRun
-from sites.models import Pausable
+from sites.models import Pausable, Pulse
 
 
 def lease_over(run: dict[str, Any] | JobRun, *, seconds: float = 11) -> None:
-    """Let a run's lease have ended some seconds ago; the sweep waits for more than ten."""
+    """Let a run's lease have ended some seconds ago; the sweep waits for more than ten.
+
+    The portal was there all the while, however long this test took so far.
+    """
+    Pulse.objects.all().delete()
     _past(run, "lease_until", seconds)
 
 
@@ -40,3 +44,10 @@ def pause_over(paused: Pausable, *, minutes: float = 0) -> None:
     # SQLite compares times as texts, of which those of one millisecond may differ in length.
     over = Now() - timedelta(minutes=minutes, milliseconds=2)
     type(paused)._default_manager.filter(pk=paused.pk).update(paused_until=over)
+
+
+def pulse_was(name: str, *, noted_s: float, resumed_s: float | None = None) -> None:
+    """Let something have been noted so many seconds ago, after a gap that ended so long ago."""
+    resumed = None if resumed_s is None else Now() - timedelta(seconds=resumed_s)
+    Pulse.objects.filter(name=name).delete()
+    Pulse.objects.create(name=name, noted_at=Now() - timedelta(seconds=noted_s), resumed_at=resumed)
