@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import BooleanField
+from django.db.models.expressions import RawSQL
 
 from agents import presence
 from agents.models import Agent
 from sites import sql
 from sites.sql import Sql
 
+from . import leases
 from .models import JobRun
 from .states import EXECUTING, FINAL
 from .transitions import LEASE_S, ever_held
@@ -42,8 +43,9 @@ def heartbeat(agent: Agent, beats: list[Beat]) -> list[Answer]:
     """Take an agent's signs of life for itself and its runs.
 
     Leases go to now + 60 s, never past the deadline, and only while they have not ended: a run
-    whose lease is over belongs to the sweep, and the answer is `stale_attempt`. All of them change
-    in one statement, progress included; `updated_at` with progress alone.
+    whose lease is over belongs to the sweep, and the answer is `stale_attempt` (not so where it was
+    the portal that was away, see `leases.holds`). All of them change in one statement, progress
+    included; `updated_at` with progress alone.
     """
     presence.seen(agent)
     if not beats:
@@ -54,7 +56,7 @@ def heartbeat(agent: Agent, beats: list[Beat]) -> list[Answer]:
             public_id__in=[beat.id for beat in beats], organization_id=agent.organization_id
         )
         .select_related("claim")
-        .annotate(alive=Q(lease_until__gt=Now()))
+        .annotate(alive=RawSQL(leases.holds("jobs_jobrun"), (), output_field=BooleanField()))
     }
     answers = [
         Answer(beat.id, beat.attempt, *_judge(agent, beat, runs.get(beat.id))) for beat in beats
@@ -89,7 +91,7 @@ def _renew(agent: Agent, progress: dict[int, int | None]) -> None:
         values = [*risen.values()] * 3
     these = sql.one_of("run.id", progress)
     held = (
-        f"{these.text} AND run.agent_id = %s AND run.lease_until > {sql.now()}"
+        f"{these.text} AND run.agent_id = %s AND {leases.holds()}"
         " AND run.status IN ('claimed', 'running', 'validating', 'uploading')"
     )
     if sql.on_postgresql():

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from typing import Any
 
-from sites import sql
+from django.db import transaction
+
+from sites import events, pulse, sql
+from sites.models import Organization
 from sites.sql import Sql
 
-from . import moves
+from . import leases, moves
 from .states import LEASE_LOSSES, Reason, Status
+from .transitions import LEASE_S
 
-# An agent counts its lease from when it sent the beat, the portal from when it stored it:
-# the portal waits a little longer.
-GRACE_S = 10
+log = logging.getLogger(__name__)
+
 BATCH = 500
+# So many agents at once, and more than half of those that hold runs: rather a network than they.
+MASS = 3
+# Agents that fell silent in the same moment lose their leases within a beat of each other.
+BEAT_S = 15
+MASS_LOSS = "portal.mass_loss"
+# An alert that goes on is told again after this time.
+TOLD_FOR_S = 600
 
 _BEGUN = "run.status IN ('running', 'validating', 'uploading')"
+_EXECUTING = "run.status IN ('claimed', 'running', 'validating', 'uploading')"
 # Who held it: the transition before this one is the agent's.
 _AGENT = """(SELECT agent.name FROM jobs_statustransition AS held
     JOIN agents_agent AS agent ON agent.id = held.agent_id
@@ -23,13 +36,13 @@ _AGENT = """(SELECT agent.name FROM jobs_statustransition AS held
 
 
 def sweep() -> int:
-    """End or return what is lost or late (rules 14 and 29); gives how many runs were moved.
+    """End or return what is lost or late (rules 14, 29 and 30); gives how many runs were moved.
 
     A handful of statements whatever the number of runs. Each asks for its condition again in the
     UPDATE, so any number of sweeps and completions may run at once. The deadline wins over the
     lease when both have passed, hence the order.
     """
-    lapsed = f"run.lease_until < {sql.later(str(-GRACE_S))}"
+    pulse.note(pulse.SWEEPING)
     return (
         _all(
             f"{_BEGUN} AND run.deadline_at < {sql.now()}",
@@ -37,7 +50,33 @@ def sweep() -> int:
             reason=Reason.DEADLINE,
             message=Sql("'It ran longer than its limit of ' || run.run_timeout_s || ' s.'"),
         )
+        + _lost()
         + _all(
+            f"run.status = 'pending' AND {_waited_out()}",
+            Status.TIMED_OUT,
+            reason=Reason.NEVER_CLAIMED,
+            message="No agent took it before its queue limit.",
+        )
+    )
+
+
+def _lost() -> int:
+    """End or return runs whose agents fell silent, unless it may have been the portal's fault.
+
+    After a gap in the portal's own work nobody is lost yet: the UPDATEs ask for that themselves,
+    since the machine may have slept a moment ago. Of too many silent agents at once each run waits
+    for one more lease.
+    """
+    silence = _silence()
+    if silence.excused or not silence.lapsed:
+        return 0
+    wait_s = leases.GRACE_S
+    if silence.agents >= MASS and 2 * silence.agents > silence.holding:
+        wait_s += LEASE_S
+        _alert(silence)
+    lapsed = f"{leases.lapsed(wait_s)} AND NOT {pulse.was_away()}"
+    return (
+        _all(
             f"{_BEGUN} AND {lapsed}",
             Status.TIMED_OUT,
             reason=Reason.AGENT_LOST,
@@ -61,12 +100,64 @@ def sweep() -> int:
                 "lease_until": None,
             },
         )
-        + _all(
-            f"run.status = 'pending' AND {_waited_out()}",
-            Status.TIMED_OUT,
-            reason=Reason.NEVER_CLAIMED,
-            message="No agent took it before its queue limit.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """How many of the agents that hold runs are silent, whether a run is lost by it, or excused."""
+
+    holding: int
+    agents: int
+    lapsed: bool
+    excused: bool
+
+
+# A lease that is short because the deadline is near says nothing of its agent.
+def _silent() -> str:
+    return (
+        f"(run.lease_until < {sql.later(str(BEAT_S))}"
+        " AND (run.deadline_at IS NULL OR run.lease_until < run.deadline_at))"
+    )
+
+
+def _silence() -> Silence:
+    """Look at all agents that hold runs, in one statement.
+
+    Who missed so many beats that its lease ends within another one counts as silent: a network that
+    was cut shows its first agents a beat before its last.
+    """
+    [(holding, agents, lapsed, excused)] = sql.rows(
+        Sql(
+            "SELECT COUNT(DISTINCT run.agent_id),"
+            f" COUNT(DISTINCT CASE WHEN {_silent()} THEN run.agent_id END),"
+            f" COALESCE(MAX(CASE WHEN {leases.lapsed()} THEN 1 END), 0),"
+            f" {pulse.was_away()} FROM jobs_jobrun AS run WHERE {_EXECUTING}"
         )
+    )
+    return Silence(holding, agents, bool(lapsed), bool(excused))
+
+
+def _alert(silence: Silence) -> None:
+    """Tell once that too many agents are silent: each organization of its own alone."""
+    with transaction.atomic():
+        if not pulse.is_news(MASS_LOSS, for_s=TOLD_FOR_S):
+            return
+        found = sql.rows(
+            Sql(
+                "SELECT run.organization_id, COUNT(DISTINCT run.agent_id) FROM jobs_jobrun AS run"
+                f" WHERE {_EXECUTING} AND {_silent()} GROUP BY run.organization_id"
+            )
+        )
+        own: dict[int, int] = dict(found)
+        for one in Organization.objects.filter(pk__in=own):
+            events.record(MASS_LOSS, one.public_id, organization=one, data={"agents": own[one.pk]})
+    log.warning(
+        "%s of the %s agents that hold runs are silent at once: their runs wait for another %s s"
+        " before they are given up. Look at the network between them and the portal.",
+        silence.agents,
+        silence.holding,
+        LEASE_S,
     )
 
 
@@ -96,3 +187,5 @@ def _all(condition: str, to: Status, **more: Any) -> int:
         moved += batch
         if batch < BATCH:
             return moved
+        # A sweep of many is no gap between two.
+        pulse.note(pulse.SWEEPING)

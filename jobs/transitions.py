@@ -14,7 +14,7 @@ from sites.models import User
 from sites.problems import Refused
 from sites.sql import Sql
 
-from . import moves
+from . import leases, moves
 from .masking import masked, secrets_of
 from .models import JobRun, StatusTransition
 from .moves import Actor
@@ -174,7 +174,7 @@ def held_by(agent: Agent, runs: Sequence[tuple[UUID, int]], claim_id: UUID) -> S
     """
     these = sql.one_of_pairs("(run.public_id, run.attempt)", runs)
     return Sql(
-        f"{these.text} AND run.agent_id = %s AND run.lease_until > {sql.now()} AND run.claim_id ="
+        f"{these.text} AND run.agent_id = %s AND {leases.holds()} AND run.claim_id ="
         " (SELECT held.id FROM jobs_claim AS held"
         " WHERE held.agent_id = %s AND held.claim_id = %s)",
         (*these.params, agent.pk, agent.pk, claim_id),
