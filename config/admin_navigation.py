@@ -54,7 +54,7 @@ _GROUPS: dict[str, dict[str, str]] = {
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
-    """List the models that the person may see, as their admins say."""
+    """List the models that the person may see, as their admins say, and the portal's health."""
     groups = []
     for title, models in _GROUPS.items():
         items = [
@@ -70,6 +70,10 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         ]
         if items:
             groups.append({"title": title, "separator": True, "collapsible": False, "items": items})
+    about = {"title": "Health", "icon": "monitor_heart", "link": reverse("health")}
+    groups.append(
+        {"title": "The portal", "separator": True, "collapsible": False, "items": [about]}
+    )
     return groups
 
 

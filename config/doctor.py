@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 import sys
 import time
@@ -23,15 +22,13 @@ from django.core.files.storage import default_storage
 from django.db import connection
 
 from agents.models import Agent
-from config import health
+from config import disks, health
 from config.celery import app
 from config.logs import hidden
 from sites import ticks
 
 ANSWER_WITHIN_S = 5
 CLOCKS_APART_S = 2.0
-# Free of a disk: below the first more is wanted soon, below the second uploads fail soon.
-DISK_LOW, DISK_FULL = 5 * 2**30, 2**29
 FROM_PYTHON = (3, 11)
 # What makes a commit outlive a power cut: the value that each must have, and what else is as good.
 _POSTGRESQL = {
@@ -176,14 +173,9 @@ def clock() -> Outcome:
 
 
 def disk_space() -> Outcome:
-    free = {}
-    for folder in health.local_folders():
-        while not folder.is_dir():
-            folder = folder.parent
-        free[folder.stat().st_dev] = (shutil.disk_usage(folder).free, folder)
-    least, folder = min(free.values())
-    state = "fail" if least < DISK_FULL else "warn" if least < DISK_LOW else "ok"
-    return state, f"{least / 2**30:.1f} GiB free at {folder}", CURES["disk space"]
+    least = disks.fullest()
+    state = {"ok": "ok", "low": "warn", "full": "fail"}[least.state]
+    return state, f"{least} free at {least.folder}", CURES["disk space"]
 
 
 def public_address() -> Outcome:

@@ -6,19 +6,16 @@ Anyone may ask, so the answers name what fails and say nothing more; the log has
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
-from django.conf import settings
-from django.core.files.storage import FileSystemStorage, default_storage
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
+from config.disks import fullest, local_folders, nearest
 from sites import ticks
 from sites.problems import problem
 
@@ -35,16 +32,23 @@ def alive(request: HttpRequest) -> HttpResponse:
 def ready(request: HttpRequest) -> HttpResponse:
     """Say whether this process can serve; 503 names what it lacks.
 
-    What repeats and is late is named too, but makes no process unready: pages and agents are
-    served without a worker, and taking all web processes away would not bring it back.
+    What repeats and is late is named too, and a disk with little room, but they make no process
+    unready: pages and agents are served without a worker, and taking all web processes away would
+    not bring it back.
     """
-    failing = [name for name, check in CHECKS.items() if not _passes(name, check)]
-    if failing:
-        body = problem(503, "not_ready", f"Failing: {', '.join(failing)}.", failing=failing)
+    if wrong := failing():
+        body = problem(503, "not_ready", f"Failing: {', '.join(wrong)}.", failing=wrong)
         answer = JsonResponse(body, status=503, content_type="application/problem+json")
         answer["Retry-After"] = "5"
         return _uncached(answer)
-    return _uncached(JsonResponse({"status": "ready", "late": ticks.late(ticks.ages())}))
+    low = [] if fullest().state == "ok" else ["disk"]
+    late = ticks.late(ticks.ages())
+    return _uncached(JsonResponse({"status": "ready", "late": late, "low": low}))
+
+
+def failing() -> list[str]:
+    """Name the checks that do not pass; the log has the reasons."""
+    return [name for name, check in CHECKS.items() if not _passes(name, check)]
 
 
 def database_answers() -> bool:
@@ -74,18 +78,10 @@ def wanted_migrations() -> frozenset[tuple[str, str]]:
 def storage_is_writable() -> bool:
     """Write a file and lose it again, in each local folder that must take some."""
     for folder in local_folders():
-        with tempfile.TemporaryFile(dir=_nearest(folder)) as file:
+        with tempfile.TemporaryFile(dir=nearest(folder)) as file:
             file.write(b"1")
             file.flush()
     return True
-
-
-def local_folders() -> list[Path]:
-    """Give the folders that the portal writes to: data, vault, and files when they are local."""
-    folders = [Path(settings.DATA_DIR), Path(settings.VAULT_ROOT), Path(settings.STAGING_ROOT)]
-    if isinstance(default_storage, FileSystemStorage):
-        folders.append(Path(default_storage.location))
-    return folders
 
 
 CHECKS: dict[str, Callable[[], bool]] = {
@@ -103,13 +99,6 @@ def _passes(name: str, check: Callable[[], bool]) -> bool:
         log.warning("Not ready: the check of %s failed.", name, exc_info=True)
         connection.close_if_unusable_or_obsolete()
         return False
-
-
-def _nearest(folder: Path) -> Path:
-    """Give the folder, or the first one above that is there: the others are made when needed."""
-    while not os.path.isdir(folder):
-        folder = folder.parent
-    return folder
 
 
 def _uncached(answer: HttpResponse) -> HttpResponse:

@@ -31,6 +31,8 @@ from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
 
 from agents.authentication import bearer  # noqa: E402
 from agents.models import Agent  # noqa: E402
+from config import watch  # noqa: E402
+from config.disks import fullest  # noqa: E402
 from jobs.models import JobRun  # noqa: E402
 from jobs.states import ACTIVE  # noqa: E402
 from sites import ticks  # noqa: E402
@@ -105,6 +107,17 @@ class _Portal:
             "Seconds since work that repeats was last done; absent when it never was.",
             "tick",
             ticks.ages(),
+        )
+
+        yield GaugeMetricFamily(
+            "yardmaster_disk_free_bytes",
+            "Free bytes of the fullest disk that the portal writes to.",
+            value=fullest().free,
+        )
+        yield GaugeMetricFamily(
+            "yardmaster_database_seconds",
+            "How long the database took to answer an empty question.",
+            value=watch.database_s(),
         )
 
 

@@ -1,5 +1,7 @@
 """Decides when it is noted that this process answers agents: every 5 s, by one thread of its own.
 
+It also looks whether anything is late, so that no page has to.
+
 Only what loads `config/wsgi.py` does that; the `live` process, workers and commands do not. The
 first note comes some seconds after the start: a process that dies before has served nobody.
 """
@@ -13,7 +15,8 @@ import threading
 from django.conf import settings
 from django.db import connection, connections
 
-from sites import pulse
+from config import watch
+from sites import pulse, ticks
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +45,14 @@ class Noting:
             while not self._ending.wait(self._every_s):
                 try:
                     pulse.note(pulse.SERVING)
+                    ticks.tell(watch.look())
                     failing = False
                 except Exception as error:
                     # Whatever it was: were this thread gone, nobody would be found lost any more.
                     if not failing:
-                        log.warning("That the portal serves cannot be noted: %s", error)
+                        log.warning(
+                            "That the portal serves, and what is late, cannot be noted: %s", error
+                        )
                     failing = True
                     connection.close()
         finally:

@@ -3,12 +3,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from config import health, metrics
+from config import health, metrics, views
 
 urlpatterns = [
     path("healthz", health.alive, name="healthz"),
     path("readyz", health.ready, name="readyz"),
     path("metrics", metrics.metrics, name="metrics"),
+    path("health", views.health, name="health"),
     path("admin/", admin.site.urls),
     path("accounts/", include("config.accounts")),
     path("api/v1/agent/", include("agents.api.urls")),

@@ -7,10 +7,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.production")
 from django.core.wsgi import get_wsgi_application
 from django.urls import get_resolver
 
-from config import serving
 from config.memory import keep_what_is_loaded
 
 application = get_wsgi_application()
+
+from config import serving  # noqa: E402 - needs Django's models
+
 # Every view's module, which Django would load with the first request.
 get_resolver().url_patterns  # noqa: B018
 keep_what_is_loaded()

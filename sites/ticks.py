@@ -1,17 +1,32 @@
 """Decides how it is known that the work which repeats is being done: each tick leaves its time.
 
 The times lie in the cache, which all processes share, and not in a table of their own: one that
-was dropped is there again after the next tick, and nothing is decided by it.
+was dropped is there again after the next tick, and nothing is decided by it. (Those which decide
+are in `sites/pulse.py`.)
 """
 
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 from django.core.cache import cache
 
-# What repeats → seconds after which it is late: a few of its intervals.
-LATE_AFTER_S = {"plan": 60, "sweep": 120, "lost_agents": 120, "tidy": 3600}
+
+class Tick(NamedTuple):
+    """After how many seconds it is late, a few of its intervals, and what it is there for."""
+
+    late_after_s: int
+    does: str
+
+
+# What repeats, in the order in which it is shown.
+TICKS: dict[str, Tick] = {
+    "plan": Tick(60, "Starts what schedules have due"),
+    "sweep": Tick(120, "Ends runs past a limit, or lost"),
+    "lost_agents": Tick(120, "Tells of agents that fell silent"),
+    "tidy": Tick(3600, "Drops what uploads left behind"),
+}
 _KEY = "tick:{}"
 
 
@@ -22,11 +37,35 @@ def record(name: str) -> None:
 
 def ages() -> dict[str, float]:
     """Give the seconds since each was last done; what was never done is absent."""
-    keys = {_KEY.format(name): name for name in LATE_AFTER_S}
+    keys = {_KEY.format(name): name for name in TICKS}
     found = cache.get_many(keys)
     return {keys[key]: max(time.time() - at, 0.0) for key, at in found.items()}
 
 
-def late(known: dict[str, float]) -> list[str]:
-    """Name what is late, given its ages; what has no age has not been done either."""
-    return [name for name, limit in LATE_AFTER_S.items() if known.get(name, limit + 1) > limit]
+def late(known: dict[str, float], *, watched_s: float = float("inf")) -> list[str]:
+    """Name what is late, given its ages; what has no age has not been done either.
+
+    Who has watched for less time than something may take does not know yet: it may have been
+    everything that was away, and comes back now.
+    """
+    return [
+        name
+        for name, tick in TICKS.items()
+        if min(known.get(name, float("inf")), watched_s) > tick.late_after_s
+    ]
+
+
+# --- what all pages say of it ---------------------------------------------------------------------
+
+_amiss: tuple[str, ...] = ()
+
+
+def tell(amiss: list[str]) -> None:
+    """Have the pages of this process tell administrators of this, a sentence each, from now on."""
+    global _amiss
+    _amiss = tuple(amiss)
+
+
+def amiss() -> tuple[str, ...]:
+    """Give what is amiss, as was told last: a page asks nobody."""
+    return _amiss

@@ -15,6 +15,7 @@ from django.utils.functional import SimpleLazyObject
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 
+from .. import ticks
 from ..access import grants_of
 from ..models import Organization, Role
 from ..pages import asked_by_page, back
@@ -27,11 +28,12 @@ def frame(request: HttpRequest) -> dict[str, Any]:
     """Give every template the frame around its page (a context processor).
 
     ``base`` is the template that a page extends: without the frame when portal.js or htmx fetches
-    the page again to swap a part of it.
+    the page again to swap a part of it. ``amiss`` is what administrators are told on every page.
     """
     return {
         "base": "bare.html" if asked_by_page(request) else "base.html",
         "frame": SimpleLazyObject(lambda: _frame(request)),
+        "amiss": ticks.amiss(),
     }
 
 

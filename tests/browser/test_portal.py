@@ -323,6 +323,7 @@ def test_every_page_is_for_everyone_and_fits(
         f"/agents/{agent.agent.public_id}",
         f"/agents/{agent.agent.public_id}/retire",
         "/agents/pools",
+        "/health",
         f"/agents/pools/{pool.public_id}",
         f"/agents/pools/{pool.public_id}/archive",
     ):
