@@ -104,6 +104,8 @@ def configured(form: str) -> dict[str, Any]:
         "root": {"handlers": ["console"], "level": "INFO"},
         "loggers": {
             "django_structlog": {"level": "WARNING"},
+            # It names each address that is asked, with what is secret in it.
+            "httpx": {"level": "WARNING"},
             # A line per request is for programs; a person at a terminal reads what went wrong.
             "yardmaster.access": {"level": "INFO" if form == "json" else "WARNING"},
         },

@@ -1,7 +1,6 @@
 """Decides how the portal is doing: what is late, how much disk is left, who waits longest.
 
-One place for the page Health, the banner on all others, `/readyz`, `/metrics` and `doctor`, and for
-the monitor outside.
+One place for the page Health, the banner on all others, and the monitor outside.
 """
 
 from __future__ import annotations

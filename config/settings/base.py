@@ -29,6 +29,7 @@
 | `SECURE_SSL_REDIRECT` | yes if `PUBLIC_URL` is https | production sends http on to https            |
 | `LOG_FORMAT`         | `json` in production, else `plain` | lines for programs, with each request, or for people |
 | `METRICS_TOKEN`      | none: this machine alone  | who sends it as a bearer token may read `/metrics` |
+| `MONITOR_URL`        | none                      | an outside monitor's address, fetched once a minute while all is well; `/fail` is added while something is late |
 | `SECURE_HSTS_SECONDS` | a year if `PUBLIC_URL` is https, else 0 | how long browsers insist on https |
 """
 
@@ -385,6 +386,7 @@ DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
 
 # --- metrics -------------------------------------------------------------------------------------
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+MONITOR_URL = env.str("MONITOR_URL", default="")
 # Process numbers are those of one machine, and the data folder may be shared by several.
 METRICS_DIR = DATA_DIR / "metrics" / platform.node()
 

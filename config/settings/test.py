@@ -34,7 +34,7 @@ METRICS_DIR = METRICS_DIR / os.environ.get("PYTEST_XDIST_WORKER", "alone")  # no
 # A portal that one test had, and the next has not, would look to its sweeps like one that is away.
 SERVING_NOTED_EVERY_S = 0.0
 
-MESSAGE_MODEL_URL = OIDC_URL = (
+MESSAGE_MODEL_URL = OIDC_URL = MONITOR_URL = (
     ""  # whatever the machine's environment says: tests ask their own server
 )
 
