@@ -14,7 +14,7 @@ from sites.sql import Sql
 
 from . import schemas
 from .models import Agent, AgentPool, Assignment, Function, FunctionVersion, Queue, Tool
-from .querysets import AgentQuerySet
+from .querysets import SILENCE, AgentQuerySet, takes_none
 from .schemas import SecretNames
 
 # How many values the schemas of one agent may have together.
@@ -255,7 +255,7 @@ def why_nobody_takes(queue: Queue) -> str:
     restricted and functions go while runs wait already. The queue need not be stored.
     """
     able = _able(queue)
-    if _taking(queue, able).exists():
+    if takers(queue).exists():
         return ""
     what = f"{queue.function} {queue.version}".rstrip()
     if (agent := queue.agent) is not None:
@@ -280,9 +280,12 @@ AWAY = {
 }
 
 
-def who_is_away(queue: Queue) -> str:
-    """Say that none of those who may take the runs of a queue does so now; empty where one does."""
-    taking = _taking(queue, _able(queue)).with_state().order_by()
+def who_is_away(queue: Queue, only: Agent | None = None) -> str:
+    """Say that none of those who may take the runs of a queue does so now; empty where one does.
+
+    `only` is the one agent that may, for a reader who may see it.
+    """
+    taking = takers(queue).with_state().order_by()
     columns = ("state", "draining", "paused_until")
     found = set(taking.values_list(*columns).distinct())
     states = {state for state, *_ in found}
@@ -295,10 +298,70 @@ def who_is_away(queue: Queue) -> str:
         until = pauses.clock(min(until for _, until in taking_none), queue.site.time_zone)
         away["draining"] = f"is paused until {until}"
     words = " or ".join(away[state] for state in away if state in states)
-    if queue.agent is not None:
-        return f"{queue.agent} {words}."
+    if (named := queue.agent or only) is not None:
+        return f"{named} {words}."
     whose = f"of the pool {queue.pool}" if queue.pool else "of the site"
     return f"Each agent {whose} that has {queue.function} {words}."
+
+
+def takers(queue: Queue) -> AgentQuerySet:
+    """Give the agents that may take the runs of a queue, there or not; it need not be stored.
+
+    One that has two versions of the function comes twice.
+    """
+    return _taking(queue, _able(queue))
+
+
+# Of a queue, the agents that serve its place and are who was asked for; those of them that have the
+# function; those of them that no restricted pool keeps from it: as `_able` and `_taking` say it.
+_SERVE = """
+    SELECT 1 FROM agents_agent AS agent
+    LEFT JOIN agents_agentpresence AS presence ON presence.agent_id = agent.id
+    WHERE agent.organization_id = queue.organization_id AND agent.retired_at IS NULL
+      AND (agent.site_id IS NULL OR agent.site_id = queue.site_id)
+      AND (queue.agent_id IS NULL OR agent.id = queue.agent_id)
+      AND (queue.pool_id IS NULL OR EXISTS (
+          SELECT 1 FROM agents_agentpool_agents AS member
+          WHERE member.agent_id = agent.id AND member.agentpool_id = queue.pool_id))
+"""
+_HAVE = """
+      AND EXISTS (
+          SELECT 1 FROM agents_functionversion_agents AS able
+          JOIN agents_functionversion AS known ON known.id = able.functionversion_id
+          WHERE able.agent_id = agent.id AND known.function_id = queue.function_id
+            AND queue.version IN ('', known.version))
+"""
+_TAKE = """
+      AND (queue.agent_id IS NOT NULL
+           OR EXISTS (SELECT 1 FROM agents_agentpool AS asked
+                      WHERE asked.id = queue.pool_id AND asked.restricted)
+           OR NOT EXISTS (
+               SELECT 1 FROM agents_agentpool_agents AS inside
+               JOIN agents_agentpool AS closed ON closed.id = inside.agentpool_id
+               WHERE inside.agent_id = agent.id AND closed.restricted))
+"""
+
+
+def standing(queue: str, held: str) -> str:
+    """The SQL that says in a word how a queue stands with its agents, for lists of what waits.
+
+    `queue` is the SQL of the queue's id, `held` that of how many runs `agent` holds. The word is
+    `soon` where one is free, `slots` where those that are there are at work, `draining`, `away`
+    (silent, or never seen), `restricted` (a pool keeps those that could), `no_function`,
+    `no_agent`. The first agent that is free answers, however many there are.
+    """
+    take = f"{_SERVE} {_HAVE} {_TAKE}"
+    seen = f"{take} AND presence.seen_at >= {sql.later(str(-SILENCE.total_seconds()))}"
+    there = f"{seen} AND NOT {takes_none('agent')}"
+    return f"""(SELECT CASE
+        WHEN EXISTS ({there} AND agent.slots > ({held})) THEN 'soon'
+        WHEN EXISTS ({there}) THEN 'slots'
+        WHEN EXISTS ({seen}) THEN 'draining'
+        WHEN EXISTS ({take}) THEN 'away'
+        WHEN EXISTS ({_SERVE} {_HAVE}) THEN 'restricted'
+        WHEN EXISTS ({_SERVE}) THEN 'no_function'
+        ELSE 'no_agent' END
+        FROM agents_queue AS queue WHERE queue.id = {queue})"""
 
 
 def doubts(queue: Queue) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is said of a choice of agent before a run is made, and while it waits: one set of words."""
+"""What is said of a choice of agent before a run is made, and what a run will lack."""
 
 from __future__ import annotations
 
@@ -33,15 +33,12 @@ def of_job(job: Job, *, by: User) -> list[str]:
 
 
 def of_run(run: JobRun) -> list[str]:
-    """Say why a pending run waits, or will lack its target's credentials; nothing of any other."""
+    """Say what a pending run will lack; why it waits is for `waiting` to say."""
     if run.status != Status.PENDING:
         return []
-    said = paused(run.site, run.job)
-    if run.queue_id:
-        said += catalogue.doubts(catalogue.queue_of_id(run.queue_id))
     if run.target is not None and run.target.credential_id and not run.credential_id:
-        said.append(_without_credentials(run.target.name))
-    return said
+        return [_without_credentials(run.target.name)]
+    return []
 
 
 def paused(site: Site | None, job: Job | None) -> list[str]:

@@ -15,7 +15,7 @@ from unfold.enums import ActionVariant
 from agents.permissions import agent_policy
 from sites.access.admin import Among, Between, ScopedAdmin, ScopedInline, person
 
-from .. import starts, transitions
+from .. import starts, transitions, waiting
 from ..models import Claim, JobRun, LateReport, RunFile, RunRecord, StatusTransition
 from ..permissions import may_retry, run_policy
 from ..querysets import RunQuerySet
@@ -146,6 +146,7 @@ class RunAdmin(ScopedAdmin):
                     "public_id",
                     "name",
                     "shown_status",
+                    "waits",
                     "shown_result",
                     "reason",
                     "message",
@@ -244,6 +245,18 @@ class RunAdmin(ScopedAdmin):
             return queryset.none(), False
         first, last = UUID(term.ljust(32, "0")), UUID(term.ljust(32, "f"))
         return queryset.filter(public_id__range=(first, last)), False
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        run: Any = super().get_object(request, object_id, from_field)
+        if run is not None:
+            run.waits = waiting.of(run, by=person(request))
+        return run
+
+    @display(description="Why it waits")
+    def waits(self, run: Any) -> str:
+        return f"{run.waits.message} {run.waits.act}".strip() if run.waits else "–"
 
     @display(description="Run")
     def short_id(self, run: JobRun) -> str:

@@ -14,7 +14,7 @@ from sites.api.pauses import PauseField
 from sites.masking import HIDDEN
 from sites.permissions import target_policy
 
-from .. import doubts
+from .. import doubts, waiting
 from ..inputs import MOST, Given
 from ..masking import shown_parameters
 from ..models import (
@@ -33,7 +33,9 @@ from ..proposals import COMMENT
 from ..states import Origin, Reason, Result, Status, chip
 from .schedule_shapes import NO_TIMES, TimesField, TimesIn
 
-_WARNINGS = "Why a run waits or would wait: who was chosen cannot serve it, or not now."
+_WARNINGS = (
+    "Why a run would wait, or what it would lack: who was chosen cannot serve it, or not now."
+)
 _MASKED = f"Values that the function's schema marks as secret are {HIDDEN}."
 
 
@@ -331,6 +333,19 @@ class DecisionIn(Strict):
     comment = Text(max_length=COMMENT, help_text="Why; it is kept beside the decision.")
 
 
+class WaitingOut(serializers.Serializer[waiting.Waiting]):
+    """Why a run is still pending."""
+
+    code = serializers.ChoiceField([(str(code), str(code)) for code in waiting.Code])
+    message = serializers.CharField(help_text="The reason in a sentence.")
+    act = serializers.CharField(
+        help_text="What would let it go on; empty where nothing has to be done."
+    )
+    behind = serializers.UUIDField(
+        allow_null=True, help_text="The run that it waits for, where you may see that one."
+    )
+
+
 class RunDetailOut(RunOut):
     """One run; `inputs` is there for its starter alone."""
 
@@ -338,7 +353,15 @@ class RunDetailOut(RunOut):
     proposal = ProposalOut(
         allow_null=True, help_text="Where the job accepts no change by itself and one was found."
     )
-    warnings = serializers.SerializerMethodField(help_text=_WARNINGS)
+    waiting = serializers.SerializerMethodField(
+        help_text="Why it is still pending, and what would help; null when it is not pending."
+    )
+    warnings = serializers.SerializerMethodField(help_text="What it will lack when it begins.")
+
+    @extend_schema_field(WaitingOut(allow_null=True))
+    def get_waiting(self, run: JobRun) -> Any:
+        found = waiting.of(run, by=self.context["request"].user)
+        return WaitingOut(found).data if found else None
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_warnings(self, run: JobRun) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 from django import template
 from django.db.models import Count
 
+from jobs import waiting
 from jobs.export import source_of
 from jobs.models import JobRun, StatusTransition
 from jobs.permissions import run_policy
@@ -44,9 +45,16 @@ LIFECYCLE: dict[str, tuple[str, str, str]] = {
 
 @register.inclusion_tag("components/chip.html")
 def result_chip(run: JobRun, size: str = "") -> dict[str, Any]:
-    """Draw the result chip of lists and heads."""
+    """Draw the result chip of lists and heads; of a run that waits it says what would help."""
     look, icon, words = CHIPS[chip(run.status, run.result)]
-    return {"look": look, "icon": icon, "words": words, "spins": icon == "loader-2", "size": size}
+    return {
+        "look": look,
+        "icon": icon,
+        "words": words,
+        "spins": icon == "loader-2",
+        "size": size,
+        "title": waiting.act(run),
+    }
 
 
 @register.inclusion_tag("components/chip.html")
@@ -107,9 +115,9 @@ def run_path(run: JobRun, transitions: list[StatusTransition], zone: str) -> dic
 
 @register.filter
 def brief(run: JobRun) -> str:
-    """Say in a few words what a row adds to the run's name."""
+    """Say in a few words what a row adds to the run's name; why it waits, as `told` has read."""
     if run.status == Status.PENDING:
-        return "waits for an agent"
+        return waiting.brief(run)
     if run.status in EXECUTING:
         return f"{run.progress} %" if run.progress is not None else (run.message or "")[:80]
     if run.status == Status.CANCELED:

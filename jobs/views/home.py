@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET
 
 from agents.models import Agent
 from agents.permissions import agent_policy
+from jobs import waiting
 from jobs.models import Job, JobRun, Proposal
 from jobs.permissions import job_policy, run_policy
 from jobs.states import Result, Status
@@ -50,7 +51,9 @@ def home(request: PortalRequest) -> HttpResponse:
         run_policy.rows(
             request.user,
             "view",
-            JobRun.objects.for_rows().active().filter(organization=request.organization),
+            waiting.told(JobRun.objects.for_rows(), by=request.user)
+            .active()
+            .filter(organization=request.organization),
         ).order_by("created_at", "id")[: SHOWN + 1]
     )
     needs = len(unwell) + len(silent)

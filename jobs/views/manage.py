@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from agents.models import Function
-from jobs import definitions, doubts, starts
+from jobs import definitions, doubts, starts, waiting
 from jobs.filters import JobFilter
 from jobs.forms.job import JobForm, functions_for
 from jobs.masking import shown_parameters
@@ -56,7 +56,7 @@ def _newest_runs(request: PortalRequest, jobs: list[Job]) -> dict[int, JobRun]:
     found = Job.objects.filter(pk__in=[job.pk for job in jobs]).values(
         newest=Subquery(newest.values("pk")[:1])
     )
-    runs = JobRun.objects.for_rows().filter(pk__in=found)
+    runs = waiting.told(JobRun.objects.for_rows(), by=request.user).filter(pk__in=found)
     return {run.job_id: run for run in runs if run.job_id is not None}
 
 
@@ -127,7 +127,8 @@ def job_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     An archived one stays to be read, since its runs lead here; nothing is done with it any more.
     """
     job = job_policy.get(request.user, "view", _jobs(request), public_id=public_id)
-    runs = page_of_runs(request.user, JobRun.objects.filter(job=job), size=10)
+    shown = waiting.told(JobRun.objects.for_rows(), by=request.user)
+    runs = page_of_runs(request.user, JobRun.objects.filter(job=job), size=10, shown=shown)
     permitted = job_policy.permitted(request.user, ["start", "edit"], [job.pk])
     return render(
         request,

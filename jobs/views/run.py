@@ -11,10 +11,9 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from agents import catalogue
 from agents.models import Agent
 from agents.permissions import agent_policy
-from jobs import doubts
+from jobs import waiting
 from jobs.diagnosis import likely_causes, raised
 from jobs.masking import shown_parameters
 from jobs.models import Job, JobRun, LateReport, Proposal, RunFile, RunInput, RunLog, RunRecord
@@ -37,7 +36,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 def _run(request: PortalRequest, public_id: UUID, **more: Any) -> Any:
     runs = (
-        JobRun.objects.for_rows()
+        waiting.told(JobRun.objects.for_rows(), by=request.user)
         .select_related(
             "retry_of",
             "proposal__decided_by",
@@ -119,6 +118,7 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
         and may_retry(request.user, run),
         "may_edit": run.may_edit,
         "says": meaning(run),
+        "waits": waiting.of(run, by=request.user),
         "compared": run.target is not None and still_compared(run.target, run.base_snapshot_id),
     }
     if tab == "summary":
@@ -154,11 +154,9 @@ def _tabs(run: Any, transitions: int) -> dict[str, tuple[str, Any]]:
 
 
 def meaning(run: JobRun) -> str:
-    """Say in one sentence what the run's status means for the reader."""
+    """Say in one sentence what the run's status means; of one that waits `waiting` says it."""
     untouched = " The accepted backup is untouched." if run.makes_snapshot else ""
     match run.status:
-        case Status.PENDING:
-            return _waiting(run)
         case Status.CLAIMED:
             return f"{run.agent} has taken it and is about to begin."
         case Status.RUNNING | Status.VALIDATING | Status.UPLOADING:
@@ -196,20 +194,6 @@ def _taken(run: JobRun) -> str:
         case Proposal.State.REJECTED:
             return f"{proposal.decided_by} has rejected the change"
     return "a newer backup took the place of this change"
-
-
-def _waiting(run: JobRun) -> str:
-    if said := doubts.paused(run.site, run.job):
-        return " ".join(said)
-    queue = catalogue.queue_of_id(run.queue_id) if run.queue_id is not None else None
-    if queue is not None and (why := catalogue.why_nobody_takes(queue)):
-        return f"No agent can take it. {why}"
-    away = f" {catalogue.who_is_away(queue)}" if queue is not None else ""
-    if run.requested_agent:
-        return f"Waits for {run.requested_agent}.{away}".rstrip()
-    if run.requested_pool:
-        return f"Waits for an agent of the pool {run.requested_pool}.{away}".rstrip()
-    return f"Waits for an agent that can do it and has a free slot.{away}".rstrip()
 
 
 def _timed_out(run: JobRun) -> str:

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from jobs import starts, transitions
+from jobs import starts, transitions, waiting
 from jobs.export import export_of
 from jobs.models import JobRun
 from jobs.pages import NEWEST, count_runs, count_up_to, page_of_runs
@@ -138,6 +138,7 @@ def _list(
     only_rows = "rows" in request.GET or "fresh" in request.GET
     choices = narrowing.choices_for(request) if menus and not only_rows else {}
     narrowed = narrowing.narrow(request, runs, choices)
+    shown = waiting.told(JobRun.objects.for_rows(), by=request.user)
     if only_rows:
         known = run_policy.rows(
             request.user, "view", runs.filter(public_id__in=ids_in(request, "rows"))
@@ -146,7 +147,7 @@ def _list(
             request.user, "view", narrowed.runs.filter(public_id__in=ids_in(request, "fresh"))
         )
         wanted = {*known.values_list("pk", flat=True), *fresh.values_list("pk", flat=True)}
-        rows = list(JobRun.objects.for_rows().filter(pk__in=wanted))
+        rows = list(shown.filter(pk__in=wanted))
         newer = older = ""
     else:
         order = narrowing.order_of(request.GET)
@@ -156,6 +157,7 @@ def _list(
             size=size_of(request),
             cursor=request.GET.get("cursor", ""),
             order=order,
+            shown=shown,
         )
         rows = page.rows
         newer, older = (_at(request, cursor) for cursor in (page.newer, page.older))

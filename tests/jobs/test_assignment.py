@@ -92,15 +92,15 @@ def test_a_pin_that_cannot_serve_says_so_before_a_run_is_made_and_while_it_waits
     assert "no active agent takes automatic runs of folder.backup at Press hall." in form
     assert api.patch(f"jobs/{job.public_id}", {"tags": ["x"]}).json()["warnings"] == [lacks]
     started = api.post(f"jobs/{job.public_id}/run", {})
-    assert (started.status_code, started.json()["warnings"]) == (201, [lacks])
+    assert (started.status_code, started.json()["waiting"]["message"]) == (201, lacks)
     run = started.json()["id"]
-    assert api.get(f"runs/{run}").json()["warnings"] == [lacks]
-    assert f"No agent can take it. {lacks}" in page(edda, f"/jobs/{run}")
+    assert api.get(f"runs/{run}").json()["waiting"]["message"] == lacks
+    assert lacks in page(edda, f"/jobs/{run}")
     # It learns it again, takes the run, and nothing more is said.
     agent.api.post("hello", {"version": "1", "platform": "", "tools": [factories.FOLDER]})
     assert agent.api.claim()
     told = api.get(f"runs/{run}").json()
-    assert (told["warnings"], told["agent"]["name"]) == ([], "hall-agent")
+    assert (told["waiting"], told["agent"]["name"]) == (None, "hall-agent")
     assert told["requested_agent"]["name"] == "hall-agent"
 
 
@@ -109,10 +109,12 @@ def test_an_agent_that_is_away_is_told_of(
     alice: User, edda: User,
 ) -> None:  # fmt: skip
     job, api = pinned(press, backup, edda, agent), API(edda)
+    other = factories.enrolled(works, "other-agent", site=hall, by=alice)
     pool = AgentPool.objects.create(organization=works, name="Presses")
-    pool.agents.add(agent.agent)
+    pool.agents.add(agent.agent, other.agent)
     place = {"target": str(press.public_id), "function": str(backup.public_id)}
-    enrolment.drain(agent.agent, on=True)
+    for one in (agent, other):
+        enrolment.drain(one.agent, on=True)
     words = "is draining and takes no new runs."
     choices: dict[str, dict[str, Any]] = {
         f"hall-agent {words}": {"agent": str(agent.agent.public_id)},
@@ -123,10 +125,11 @@ def test_an_agent_that_is_away_is_told_of(
     }
     for said, choice in choices.items():
         made = api.post("runs", place | choice)
-        assert (made.status_code, made.json()["warnings"]) == (201, [said])
+        assert (made.status_code, made.json()["waiting"]["message"]) == (201, said)
         assert said in page(edda, f"/jobs/{made.json()['id']}")
-    enrolment.drain(agent.agent, on=False)
-    silence(agent)
+    for one in (agent, other):
+        enrolment.drain(one.agent, on=False)
+        silence(one)
     told = api.get(f"jobs/{job.public_id}").json()["warnings"]
     assert told == ["hall-agent is disconnected."]
     form = page(edda, f"/jobs/manage/{job.public_id}/edit")
@@ -137,7 +140,7 @@ def test_an_agent_that_is_away_is_told_of(
     assert api.get(f"jobs/{job.public_id}").json()["warnings"] == ["hall-agent is retired."]
     assert JobRun.objects.filter(status="pending").count() == 3
     waiting = api.get("runs", status="pending").json()["results"]
-    assert all("warnings" not in run for run in waiting)
+    assert all("waiting" not in run for run in waiting)
 
 
 def test_an_agent_of_all_sites_serves_each_and_can_be_asked_for_at_each(

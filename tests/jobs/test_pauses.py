@@ -63,6 +63,11 @@ def ask_pause(thing: Any, by: User, *, hours: float = 2, reason: str = "New bear
     return API(by).post(in_api(thing, "/pause"), {"until": until, "reason": reason})
 
 
+def why(by: User, run: JobRun) -> str:
+    """Why a run waits, as the API says it."""
+    return str(API(by).get(f"runs/{run.public_id}").json()["waiting"]["message"])
+
+
 @pytest.mark.parametrize("thing", KINDS, indirect=True)
 def test_what_is_paused_waits_and_is_taken_when_the_pause_is_over(
     thing: Any, agent: Enrolled, job: Job, alice: User
@@ -73,7 +78,7 @@ def test_what_is_paused_waits_and_is_taken_when_the_pause_is_over(
     assert (shown["reason"], shown["by"]["name"]) == ("New bearings", "Alice")
     run = factories.run(job, by=alice)
     assert agent.api.claim() == []
-    waits = " ".join(API(alice).get(f"runs/{run.public_id}").json()["warnings"])
+    waits = why(alice, run)
     assert "paused" in waits
     assert waits.split("until")[1].strip()[:4].isdigit()
     assert ("New bearings" in waits) is (kind_of(thing) != "agent")
@@ -85,7 +90,7 @@ def test_what_is_paused_waits_and_is_taken_when_the_pause_is_over(
     pause_over(thing)
     assert agent.api.post("heartbeat", {"runs": []}).json()["drain"] is False
     assert API(alice).get(in_api(thing)).json()["pause"] is None
-    assert API(alice).get(f"runs/{run.public_id}").json()["warnings"] == []
+    assert "about to take it" in why(alice, run)
     [claimed] = agent.api.claim()
     assert claimed["id"] == str(run.public_id)
 
@@ -312,7 +317,7 @@ def test_a_job_of_a_paused_site_on_another_target_waits_too(
     body = {"target": str(press.public_id), "function": str(backup.public_id)}
     made = API(alice).post("runs", body)
     assert made.status_code == 201
-    assert any("is paused until" in text for text in made.json()["warnings"])
+    assert "is paused until" in made.json()["waiting"]["message"]
     assert agent.api.claim() == []
 
 
@@ -339,7 +344,7 @@ def test_backup_now_and_retry_wait_and_say_for_what(agent: Enrolled, job: Job, a
     pause(job, alice)
     again = API(alice).post(f"runs/{run.public_id}/retry")
     assert again.status_code == 201
-    assert any("New bearings" in words for words in again.json()["warnings"])
+    assert "New bearings" in again.json()["waiting"]["message"]
     said = as_(alice).post(f"/jobs/manage/{job.public_id}/run", follow=True).content.decode()
     assert "waits already; no second run was started" in said
     assert agent.api.claim() == []
@@ -358,7 +363,7 @@ def test_who_may_not_see_the_agent_reads_no_reason_of_it(
     pause(rover, alice, reason="A confidential matter")
     run = factories.run(job, by=alice)
     assert API(vera).get(f"agents/{rover.public_id}").status_code == 404
-    [words] = API(vera).get(f"runs/{run.public_id}").json()["warnings"]
+    words = why(vera, run)
     assert words.startswith("rover is paused until")
     assert "confidential" not in words
 
@@ -368,7 +373,7 @@ def test_who_drains_as_well_goes_on_draining(thing: Any, job: Job, alice: User) 
     pause(thing, alice)
     drain(thing, on=True)
     run = factories.run(job, by=alice)
-    [words] = API(alice).get(f"runs/{run.public_id}").json()["warnings"]
+    words = why(alice, run)
     assert "is draining and takes no new runs" in words
 
 

@@ -122,18 +122,18 @@ def test_a_run_that_a_restricted_pool_strands_says_so(
     other = factories.target(hall, "Press line 2")
     fast_job = factories.job(other, backup, owner=edda, assignment="pool", pool=fast)
     for_fast = factories.run(fast_job, by=edda)
-    assert says(edda, run) == "Waits for an agent that can do it and has a free slot."
-    assert says(edda, for_fast) == "Waits for an agent of the pool fast."
+    for one in (run, for_fast):
+        assert says(edda, one) == "An agent is about to take it."
     kept.restricted = True
     kept.save()
     assert agent.api.claim(8) == []
-    assert says(edda, run) == (
-        "No agent can take it. Each agent of the site that has folder.backup is in a restricted "
-        "pool now, which takes no automatic runs."
+    assert says(edda, run).startswith(
+        "Each agent of the site that has folder.backup is in a restricted pool now, which takes no"
+        " automatic runs. Choose one of those agents or its pool"
     )
-    assert says(edda, for_fast) == (
-        "No agent can take it. Each agent of the pool fast that has folder.backup is in a "
-        "restricted pool now, which takes no runs of an open one."
+    assert says(edda, for_fast).startswith(
+        "Each agent of the pool fast that has folder.backup is in a restricted pool now, which"
+        " takes no runs of an open one. Choose one of those agents or its pool"
     )
     JobRun.objects.filter(pk=run.pk).update(queue_until=Now())
     assert sweeps.sweep() == 1
@@ -142,7 +142,7 @@ def test_a_run_that_a_restricted_pool_strands_says_so(
     assert "is in a restricted pool now" in page
     kept.restricted = False
     kept.save()
-    assert says(edda, for_fast) == "Waits for an agent of the pool fast."
+    assert says(edda, for_fast) == "An agent is about to take it."
 
 
 def test_a_run_whose_agent_cannot_take_it_any_more_says_so(
@@ -150,10 +150,12 @@ def test_a_run_whose_agent_cannot_take_it_any_more_says_so(
 ) -> None:
     job = factories.job(press, backup, owner=edda, assignment="agent", agent=agent.agent)
     run = factories.run(job, by=edda)
-    assert says(edda, run) == "Waits for hall-agent."
+    assert says(edda, run) == "hall-agent is about to take it."
     hello = {"version": "1", "platform": "", "tools": []}
     assert agent.api.post("hello", hello).status_code == 200
-    assert says(edda, run) == "No agent can take it. hall-agent does not have folder.backup now."
+    assert says(edda, run).startswith(
+        "hall-agent does not have folder.backup now. Give hall-agent the tool folder, or choose"
+    )
 
 
 def test_the_columns_of_the_lists(job: Job, agent: Enrolled, edda: User) -> None:
@@ -165,7 +167,7 @@ def test_the_columns_of_the_lists(job: Job, agent: Enrolled, edda: User) -> None
     short = f"{str(run.public_id)[:6]}…"
     (mine,) = rows(html(edda, "/jobs"))
     assert mine["Tool / Function"] == "folder.backup Press line 1 backup, Press line 1"
-    assert (mine["Job ID"], mine["Status"]) == (short, "Pending")
+    assert (mine["Job ID"], mine["Status"]) == (short, "Pending about to be taken")
     back_up(agent.api, {"a": b"1"})
     (mine,) = rows(html(edda, "/jobs"))
     assert mine["Status"] == "Completed Modified"

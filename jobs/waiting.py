@@ -1,0 +1,312 @@
+"""Why a pending run is still pending, and which act would let it go on: the one place for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Case, Exists, OuterRef, Subquery, When
+from django.db.models.expressions import RawSQL
+
+from agents import catalogue
+from agents.models import Agent, Queue
+from agents.permissions import agent_policy, pool_policy
+from sites.access.policy import Person
+from sites.permissions import site_policy
+
+from . import doubts
+from .models import JobRun, SiteSchedule
+from .models.run import statuses
+from .permissions import job_policy, run_policy
+from .querysets import RunQuerySet
+from .states import EXECUTING, Origin, Status
+
+
+class Code(StrEnum):
+    """What a run waits for; where several hold, the first of these is told."""
+
+    ELSEWHERE = "elsewhere"  # another system's run: it knows
+    PAUSED = "paused"  # its job or its site
+    TURN = "turn"  # its site's schedule lets so many in at once
+    NO_AGENT = "no_agent"  # none serves the place, the pool, or is the one that was asked for
+    NO_FUNCTION = "no_function"  # none of those has the function in that version
+    RESTRICTED = "restricted"  # a restricted pool keeps each of those for others
+    AWAY = "away"  # each of those is silent, or was never seen
+    DRAINING = "draining"  # those that are there drain, or are paused
+    BEHIND = "behind"  # another run does the same on the same target
+    SLOTS = "slots"  # each that is there has as many runs as it takes
+    SOON = "soon"  # one is free
+
+
+# What a list says, in the room that a row has, also of a run that one agent was asked for.
+_BRIEF = {
+    Code.ELSEWHERE: "waits elsewhere",
+    Code.TURN: "waits for its turn",
+    Code.NO_AGENT: "no agent can take it",
+    Code.NO_FUNCTION: "no agent has the function",
+    Code.RESTRICTED: "its agents are kept for others",
+    Code.AWAY: "its agents are away",
+    Code.DRAINING: "its agents take no runs now",
+    Code.BEHIND: "behind another run",
+    Code.SLOTS: "every slot is taken",
+    Code.SOON: "about to be taken",
+}
+_BRIEF_OF_ONE = {
+    Code.NO_AGENT: "its agent cannot take it",
+    Code.NO_FUNCTION: "its agent lacks the function",
+    Code.AWAY: "its agent is away",
+    Code.DRAINING: "its agent takes no runs now",
+    Code.SLOTS: "its agent has no free slot",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where the act is done: the name of an address, of what, and what the link says."""
+
+    name: str
+    of: UUID | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a run waits: `message` in a sentence, `brief` in a few words; `act` would let it go on.
+
+    `act` is empty where nothing has to be done. `page` is only given to who may open it, `behind`
+    is the run before it where the reader may see that.
+    """
+
+    code: Code
+    message: str
+    brief: str
+    act: str
+    page: Page | None = None
+    behind: UUID | None = None
+
+
+def told(runs: RunQuerySet, *, by: Person) -> RunQuerySet:
+    """Read along with runs what `brief` and `of` ask: no query more, whatever their number.
+
+    Nothing is looked up for runs that are not pending.
+    """
+    held = ", ".join(f"'{status}'" for status in statuses(EXECUTING))
+    stands = catalogue.standing(
+        "COALESCE(jobs_jobrun.queue_id, jobs_jobrun.next_queue_id)",
+        "SELECT COUNT(*) FROM jobs_jobrun AS taken WHERE taken.agent_id = agent.id"
+        f" AND taken.status IN ({held})",
+    )
+    before = JobRun.objects.executing().filter(
+        target=OuterRef("target"), function=OuterRef("function"), overlap=False
+    )
+    seen = run_policy.rows(by, "view", before)
+    found: RunQuerySet = runs.annotate(
+        stands=_if_pending(RawSQL(stands, (), output_field=models.TextField())),
+        is_behind=_if_pending(Exists(before), overlap=False),
+        behind=_if_pending(Subquery(seen.values("public_id")[:1]), overlap=False),
+    )
+    return found
+
+
+def _if_pending(value: Any, **more: Any) -> Case:
+    return Case(When(status=Status.PENDING, **more, then=value), default=None)
+
+
+def brief(run: Any) -> str:
+    """Say in a few words why a run waits that `told` has read; empty where it does not."""
+    if run.status != Status.PENDING:
+        return ""
+    code = _code(run)
+    if code == Code.PAUSED:
+        return "its site is paused" if run.site and run.site.is_paused else "its job is paused"
+    return (_BRIEF | _BRIEF_OF_ONE if run.requested_agent_id else _BRIEF)[code]
+
+
+def act(run: Any) -> str:
+    """Say what would let a run go on that `told` has read; empty where nothing has to be done."""
+    return _act(run, _code(run), None) if run.status == Status.PENDING else ""
+
+
+def of(run: JobRun, *, by: Person) -> Waiting | None:
+    """Say why a run waits, to this reader; None where it does not.
+
+    A handful of queries: names and pages are looked up. The name of the one agent that was asked
+    for is the run's own; others are named to who may see them (domain rules 2 and 8).
+    """
+    if run.status != Status.PENDING:
+        return None
+    known: Any = run
+    if not hasattr(run, "stands"):
+        known = told(JobRun.objects.for_rows(), by=by).get(pk=run.pk)
+        if known.status != Status.PENDING:
+            return None
+    code = _code(known)
+    queue = _queue_like(known) if code not in (Code.ELSEWHERE, Code.PAUSED, Code.TURN) else None
+    only = _only(queue, by) if queue and code in (Code.AWAY, Code.DRAINING, Code.SLOTS) else None
+    page = _page(known, code, only)
+    return Waiting(
+        code,
+        _message(known, code, queue, only),
+        brief(known),
+        _act(known, code, only),
+        page if page is not None and _may_open(by, known, page, only) else None,
+        known.behind if code == Code.BEHIND else None,
+    )
+
+
+def _code(run: Any) -> Code:
+    if run.origin != Origin.LOCAL:
+        return Code.ELSEWHERE
+    if any(one is not None and one.is_paused for one in (run.site, run.job)):
+        return Code.PAUSED
+    if run.next_queue_id is not None:
+        return Code.TURN
+    stands = Code(run.stands or Code.NO_AGENT)
+    if stands in (Code.SOON, Code.SLOTS) and run.is_behind:
+        return Code.BEHIND
+    return stands
+
+
+def _queue_like(run: JobRun) -> Queue:
+    """Describe the queue that a run is in."""
+    assert run.site is not None
+    assert run.function is not None
+    return catalogue.queue_like(
+        run.site,
+        run.function,
+        version=run.version,
+        assignment=run.assignment,
+        agent=run.requested_agent,
+        pool=run.requested_pool,
+    )
+
+
+def _only(queue: Queue, by: Person) -> Agent | None:
+    """Give the agent that was asked for, or the only one there is, where the reader sees that."""
+    if queue.agent is not None:
+        return queue.agent
+    found = catalogue.takers(queue).order_by().distinct().values("pk")[:2]
+    ids = [row["pk"] for row in found]
+    if len(ids) != 1:
+        return None
+    agent: Agent | None = agent_policy.rows(by, "view", Agent.objects.filter(pk=ids[0])).first()
+    return agent
+
+
+def _message(run: Any, code: Code, queue: Queue | None, only: Agent | None) -> str:
+    match code:
+        case Code.ELSEWHERE:
+            return "It waits in the system that it was started in."
+        case Code.PAUSED:
+            return " ".join(doubts.paused(run.site, run.job))
+        case Code.TURN:
+            return f"It waits for its turn: {_at_once(run)}."
+        case Code.BEHIND if run.behind is not None:
+            return f"It waits behind run {str(run.behind)[:6]}… on the same target."
+        case Code.BEHIND:
+            return "It waits behind another run on the same target."
+        case Code.SLOTS if only is not None:
+            runs = "the one run" if only.slots == 1 else f"the {only.slots} runs"
+            return f"{only} has {runs} that it takes at a time."
+        case Code.SLOTS:
+            return "Each agent that could take it has as many runs as it takes at a time."
+    assert queue is not None
+    said = ""
+    if code in (Code.AWAY, Code.DRAINING):
+        said = catalogue.who_is_away(queue, only)
+    elif code != Code.SOON:
+        said = catalogue.why_nobody_takes(queue)
+    if said:
+        return said
+    # One is free; or came back between two questions.
+    return f"{run.requested_agent or 'An agent'} is about to take it."
+
+
+def _at_once(run: Any) -> str:
+    schedule = SiteSchedule.objects.filter(site=run.site_id).first()
+    if schedule is None:
+        return f"the schedule of {run.site} lets it in next"
+    runs = "one run" if schedule.at_once == 1 else f"{schedule.at_once} runs"
+    return f"the schedule of {run.site} has {runs} at work at once"
+
+
+def _act(run: Any, code: Code, only: Agent | None) -> str:
+    agent, pool = run.requested_agent, run.requested_pool
+    one = agent or only
+    where = f"of the pool {pool}" if pool else f"of {run.site}"
+    otherwise = (
+        "choose another one for the job" if run.job else "cancel it and start it for another one"
+    )
+    match code:
+        case Code.PAUSED:
+            both = run.site and run.site.is_paused and run.job and run.job.is_paused
+            what = "both" if both else "the site" if run.site and run.site.is_paused else "the job"
+            return f"Resume {what}, or wait until then."
+        case Code.TURN:
+            return "Wait, or let the site's schedule have more at work at once."
+        case Code.NO_AGENT if agent:
+            return f"{otherwise[0].upper()}{otherwise[1:]}."
+        case Code.NO_AGENT if pool:
+            return f"Add an agent that serves {run.site} to the pool {pool}."
+        case Code.NO_AGENT:
+            return f"Add an agent for {run.site}."
+        case Code.NO_FUNCTION:
+            what = f"{run.function.tool.name} {run.version}".rstrip()
+            to = f"{agent}" if agent else f"an agent {where}"
+            return f"Give {to} the tool {what}, or {otherwise if agent else 'wait for one'}."
+        case Code.RESTRICTED:
+            return "Choose one of those agents or its pool, or take one out of its restricted pool."
+        case Code.AWAY:
+            who = f"{one}" if one else "one of them"
+            return f"Start {who} on its machine" + (f", or {otherwise}." if agent else ".")
+        case Code.DRAINING:
+            who = f"{one}" if one else "one of them"
+            return f"Let {who} take runs again" + (f", or {otherwise}." if agent else ".")
+        case Code.BEHIND:
+            return "Wait for its end."
+        case Code.SLOTS:
+            return f"Wait, raise the slots of {one or 'one of them'}, or add an agent."
+    return ""
+
+
+def _page(run: Any, code: Code, only: Agent | None) -> Page | None:
+    edit = Page("job-edit", run.job.public_id, "Edit job") if run.job else None
+    agents = Page("agent-list", None, "Open Agents")
+    match code:
+        case Code.PAUSED if run.site and run.site.is_paused:
+            return Page("site-list", None, "Open Sites")
+        case Code.PAUSED:
+            return Page("job-detail", run.job.public_id, "Open the job")
+        case Code.TURN:
+            return Page("site-schedule", run.site.public_id, "Open the site's schedule")
+        case Code.BEHIND:
+            return Page("run-detail", run.behind, "Open that run") if run.behind else None
+        case Code.NO_AGENT if run.requested_agent:
+            return edit
+        case Code.NO_AGENT if run.requested_pool:
+            return Page("pool-edit", run.requested_pool.public_id, "Open the pool")
+        case Code.RESTRICTED:
+            return edit or agents
+        case Code.SOON | Code.ELSEWHERE:
+            return None
+    one = run.requested_agent or only
+    return Page("agent-detail", one.public_id, "Open the agent") if one else agents
+
+
+def _may_open(by: Person, run: Any, page: Page, only: Agent | None) -> bool:
+    """Ask what the page asks; `behind` and `only` were read for this person."""
+    match page.name:
+        case "job-edit":
+            return job_policy.allows(by, "edit", run.job)
+        case "job-detail":
+            return job_policy.allows(by, "view", run.job)
+        case "site-schedule":
+            return site_policy.allows(by, "manage", run.site)
+        case "pool-edit":
+            return pool_policy.allows(by, "manage", run.requested_pool)
+        case "agent-detail" if run.requested_agent is not None:
+            return agent_policy.allows(by, "view", run.requested_agent)
+    return True

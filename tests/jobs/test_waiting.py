@@ -1,0 +1,434 @@
+"""Why a run waits, as page, lists, API and admin say it, cause by cause and to whom."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import time, timedelta
+from html import escape
+from typing import Any
+
+import pytest
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from agents import enrolment
+from agents.models import Agent, AgentPool, AgentPresence, Function
+from jobs import definitions, planner, planning, waiting
+from jobs.models import Job, JobRun, SiteSchedule
+from sites import places, sql
+from sites.models import Organization, Site, Target, User
+from tests import factories
+from tests.factories import FOLDER, Enrolled
+from tests.jobs.passing import pause_over
+from tests.pages import admin_path, as_, html, words
+from tests.people import API
+
+pytestmark = pytest.mark.django_db
+
+
+@dataclass
+class Yard:
+    """What a cause is made of."""
+
+    works: Organization
+    hall: Site
+    press: Target
+    backup: Function
+    agent: Enrolled
+    alice: User
+    edda: User
+
+    def job(self, **fields: Any) -> Job:
+        return factories.job(self.press, self.backup, owner=self.alice, **fields)
+
+    def run(self, **fields: Any) -> JobRun:
+        return factories.run(self.job(**fields), by=self.alice)
+
+    def pinned(self) -> JobRun:
+        return self.run(assignment="agent", agent=self.agent.agent)
+
+    def pool(self, name: str, *agents: Agent, restricted: bool = False) -> AgentPool:
+        pool = AgentPool.objects.create(organization=self.works, name=name, restricted=restricted)
+        pool.agents.add(*agents)
+        return pool
+
+    def second(self, **fields: Any) -> Enrolled:
+        return factories.enrolled(
+            self.works, "second-agent", by=self.alice, **{"site": self.hall} | fields
+        )
+
+    def at_work(self, target: Target, name: str) -> JobRun:
+        """A run of the same function that the agent has taken."""
+        run = factories.run(
+            factories.job(target, self.backup, owner=self.alice, name=name), by=self.alice
+        )
+        [claimed] = self.agent.api.claim()
+        assert claimed["id"] == str(run.public_id)
+        return run
+
+
+@pytest.fixture
+def place(
+    works: Organization, hall: Site, press: Target, backup: Function, agent: Enrolled,
+    alice: User, edda: User,
+) -> Yard:  # fmt: skip
+    return Yard(works, hall, press, backup, agent, alice, edda)
+
+
+SOON = timedelta(hours=2)
+
+
+def pause_site(place: Yard) -> JobRun:
+    until = timezone.now() + SOON
+    places.pause_site(place.hall, until=until, reason="Stocktaking", by=place.alice)
+    return place.run()
+
+
+def pause_job(place: Yard) -> JobRun:
+    run = place.run()
+    assert run.job is not None
+    until = timezone.now() + SOON
+    definitions.pause(run.job, until=until, reason="New bearings", by=place.alice)
+    return run
+
+
+def wait_for_turn(place: Yard) -> JobRun:
+    planned = planning.of_site(place.hall)
+    planned.schedule_kind, planned.schedule_time, planned.at_once = "daily", time(1), 1
+    planning.save_for_site(planned)
+    for number in range(2):
+        job = factories.job(
+            factories.target(place.hall, f"Line {number}"), place.backup, owner=place.alice
+        )
+        job.schedule_kind, job.site_order = "site", number
+        definitions.save(job, by=place.alice)
+    SiteSchedule.objects.update(next_run_at=sql.clock() - timedelta(seconds=1))
+    assert planner.plan() == 2
+    return JobRun.objects.get(next_queue__isnull=False)
+
+
+def no_agent(place: Yard) -> JobRun:
+    run = place.run()
+    Agent.objects.filter(pk=place.agent.agent.pk).update(site=None)
+    enrolment.retire(place.agent.agent, by=place.alice)
+    return run
+
+
+def empty_pool(place: Yard) -> JobRun:
+    return place.run(assignment="pool", pool=place.pool("Presses"))
+
+
+def retired(place: Yard) -> JobRun:
+    run = place.pinned()
+    enrolment.retire(place.agent.agent, by=place.alice)
+    return run
+
+
+def unlearned(place: Yard) -> JobRun:
+    run = place.run()
+    place.agent.api.post("hello", {"version": "1", "platform": "", "tools": []})
+    return run
+
+
+def other_version(place: Yard) -> JobRun:
+    run = place.run(version="1.0")
+    tools = [FOLDER | {"version": "2.0"}]
+    place.agent.api.post("hello", {"version": "1", "platform": "", "tools": tools})
+    return run
+
+
+def restricted(place: Yard) -> JobRun:
+    run = place.run()
+    place.pool("Vault", place.agent.agent, restricted=True)
+    return run
+
+
+def silent(place: Yard) -> JobRun:
+    AgentPresence.objects.update(seen_at=Now() - timedelta(minutes=5))
+    return place.run()
+
+
+def silent_one(place: Yard) -> JobRun:
+    AgentPresence.objects.update(seen_at=Now() - timedelta(minutes=5))
+    return place.pinned()
+
+
+def silent_two(place: Yard) -> JobRun:
+    place.second()
+    return silent(place)
+
+
+def never_seen(place: Yard) -> JobRun:
+    AgentPresence.objects.all().delete()
+    return place.pinned()
+
+
+def draining(place: Yard) -> JobRun:
+    enrolment.drain(place.agent.agent, on=True)
+    return place.pinned()
+
+
+def paused_agent(place: Yard) -> JobRun:
+    until = timezone.now() + SOON
+    enrolment.pause(place.agent.agent, until=until, reason="Confidential", by=place.alice)
+    return place.run()
+
+
+def behind(place: Yard) -> JobRun:
+    place.at_work(place.press, "First")
+    return place.run()
+
+
+def full(place: Yard) -> JobRun:
+    Agent.objects.update(slots=1)
+    place.at_work(factories.target(place.hall, "Line 2"), "First")
+    return place.run()
+
+
+def full_two(place: Yard) -> JobRun:
+    other = place.second(slots=1)
+    run = full(place)
+    factories.run(
+        factories.job(factories.target(place.hall, "Line 3"), place.backup, owner=place.alice),
+        by=place.alice,
+    )
+    assert other.api.claim()
+    return JobRun.objects.pending().get() if run.status == "pending" else run
+
+
+def beside(place: Yard) -> JobRun:
+    """Jobs that allow overlap do not wait for each other."""
+    place.at_work(place.press, "First")
+    return place.run(overlap="allow")
+
+
+def free(place: Yard) -> JobRun:
+    return place.run()
+
+
+def free_one(place: Yard) -> JobRun:
+    return place.pinned()
+
+
+def foreign(place: Yard) -> JobRun:
+    run = place.run()
+    JobRun.objects.filter(pk=run.pk).update(origin="synced", queue=None)
+    return run
+
+
+CAUSES: list[tuple[Callable[[Yard], JobRun], str, str, str, str]] = [
+    # how it comes about, the code, the message, the act, what a row says
+    (pause_site, "paused", r"Site Press hall is paused until \S+ \S+ \(CES?T\): Stocktaking\.",
+     "Resume the site, or wait until then.", "its site is paused"),
+    (pause_job, "paused",
+     r"Job Press line 1 backup is paused until \S+ \S+ \(CES?T\): New bearings\.",
+     "Resume the job, or wait until then.", "its job is paused"),
+    (wait_for_turn, "turn",
+     r"It waits for its turn: the schedule of Press hall has one run at work at once\.",
+     "Wait, or let the site's schedule have more at work at once.", "waits for its turn"),
+    (no_agent, "no_agent", r"No agent of the site has folder\.backup now\.",
+     "Add an agent for Press hall.", "no agent can take it"),
+    (empty_pool, "no_agent", r"No agent of the pool Presses has folder\.backup now\.",
+     "Add an agent that serves Press hall to the pool Presses.", "no agent can take it"),
+    (retired, "no_agent", r"hall-agent is retired\.",
+     "Choose another one for the job.", "its agent cannot take it"),
+    (unlearned, "no_function", r"No agent of the site has folder\.backup now\.",
+     "Give an agent of Press hall the tool folder, or wait for one.", "no agent has the function"),
+    (other_version, "no_function", r"No agent of the site has folder\.backup 1\.0 now\.",
+     "Give an agent of Press hall the tool folder 1.0, or wait for one.",
+     "no agent has the function"),
+    (restricted, "restricted",
+     r"Each agent of the site that has \S+ is in a restricted pool now, .* no automatic runs\.",
+     "Choose one of those agents or its pool, or take one out of its restricted pool.",
+     "its agents are kept for others"),
+    (silent, "away", r"hall-agent is disconnected\.",
+     "Start hall-agent on its machine.", "its agents are away"),
+    (silent_one, "away", r"hall-agent is disconnected\.",
+     "Start hall-agent on its machine, or choose another one for the job.", "its agent is away"),
+    (silent_two, "away", r"Each agent of the site that has folder\.backup is disconnected\.",
+     "Start one of them on its machine.", "its agents are away"),
+    (never_seen, "away", r"hall-agent was never seen yet\.",
+     "Start hall-agent on its machine, or choose another one for the job.", "its agent is away"),
+    (draining, "draining", r"hall-agent is draining and takes no new runs\.",
+     "Let hall-agent take runs again, or choose another one for the job.",
+     "its agent takes no runs now"),
+    (paused_agent, "draining", r"hall-agent is paused until \S+ \S+ \(CES?T\)\.",
+     "Let hall-agent take runs again.", "its agents take no runs now"),
+    (behind, "behind", r"It waits behind run \w{6}… on the same target\.",
+     "Wait for its end.", "behind another run"),
+    (full, "slots", r"hall-agent has the one run that it takes at a time\.",
+     "Wait, raise the slots of hall-agent, or add an agent.", "every slot is taken"),
+    (full_two, "slots", r"Each agent that could take it has as many runs as it takes at a time\.",
+     "Wait, raise the slots of one of them, or add an agent.", "every slot is taken"),
+    (beside, "soon", r"An agent is about to take it\.", "", "about to be taken"),
+    (free, "soon", r"An agent is about to take it\.", "", "about to be taken"),
+    (free_one, "soon", r"hall-agent is about to take it\.", "", "about to be taken"),
+    (foreign, "elsewhere", r"It waits in the system that it was started in\.", "",
+     "waits elsewhere"),
+]  # fmt: skip
+EVERY = pytest.mark.parametrize(
+    ("make", "code", "message", "act", "brief"), CAUSES, ids=[row[0].__name__ for row in CAUSES]
+)
+
+
+def says(by: User, run: JobRun) -> str:
+    """The sentence under the run's name."""
+    page = html(by, f"/jobs/{run.public_id}")
+    return words(page[page.index('id="run-says">') :].split(">", 1)[1].split("</span>")[0])
+
+
+@EVERY
+def test_every_cause_at_every_door(
+    make: Callable[[Yard], JobRun], code: str, message: str, act: str, brief: str, place: Yard
+) -> None:
+    run = make(place)
+    told = API(place.alice).get(f"runs/{run.public_id}").json()["waiting"]
+    assert (told["code"], told["act"]) == (code, act)
+    assert re.fullmatch(message, told["message"])
+    assert (told["behind"] is None) is (code != "behind")
+    said = f"{told['message']} {act}".strip()
+    assert says(place.alice, run).startswith(said)
+    for path in ("/jobs/history", "/jobs?tab=all", "/"):
+        assert brief.lower() in words(html(place.alice, path)).lower(), path
+    row = html(place.alice, "/jobs/manage")
+    if code != "turn":
+        assert brief in words(row)
+        # A row looks no names up.
+        title = act if run.requested_agent_id else act.replace("hall-agent", "one of them")
+        assert (f'title="{escape(title)}"' in row) is bool(act)
+    page = as_(place.alice).get(admin_path(run, "change", run.pk)).content.decode()
+    assert said in words(page)
+
+
+@EVERY
+@pytest.mark.once
+def test_the_link_leads_where_the_act_is_done(
+    make: Callable[[Yard], JobRun], code: str, message: str, act: str, brief: str, place: Yard
+) -> None:
+    """Whoever may not open a page is given no link to it."""
+    run = make(place)
+    administrator = link(place.alice, run)
+    assert (administrator is None) is (code in ("soon", "elsewhere"))
+    if administrator is not None:
+        assert as_(place.alice).get(administrator).status_code == 200
+    vera = factories.member(place.works, "vera", "member", viewer=place.hall)
+    hers = link(vera, run)
+    if hers is not None:
+        assert as_(vera).get(hers).status_code == 200
+    if code in ("turn", "no_agent") and make is not no_agent:
+        assert hers is None
+
+
+def link(by: User, run: JobRun) -> str | None:
+    page = html(by, f"/jobs/{run.public_id}")
+    sentence = page[page.index('id="run-says">') :].split("</span>")[0]
+    found = re.search(r'<a href="([^"]+)">', sentence)
+    return found[1] if found else None
+
+
+def test_who_may_not_see_the_agent_reads_no_name_and_finds_no_link(
+    works: Organization, yard: Site, backup: Function, alice: User, mia: User
+) -> None:
+    """Mia started the run and sees it, but no agent; two would be named to nobody."""
+    made = factories.enrolled(works, "yard-agent", site=yard, by=alice)
+    job = factories.job(factories.target(yard, "Crane"), backup, owner=alice)
+    run = factories.run(job, by=mia)
+    AgentPresence.objects.update(seen_at=Now() - timedelta(minutes=5))
+    assert says(alice, run).startswith("yard-agent is disconnected. Start yard-agent on its")
+    assert link(alice, run) == f"/agents/{made.agent.public_id}"
+    hers = says(mia, run)
+    assert hers.startswith(
+        "Each agent of the site that has folder.backup is disconnected. Start one of them"
+    )
+    assert "yard-agent" not in html(mia, f"/jobs/{run.public_id}")
+    assert "yard-agent" not in str(API(mia).get(f"runs/{run.public_id}").json())
+    assert link(mia, run) == "/agents"
+    # The one that was asked for is named by the run itself.
+    Job.objects.update(assignment="agent", agent=made.agent)
+    job.refresh_from_db()
+    JobRun.objects.all().delete()
+    asked = factories.run(job, by=mia)
+    assert says(mia, asked).startswith("yard-agent is disconnected.")
+    assert link(mia, asked) is None
+
+
+def test_who_may_not_see_the_run_before_it_reads_only_that_there_is_one(
+    press: Target, backup: Function, agent: Enrolled, manuel: User, edda: User, vera: User
+) -> None:
+    """Manuel sees only what he started; Edda's run is before his."""
+    first = factories.run(factories.job(press, backup, owner=edda, name="Secret errand"), by=edda)
+    assert agent.api.claim()
+    run = factories.run(factories.job(press, backup, owner=edda, name="Second"), by=manuel)
+    told = {
+        who: API(who).get(f"runs/{run.public_id}").json()["waiting"] for who in (edda, vera, manuel)
+    }
+    for who in (edda, vera):
+        assert told[who]["behind"] == str(first.public_id)
+        assert link(who, run) == f"/jobs/{first.public_id}"
+    assert told[manuel] == {
+        "code": "behind",
+        "message": "It waits behind another run on the same target.",
+        "act": "Wait for its end.",
+        "behind": None,
+    }
+    page = html(manuel, f"/jobs/{run.public_id}")
+    assert "Secret errand" not in page
+    assert str(first.public_id)[:6] not in page
+
+
+def test_it_is_said_only_while_the_run_waits(job: Job, agent: Enrolled, edda: User) -> None:
+    run = factories.run(job, by=edda)
+    assert waiting.of(run, by=edda) is not None
+    [claimed] = agent.api.claim()
+    # What was read before knows better than the row in hand.
+    assert waiting.of(run, by=edda) is None
+    agent.api.move(claimed, "running")
+    assert API(edda).get(f"runs/{run.public_id}").json()["waiting"] is None
+    assert "about to" not in words(html(edda, "/jobs/history"))
+
+
+def test_the_first_cause_wins_and_the_next_one_follows(place: Yard) -> None:
+    """A site that is paused, whose agent drains, and a run before it."""
+    run = behind(place)
+    enrolment.drain(place.agent.agent, on=True)
+    until = timezone.now() + SOON
+    places.pause_site(place.hall, until=until, reason="Oil", by=place.alice)
+    codes = []
+    for cure in (
+        lambda: pause_over(place.hall),
+        lambda: enrolment.drain(place.agent.agent, on=False),
+        lambda: JobRun.objects.exclude(pk=run.pk).update(overlap=True),
+        lambda: None,
+    ):
+        found = waiting.of(JobRun.objects.get(pk=run.pk), by=place.alice)
+        assert found is not None
+        codes.append(found.code)
+        cure()
+    assert codes == ["paused", "draining", "behind", "soon"]
+
+
+def test_a_run_without_a_job_is_started_again_otherwise(place: Yard) -> None:
+    body = {
+        "target": str(place.press.public_id),
+        "function": str(place.backup.public_id),
+        "agent": str(place.agent.agent.public_id),
+    }
+    silent_one(place)
+    JobRun.objects.all().delete()
+    told = API(place.alice).post("runs", body).json()["waiting"]
+    assert told["act"].endswith("or cancel it and start it for another one.")
+
+
+def test_one_query_tells_of_a_page_however_many_wait(
+    place: Yard, django_assert_num_queries: Any
+) -> None:
+    for number in (1, 4):
+        for _ in range(number):
+            target = factories.target(place.hall, f"T{JobRun.objects.count()}")
+            factories.run(factories.job(target, place.backup, owner=place.alice), by=place.alice)
+        rows = waiting.told(JobRun.objects.for_rows(), by=place.edda)
+        waiting.brief(rows[0])
+        with django_assert_num_queries(1):
+            assert {waiting.brief(run) for run in rows.all()} == {"about to be taken"}
