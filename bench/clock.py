@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import count
 from typing import Any
 
 GOAL = 0.5
@@ -60,7 +62,7 @@ BEGUN = """
     WITH run AS (
         UPDATE jobs_jobrun SET status = 'running', attempt = 1, sequence = 3, agent_id = {agent},
             started_at = now() - interval '5 min', deadline_at = now() + interval '1 h',
-            lease_until = now() - interval '1 min'
+            lease_until = now() - interval '5 min'
         WHERE status = 'pending' RETURNING id
     )
     INSERT INTO jobs_statustransition (run_id, sequence, from_status, to_status, agent_id, reason,
@@ -114,9 +116,10 @@ def execute(text: str) -> None:
 def measure(due: int, finished: int) -> Iterator[str]:
     """Fill the configured database, and give a line for each path."""
     from django.db import connection
+    from django.db.models.functions import Now
 
     from jobs import planner, sweeps
-    from jobs.models import JobRun, Occurrence
+    from jobs.models import JobRun
 
     from . import world
 
@@ -125,16 +128,16 @@ def measure(due: int, finished: int) -> Iterator[str]:
     execute("SET statement_timeout = 0")
     tick = TICK.format(queue=built.queue)
 
+    rounds = count()
+
     def come() -> None:
-        JobRun.objects.filter(occurrence__isnull=False).delete()
-        Occurrence.objects.all().delete()
-        jobs.update(next_run_at=_whole_minutes())
+        """End what the round before has made; another minute has come."""
+        JobRun.objects.active().update(status="canceled", finished_at=Now(), lease_until=None)
+        jobs.update(next_run_at=_minute() - timedelta(minutes=next(rounds)))
         world.settle()
 
     def lapse() -> None:
-        JobRun.objects.filter(occurrence__isnull=False).delete()
-        Occurrence.objects.all().delete()
-        jobs.update(next_run_at=_whole_minutes())
+        come()
         planner.plan()
         execute(BEGUN.format(agent=built.agents[0][0]))
         world.settle()
@@ -198,14 +201,15 @@ def _jobs(due: int) -> Any:
             name=f"nightly {n}",
             schedule_kind="daily",
             schedule_time=clock(2, n % 60),
+            grace_s=7200,
         )
         for n, target in enumerate(places)
     )
     return Job.objects.filter(schedule_kind="daily")
 
 
-def _whole_minutes() -> Any:
-    """A time that has just come, the same for all."""
+def _minute() -> Any:
+    """The minute that has just come."""
     from sites import sql
 
     return sql.clock().replace(second=0, microsecond=0)

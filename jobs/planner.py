@@ -27,10 +27,11 @@ from .states import ACTIVE, Status
 
 logger = logging.getLogger(__name__)
 
-# So many jobs in a transaction.
-BATCH = 500
-# Of so many times of one job the fate is recorded at once; the rest follows in the next batch.
-MOST_TIMES = 500
+# So many jobs in a transaction: of 10,000 due at once, a fifth; with 500 the tick took half as long
+# again.
+BATCH = 2000
+# The fate of so many times is recorded at once, of one job and of all; the rest follows by and by.
+MOST_TIMES, MOST_TIMES_OF_ALL = 500, 20_000
 
 
 def plan() -> int:
@@ -139,10 +140,11 @@ def _start(pks: list[int]) -> int:
     """Decide about jobs that are held, and make their runs: a handful of statements for all."""
     planned: list[_Planned] = []
     following: dict[int, datetime | None] = {}
+    most = min(MOST_TIMES, MOST_TIMES_OF_ALL // len(pks))
     for job in _read(pks):
         delay = schedule.delay_of(job.public_id, job.spread_s)
         pattern = schedule.of(job, job.site__time_zone)
-        times, following[job.pk] = _times(pattern, job.next_run_at, job.now, delay)
+        times, following[job.pk] = _times(pattern, job.next_run_at, job.now, delay, most)
         planned += [_Planned(job, at) for at in times]
     made = _make(planned)
     _set_next(Job, following)
@@ -169,7 +171,7 @@ def _start_site(due: SiteSchedule) -> int:
     now = due.now  # type: ignore[attr-defined]
     assert due.next_run_at is not None
     try:
-        times, following = _times(due.schedule, due.next_run_at, now, timedelta())
+        times, following = _times(due.schedule, due.next_run_at, now, timedelta(), MOST_TIMES)
     except Exception as error:
         logger.exception("The schedule of site %s cannot be planned.", due.site)
         fault = f"Its next start could not be found: {error}"[:300]
@@ -213,12 +215,12 @@ def _make(planned: Sequence[_Planned], *, in_turn: bool = False) -> int:
 
 
 def _times(
-    pattern: schedule.Schedule, first: datetime, now: datetime, delay: timedelta
+    pattern: schedule.Schedule, first: datetime, now: datetime, delay: timedelta, most: int
 ) -> tuple[list[datetime], datetime | None]:
-    """Give the times that have come, from the first on, and the one after them."""
+    """Give the times that have come, from the first on, and the one after them; only so many."""
     times = [first]
     while (after := schedule.next_start(pattern, after=times[-1], delay=delay)) is not None:
-        if after > now or len(times) == MOST_TIMES:
+        if after > now or len(times) == most:
             return times, after
         times.append(after)
     return times, None
