@@ -8,6 +8,7 @@ beforehand, and it decides nothing. The goal is half its speed, and an idle swee
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import statistics
 import subprocess
@@ -16,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from itertools import count
 from typing import Any
 
 GOAL = 0.5
@@ -128,7 +128,7 @@ def measure(due: int, finished: int) -> Iterator[str]:
     execute("SET statement_timeout = 0")
     tick = TICK.format(queue=built.queue)
 
-    rounds = count()
+    rounds = itertools.count()
 
     def come() -> None:
         """End what the round before has made; another minute has come."""
