@@ -22,6 +22,7 @@ from sites.models import Organization
 from sites.permissions import organization_policy, site_policy, target_policy
 
 from .models import Job, JobRun, Occurrence, Proposal
+from .models.schedule import LATE_S
 from .permissions import job_policy
 from .querysets import RunQuerySet
 from .searching import runs_with
@@ -156,6 +157,10 @@ class OccurrenceFilter(ListFilter):
     job = KeyFilter(job_policy, "job")
     outcome = ChoicesFilter(Occurrence.Outcome.choices)
     reason = ChoicesFilter(Occurrence.Reason.choices)
+    late = filters.BooleanFilter(
+        method="that_were_late",
+        label="Started, and more than a minute after its time; false: on time.",
+    )
     planned_after = TimeFilter(
         field_name="planned_at", lookup_expr="gte", label="Planned at or after this instant."
     )
@@ -166,3 +171,9 @@ class OccurrenceFilter(ListFilter):
     class Meta:
         model = Occurrence
         fields: list[str] = []
+
+    def that_were_late(self, queryset: Any, name: str, value: bool | None) -> Any:
+        if value is None:
+            return queryset
+        span = "late_s__gt" if value else "late_s__lte"
+        return queryset.filter(outcome=Occurrence.Outcome.STARTED, **{span: LATE_S})

@@ -86,6 +86,7 @@ class OccurrenceOut(serializers.Serializer[Occurrence]):
     job = Named()
     planned_at = serializers.DateTimeField()
     decided_at = serializers.DateTimeField(source="at")
+    late_s = serializers.IntegerField(help_text="How long after its time that was, in seconds.")
     outcome = serializers.ChoiceField(Occurrence.Outcome.choices)
     reason = serializers.ChoiceField([("", "Started"), *Occurrence.Reason.choices])
     message = serializers.CharField()

@@ -12,6 +12,9 @@ from sites.problems import Refused
 
 from ..schedule import LONGEST_CRON, Kind, Schedule, of, reading
 
+# A start that was decided more than so many seconds after its time was late.
+LATE_S = 60
+
 
 class Scheduled(models.Model):
     """Has times at which it starts, in its site's zone; `next_run_at` is the first still ahead."""
@@ -102,6 +105,8 @@ class Occurrence(models.Model):
     starter = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+", db_index=False)
     planned_at = models.DateTimeField()
     at = models.DateTimeField(db_default=Now())  # when it was decided
+    # How long after its time that was, in whole seconds: a run is made in the same transaction.
+    late_s = models.PositiveIntegerField(default=0, db_default=0)
     outcome = models.CharField(max_length=8, choices=Outcome)
     reason = models.CharField(max_length=10, choices=Reason, blank=True)
     message = models.CharField(max_length=500, blank=True)
@@ -120,7 +125,20 @@ class Occurrence(models.Model):
         indexes = [
             models.Index(fields=["organization", "-planned_at", "-id"], name="occurrence_of_org"),
             models.Index(fields=["site", "-planned_at", "-id"], name="occurrence_of_site"),
+            models.Index(fields=["target", "-planned_at", "-id"], name="occurrence_of_target"),
+            models.Index(fields=["starter", "-planned_at", "-id"], name="occurrence_of_starter"),
+            # What is rare is not looked for among all that is not.
+            models.Index(
+                fields=["organization", "-planned_at", "-id"],
+                condition=Q(outcome__in=["skipped", "missed"]) | Q(late_s__gt=LATE_S),
+                name="occurrence_unusual",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.job} at {self.planned_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its run was made, and late."""
+        return self.outcome == self.Outcome.STARTED and self.late_s > LATE_S

@@ -18,6 +18,7 @@ from sites.models import Event, Target, User
 from sites.places import pause_site, save_target
 from tests import factories
 from tests.factories import Enrolled
+from tests.people import API
 
 pytestmark = pytest.mark.django_db
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -41,6 +42,31 @@ def due(job: Job, *, ago: timedelta = timedelta(seconds=1)) -> datetime:
 
 def fates(job: Job) -> list[tuple[str, str]]:
     return list(job.occurrences.order_by("planned_at").values_list("outcome", "reason"))
+
+
+def test_a_start_is_late_when_its_run_was_made_a_minute_after_its_time(
+    nightly: Job, edda: User
+) -> None:
+    Job.objects.filter(pk=nightly.pk).update(overlap="allow")
+    for late in (30, 300, 3000):
+        due(nightly, ago=timedelta(seconds=late))
+        planner.plan()
+    found = list(nightly.occurrences.order_by("late_s"))
+    assert [(one.outcome, one.is_late) for one in found] == [
+        ("started", False),
+        ("started", True),
+        ("missed", False),
+    ]
+    for one, late in zip(found, (30, 300, 3000), strict=True):
+        assert late <= one.late_s <= late + 20
+    for one in found[:2]:
+        made = (one.run.created_at - one.planned_at).total_seconds()
+        assert abs(made - one.late_s) < 5
+    api = API(edda)
+    answered = api.get("occurrences", late="true").json()["results"]
+    assert [row["late_s"] for row in answered] == [found[1].late_s]
+    on_time = api.get("occurrences", late="false").json()["results"]
+    assert [row["late_s"] for row in on_time] == [found[0].late_s]
 
 
 def test_a_time_that_has_come_is_a_run_once(nightly: Job, edda: User) -> None:
