@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from .views import home, manage, proposals, run, runs, schedules
+from .views import home, manage, planned, proposals, run, runs, schedules
 
 urlpatterns = [
     path("", home.home, name="home"),
     path("jobs", runs.my_jobs, name="run-list"),
     path("jobs/history", runs.history, name="run-history"),
     path("jobs/history/export", runs.export, name="run-export"),
+    path("jobs/planned", planned.planned_list, name="planned-list"),
     path("jobs/manage", manage.job_list, name="job-list"),
     path("jobs/manage/add", manage.job_add, name="job-add"),
     path("jobs/manage/add/preview", schedules.job_preview, name="job-add-preview"),

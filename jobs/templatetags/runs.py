@@ -1,6 +1,7 @@
 """How a run's status and result look: icon, words and colour, always all three."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,7 @@ from django.db.models import Count
 
 from jobs import waiting
 from jobs.export import source_of
-from jobs.models import JobRun, StatusTransition
+from jobs.models import JobRun, Occurrence, StatusTransition
 from jobs.permissions import run_policy
 from jobs.states import EXECUTING, FINAL, Result, Status, chip
 
@@ -63,6 +64,32 @@ def status_chip(status: str, size: str = "") -> dict[str, Any]:
     look, icon, _ = LIFECYCLE[status]
     words = Status(status).label
     return {"look": look, "icon": icon, "words": words, "spins": icon == "loader-2", "size": size}
+
+
+# what became of a planned start → (look, icon, words); colour belongs to what a run found
+FATES: dict[str, tuple[str, str, str]] = {
+    "ran": ("plain", "check", "On time"),
+    "late": ("orange", "clock-exclamation", "Late"),
+    "skipped": ("grey", "player-skip-forward", "Skipped"),
+    "missed": ("red", "calendar-x", "Missed"),
+}
+
+
+@register.inclusion_tag("components/chip.html")
+def fate_chip(start: Occurrence) -> dict[str, Any]:
+    """Draw what became of a planned start."""
+    fate = str(start.outcome)
+    if fate == Occurrence.Outcome.STARTED:
+        fate = "late" if start.is_late else "ran"
+    look, icon, words = FATES[fate]
+    return {"look": look, "icon": icon, "words": words}
+
+
+@register.filter
+def began_after(start: Occurrence) -> timedelta | None:
+    """Give how long after its planned time a start's run began; None where it did not yet."""
+    run = getattr(start, "run", None)
+    return run.started_at - start.planned_at if run is not None and run.started_at else None
 
 
 @register.filter

@@ -23,7 +23,7 @@ from jobs.pages import page_of_runs
 from jobs.permissions import job_policy, run_policy
 from jobs.querysets import JobQuerySet
 from jobs.states import Status
-from jobs.views import narrowing
+from jobs.views import narrowing, planned
 from jobs.views.runs import SIZES, ids_in, size_of
 from sites.models import Target
 from sites.pages import PortalRequest, ask_pause, back, within_organization
@@ -149,6 +149,7 @@ def job_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
             else permitted,
             "parameters": sorted(shown_parameters(job.function, job.parameters).items()),
             "zone": job.site.time_zone,
+            "planned": planned.of_job(request, job),
             # Pauses have banners of their own.
             "doubts": doubts.of_job(job, by=request.user)
             if "start" in permitted[job.pk] and not (job.archived_at or job.target.archived_at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from typing import Any
@@ -109,7 +109,8 @@ def choices_for(request: PortalRequest, kinds: Iterable[str] = tuple(MENUS)) -> 
 def _named(request: PortalRequest, kind: str, policy: Policy, rows: Any) -> Any:
     # A compound statement takes no LIMIT of its parts on SQLite, but one inside IN is fine.
     some = policy.rows(request.user, "view", rows).order_by("name", "pk").values("pk")[:MOST]
-    zone = F("time_zone") if kind == "site" else Value("", output_field=TextField())
+    zones = {"site": F("time_zone"), "job": F("site__time_zone")}
+    zone = zones.get(kind, Value("", output_field=TextField()))
     return (
         policy.model._default_manager.filter(pk__in=some)
         .order_by()
@@ -145,7 +146,7 @@ def narrow(
             names[kind] = known.name
             runs = runs.filter(**{kind: known.pk})
             del params[kind]
-    errors = _read_days(params, zone_of(common_zone(choices)))
+    errors = read_days(params, zone_of(common_zone(choices)))
     filters = RunFilter(params, queryset=runs, request=request, list_of=request.organization)
     names |= names_in(filters)
     errors += errors_of(filters)
@@ -172,14 +173,17 @@ def common_zone(choices: Choices) -> str:
     return zones.pop() if len(zones) == 1 else "UTC"
 
 
-def _read_days(params: QueryDict, zone: tzinfo) -> list[str]:
-    """Turn days of the sites' zone, both included, into the instants that the filters take."""
+def read_days(params: QueryDict, zone: tzinfo, *, of: str = "started") -> list[str]:
+    """Turn days of the sites' zone, both included, into the instants that the filters take.
+
+    `of` names the filters: `started_after` and `started_before`.
+    """
     errors = []
     within = params.get("within", "")
     if within in WITHIN:
         began = timezone.now() - timedelta(days=int(within))
-        params["started_after"] = began.isoformat()
-    for name, filter_name, days in (("from", "started_after", 0), ("to", "started_before", 1)):
+        params[f"{of}_after"] = began.isoformat()
+    for name, filter_name, days in (("from", f"{of}_after", 0), ("to", f"{of}_before", 1)):
         text = params.get(name, "").strip()
         if not text:
             continue
@@ -201,16 +205,21 @@ def address(params: QueryDict, drop: Iterable[str] = (), **changes: str) -> str:
     return f"?{changed.urlencode()}"
 
 
-def pills(params: QueryDict, names: dict[str, str]) -> list[dict[str, str]]:
+def pills(
+    params: QueryDict,
+    names: dict[str, str],
+    says: Mapping[str, str] = SAYS,
+    labels: Mapping[str, list[tuple[str, str]]] = SEVERAL,
+) -> list[dict[str, str]]:
     """Give each filter of an address in words, with the address without it."""
     found = []
-    for name, words in SAYS.items():
+    for name, words in says.items():
         values = [value.strip() for value in params.getlist(name) if value.strip()]
         if not values:
             continue
-        if name in SEVERAL:
-            labels = dict(SEVERAL[name])
-            shown = ", ".join(labels.get(value, value) for value in values)
+        if name in labels:
+            known = dict(labels[name])
+            shown = ", ".join(known.get(value, value) for value in values)
         elif name == "within":
             shown = WITHIN.get(values[-1], values[-1])
         else:
@@ -221,7 +230,9 @@ def pills(params: QueryDict, names: dict[str, str]) -> list[dict[str, str]]:
     return found
 
 
-def menus(params: QueryDict, choices: Choices) -> list[dict[str, Any]]:
+def menus(
+    params: QueryDict, choices: Choices, offered: Mapping[str, str] = MENUS
+) -> list[dict[str, Any]]:
     """Describe the menus of one choice each; empty ones are left out."""
     return [
         {
@@ -237,7 +248,7 @@ def menus(params: QueryDict, choices: Choices) -> list[dict[str, Any]]:
                 for one in choices[name]
             ],
         }
-        for name, words in MENUS.items()
+        for name, words in offered.items()
         if choices.get(name)
     ]
 

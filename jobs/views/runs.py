@@ -160,7 +160,7 @@ def _list(
             shown=shown,
         )
         rows = page.rows
-        newer, older = (_at(request, cursor) for cursor in (page.newer, page.older))
+        newer, older = (at_cursor(request, cursor) for cursor in (page.newer, page.older))
         context |= {
             "size": size_of(request),
             "sizes": SIZES,
@@ -216,7 +216,8 @@ def size_of(request: PortalRequest) -> int:
     return int(text) if text in {str(size) for size in SIZES} else 50
 
 
-def _at(request: PortalRequest, cursor: str) -> str:
+def at_cursor(request: PortalRequest, cursor: str) -> str:
+    """Give the address of another page of a list; empty where there is none."""
     if not cursor:
         return ""
     params = request.GET.copy()

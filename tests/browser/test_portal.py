@@ -23,6 +23,7 @@ from tests import factories
 from tests.backups import back_up
 from tests.browser.conftest import Opener, log_in
 from tests.factories import FOLDER, Enrolled
+from tests.jobs.planned import occurred
 
 pytestmark = pytest.mark.browser
 
@@ -272,6 +273,10 @@ def test_every_page_is_for_everyone_and_fits(
         for name in ("Line login", "Old login")
     )
     save_target(job.target, credential=login)
+    for days, (outcome, late_s) in enumerate(
+        (("started", 1), ("started", 200), ("skipped", 1), ("missed", 900)), start=1
+    ):
+        occurred(job, timezone.now() - timedelta(days=days), outcome, late_s=late_s)
     # Their banners stand on the pages.
     pause: dict[str, Any] = {
         "until": timezone.now() + timedelta(days=2),
@@ -288,6 +293,8 @@ def test_every_page_is_for_everyone_and_fits(
         "/jobs/history",
         "/jobs/history?outcome=failed",
         "/jobs/history?status=completed&within=7&ordering=-duration&columns=finished&columns=tags",
+        "/jobs/planned",
+        "/jobs/planned?outcome=missed&within=7",
         "/jobs/proposals",
         "/profile",
         "/accounts/second-factor/",
