@@ -16,7 +16,7 @@ def fill(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0013_schedules"),
+        ("jobs", "0014_limits_of_sites"),
         ("sites", "0015_pauses_by_key"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
