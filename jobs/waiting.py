@@ -126,8 +126,12 @@ def brief(run: Any) -> str:
 
 
 def act(run: Any) -> str:
-    """Say what would let a run go on that `told` has read; empty where nothing has to be done."""
-    return _act(run, _code(run), None) if run.status == Status.PENDING else ""
+    """Say what would let a run go on that `told` has read; empty where nothing has to be done.
+
+    Also of one that a list shows beside something else, and `told` has not read.
+    """
+    known = run.status == Status.PENDING and hasattr(run, "stands")
+    return _act(run, _code(run), None) if known else ""
 
 
 def of(run: JobRun, *, by: Person) -> Waiting | None:
