@@ -5,7 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .importing import CHANGED, NEW, SAME, Row, Scope, Sheet, document, known, named, stays, within
+from .importing import (
+    CHANGED,
+    NEW,
+    SAME,
+    Row,
+    Scope,
+    Sheet,
+    document,
+    known,
+    named,
+    number,
+    stays,
+    within,
+)
 from .masking import masked
 from .models import Site, Target, User
 from .permissions import site_policy, target_policy
@@ -21,6 +34,7 @@ def _tell(target: Target) -> list[Any]:
         target.kind,
         target.address,
         json.dumps(masked(target.settings), ensure_ascii=False),
+        target.recovery_point_h,
     ]
 
 
@@ -40,6 +54,7 @@ def _take(row: Row, by: User, scope: Scope) -> tuple[str, str]:
             kind=row.get("kind", "").strip() or Target.Kind.DEVICE,
             address=row.get("address", "").strip(),
             settings=settings or {},
+            recovery_point_h=number(row, "recovery_point_h"),
             created_by=by,
         )
         return save_target(made).name, NEW
@@ -51,10 +66,16 @@ def _take(row: Row, by: User, scope: Scope) -> tuple[str, str]:
     }
     if settings is not None and settings != masked(target.settings):
         changes["settings"] = settings
+    if "recovery_point_h" in row and number(row, "recovery_point_h") != target.recovery_point_h:
+        changes["recovery_point_h"] = number(row, "recovery_point_h")
     if not changes:
         return target.name, SAME
     words = f"{CHANGED}: {', '.join(changes)}"
     return save_target(target, **changes).name, words
 
 
-TARGETS = Sheet(("id", "organization", "site", "name", "kind", "address", "settings"), _tell, _take)
+TARGETS = Sheet(
+    ("id", "organization", "site", "name", "kind", "address", "settings", "recovery_point_h"),
+    _tell,
+    _take,
+)

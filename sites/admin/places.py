@@ -43,8 +43,8 @@ class SiteAdmin(PausingAdmin, GrantingAdmin):
     list_filter = (("organization", Among), ("archived_at", admin.EmptyFieldListFilter))
     search_fields = ("name",)
     fields = (
-        "organization", "name", "time_zone", "run_timeout_s", "queue_timeout_s", "public_id",
-        "created_at", "archived_at",
+        "organization", "name", "time_zone", "run_timeout_s", "queue_timeout_s",
+        "recovery_point_h", "public_id", "created_at", "archived_at",
     )  # fmt: skip
     readonly_fields = ("public_id", "created_at", "archived_at")
 
@@ -142,7 +142,20 @@ class TargetAdmin(GrantingAdmin, SheetAdmin):
     )
     search_fields = ("name", "address")
     add_fieldsets = (
-        (None, {"fields": ("site", "name", "kind", "address", "credential", "settings")}),
+        (
+            None,
+            {
+                "fields": (
+                    "site",
+                    "name",
+                    "kind",
+                    "address",
+                    "credential",
+                    "settings",
+                    "recovery_point_h",
+                )
+            },
+        ),
     )
     readonly_fields = ("organization", "public_id", "accepted_snapshot", "created_by", "created_at")
 
@@ -152,7 +165,7 @@ class TargetAdmin(GrantingAdmin, SheetAdmin):
             return self.add_fieldsets
         may = self.has_change_permission(request, obj)
         settings = ("settings", "clear_job_secrets") if may else ()
-        about = ("site", "name", "kind", "address", "credential", *settings)
+        about = ("site", "name", "kind", "address", "credential", *settings, "recovery_point_h")
         return (
             (None, {"fields": about}),
             ("About", {"fields": (*self.readonly_fields, "archived_at")}),

@@ -18,6 +18,7 @@ from ..filters import OrganizationFilter, SiteFilter, TargetFilter
 from ..keyset import Order, both_ways
 from ..masking import HIDDEN, masked
 from ..models import Organization, Site, Target
+from ..models.place import LONGEST_RECOVERY_POINT_H
 from ..permissions import (
     credential_policy,
     organization_policy,
@@ -54,6 +55,17 @@ class OrganizationViewSet(Listed, ScopedViewSet):
     serializer_class = OrganizationOut
 
 
+def recovery_point(words: str) -> Whole:
+    """Take a recovery point objective, or null for none of one's own."""
+    return Whole(
+        min_value=1,
+        max_value=LONGEST_RECOVERY_POINT_H,
+        allow_null=True,
+        required=False,
+        help_text=words,
+    )
+
+
 class SiteOut(serializers.Serializer[Any]):
     id = serializers.UUIDField(source="public_id")
     organization = serializers.UUIDField(source="organization.public_id")
@@ -65,6 +77,9 @@ class SiteOut(serializers.Serializer[Any]):
     queue_timeout_s = serializers.IntegerField(
         allow_null=True, help_text="How long they may wait for an agent; null: a day."
     )
+    recovery_point_h = serializers.IntegerField(
+        allow_null=True, help_text="How old a target's newest good backup may be, in hours."
+    )
     created_at = serializers.DateTimeField()
     archived_at = serializers.DateTimeField(allow_null=True)
     pause = PauseField()
@@ -74,12 +89,14 @@ class SiteIn(Strict):
     organization = Key(organization_policy, required=False)
     name = Text(max_length=120)
     time_zone = Text(max_length=64, required=False)
+    recovery_point_h = recovery_point("In hours; null: none is asked for.")
 
 
 class SiteChanges(Strict):
     name = Text(max_length=120)
     run_timeout_s = Whole(min_value=10, max_value=7 * 86400, required=False, allow_null=True)
     queue_timeout_s = Whole(min_value=10, max_value=30 * 86400, required=False, allow_null=True)
+    recovery_point_h = recovery_point("In hours; null: none is asked for.")
 
 
 def organization_for(request: Request, data: dict[str, Any], action: str) -> Organization:
@@ -162,6 +179,10 @@ class TargetOut(serializers.Serializer[Target]):
     accepted_snapshot = serializers.UUIDField(
         source="accepted_snapshot.public_id", required=False, allow_null=True
     )
+    recovery_point_h = serializers.IntegerField(
+        allow_null=True,
+        help_text="How old its newest good backup may be, in hours; null: the site's.",
+    )
     created_at = serializers.DateTimeField()
     archived_at = serializers.DateTimeField(allow_null=True)
 
@@ -180,6 +201,7 @@ class TargetChanges(Strict):
     kind = serializers.ChoiceField(Target.Kind.choices, required=False)
     address = Text(max_length=1000, allow_blank=True, required=False)
     settings = Document(required=False)
+    recovery_point_h = recovery_point("In hours; null: the site's.")
     credential = Key(
         credential_policy,
         required=False,

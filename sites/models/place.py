@@ -11,6 +11,19 @@ from ..querysets import SiteQuerySet
 from .organization import Organization, User
 from .pause import Pausable
 
+LONGEST_RECOVERY_POINT_H = 365 * 24
+
+
+def recovery_point(help_text: str) -> models.PositiveIntegerField:
+    """How old the newest good backup may become, in hours: what is younger may be lost."""
+    return models.PositiveIntegerField(
+        "recovery point objective",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_RECOVERY_POINT_H)],
+        help_text=help_text,
+    )
+
 
 def known_zone(name: str) -> None:
     """Refuse a time zone that is not in the tz database's list.
@@ -36,6 +49,9 @@ class Site(Pausable):
     )
     queue_timeout_s = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(10), MaxValueValidator(30 * 86400)]
+    )
+    recovery_point_h = recovery_point(
+        "In hours: how old the newest good backup of a target here may be. Empty asks for none."
     )
     created_at = models.DateTimeField(auto_now_add=True)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -75,6 +91,9 @@ class Target(models.Model):
     kind = models.CharField(max_length=16, choices=Kind, default=Kind.DEVICE)
     address = models.CharField(max_length=1000, blank=True)
     settings = models.JSONField(default=dict, blank=True)
+    recovery_point_h = recovery_point(
+        "In hours: how old its newest good backup may be. Empty is the site's."
+    )
     # What its runs are given at their claim; it was put here for the present address.
     credential = models.ForeignKey(
         "Credential", null=True, blank=True, on_delete=models.PROTECT, related_name="targets"
