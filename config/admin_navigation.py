@@ -14,6 +14,8 @@ _GROUPS: dict[str, dict[str, str]] = {
         "jobs.JobRun": "play_circle",
         "jobs.Job": "assignment",
         "jobs.Proposal": "rule",
+        "jobs.Occurrence": "event_available",
+        "jobs.SiteSchedule": "calendar_month",
         "jobs.StatusTransition": "timeline",
         "jobs.Claim": "front_hand",
         "jobs.LateReport": "running_with_errors",

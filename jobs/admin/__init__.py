@@ -1,5 +1,5 @@
 """The admin of jobs, runs and of what runs leave behind. What a run was given has no page here."""
 
-from . import evidence, jobs, proposals, runs
+from . import evidence, jobs, planned, proposals, runs
 
-__all__ = ["evidence", "jobs", "proposals", "runs"]
+__all__ = ["evidence", "jobs", "planned", "proposals", "runs"]

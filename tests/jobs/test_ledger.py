@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,14 +13,14 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from jobs import ledger
+from jobs import ledger, planning
 from jobs.models import Job, JobRun, Occurrence
 from sites import sql
 from sites.models import Site, User
 from tests import factories
 from tests.factories import Enrolled
 from tests.jobs.planned import occurred
-from tests.pages import as_, html, rows, words
+from tests.pages import admin_path, as_, html, rows, words
 from tests.people import logged_in
 
 pytestmark = pytest.mark.django_db
@@ -253,6 +253,32 @@ def test_a_jobs_page_shows_its_own_starts(job: Job, elsewhere_job: Job, edda: Us
     assert f'href="/jobs/planned?job={job.public_id}"' in part
     last = part[part.index("</details>") :]
     assert len(rows(last)) == 5
+
+
+def test_the_admin_shows_both_to_administrators_and_changes_neither(
+    job: Job, cast: dict[str, User], django_assert_num_queries: Any
+) -> None:
+    planned = planning.of_site(job.site)
+    planned.schedule_kind, planned.schedule_time = "daily", time(2)
+    planning.save_for_site(planned)
+    start = occurred(job, noon(1), late_s=100, run=factories.run(job, by=cast["edda"]))
+    for row, words_there in ((start, "Late"), (planned, "Every day at 02:00")):
+        listed = html(cast["alice"], admin_path(row, "changelist"))
+        assert words_there in listed
+        page = html(cast["alice"], admin_path(row, "change", row.pk))
+        assert words_there in page
+        assert 'name="_save"' not in page
+        for name in ("vera", "manuel"):
+            answer = as_(cast[name]).get(admin_path(row, "changelist"))
+            assert answer.status_code in (302, 403, 404), name
+        answer = as_(cast["oscar"]).get(admin_path(row, "change", row.pk))
+        assert answer.status_code in (302, 404)
+    client = as_(cast["alice"])
+    for minute in range(2):
+        with django_assert_num_queries(7):
+            client.get(admin_path(start, "changelist"))
+        occurred(job, noon(2, minute=minute))
+        occurred(job, noon(3, minute=minute))
 
 
 @pytest.mark.parametrize(("who", "queries"), [("alice", 9), ("edda", 9), ("manuel", 9)])
