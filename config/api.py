@@ -11,6 +11,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from agents.api.views import AgentViewSet, FunctionViewSet, PoolViewSet
+from jobs.api.coverage import CoverageViewSet
 from jobs.api.jobs import JobViewSet
 from jobs.api.occurrences import OccurrenceViewSet
 from jobs.api.proposals import ProposalViewSet
@@ -55,6 +56,7 @@ for prefix, viewset in {
     "runs": RunViewSet,
     "proposals": ProposalViewSet,
     "occurrences": OccurrenceViewSet,
+    "coverage": CoverageViewSet,
     "tokens": TokenViewSet,
 }.items():
     router.register(prefix, viewset, basename=f"api-{prefix}")

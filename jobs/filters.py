@@ -18,9 +18,10 @@ from sites.filters import (
     TimeFilter,
     as_stored,
 )
-from sites.models import Organization
+from sites.models import Organization, Target
 from sites.permissions import organization_policy, site_policy, target_policy
 
+from .coverage import Gap
 from .models import Job, JobRun, Occurrence, Proposal
 from .models.schedule import LATE_S
 from .permissions import job_policy
@@ -146,6 +147,19 @@ class JobFilter(ListFilter):
 
     def tagged(self, queryset: Any, name: str, value: str) -> Any:
         return queryset.tagged(value)
+
+
+class CoverageFilter(ListFilter):
+    """Narrows the targets that are not backed up as they should be."""
+
+    organization = KeyFilter(organization_policy, "organization")
+    site = KeyFilter(site_policy, "site")
+    kind = ChoicesFilter(Target.Kind.choices)
+    gap = ChoicesFilter(Gap.choices)
+
+    class Meta:
+        model = Target
+        fields: list[str] = []
 
 
 class OccurrenceFilter(ListFilter):

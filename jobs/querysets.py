@@ -12,7 +12,7 @@ from django.db.models.lookups import GreaterThan
 
 from agents.models import FunctionVersion
 
-from .states import ACTIVE, EXECUTING, OUTCOMES, Status
+from .states import ACTIVE, EXECUTING, OUTCOMES, Result, Status
 
 if TYPE_CHECKING:
     from sites.models import User
@@ -94,6 +94,19 @@ class RunQuerySet(models.QuerySet["JobRun"]):
     def tagged(self, tag: str) -> RunQuerySet:
         """Those that bear this tag."""
         return self.filter(_has_tag(tag))
+
+    def good_backups(self) -> RunQuerySet:
+        """Those from which their target can be brought back: nothing differed, or what did was
+        accepted (rule 10), and the files are still there.
+        """
+        accepted = models.Q(result=Result.MODIFIED, snapshot__accepted_at__isnull=False)
+        return self.filter(
+            models.Q(result=Result.UP_TO_DATE) | accepted,
+            status=Status.COMPLETED,
+            makes_snapshot=True,
+            snapshot__isnull=False,
+            snapshot__purged_at=None,
+        )
 
     def for_rows(self) -> RunQuerySet:
         """With all that a row of a list shows, in the same query."""

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import home, manage, planned, proposals, run, runs, schedules
+from .views import coverage, home, manage, planned, proposals, run, runs, schedules
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -20,6 +20,7 @@ urlpatterns = [
     path("jobs/manage/<uuid:public_id>/pause", manage.job_pause, name="job-pause"),
     path("jobs/manage/<uuid:public_id>/resume", manage.job_resume, name="job-resume"),
     path("jobs/manage/<uuid:public_id>/archive", manage.job_archive, name="job-archive"),
+    path("sites/coverage", coverage.coverage, name="coverage"),
     path("sites/<uuid:public_id>/schedule", schedules.site_schedule, name="site-schedule"),
     path(
         "sites/<uuid:public_id>/schedule/preview",

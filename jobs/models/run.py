@@ -189,6 +189,12 @@ class JobRun(models.Model):
             models.Index(fields=["target", "-created_at", "-id"], name="run_of_target"),
             models.Index(fields=["started_by", "-created_at", "-id"], name="run_of_starter"),
             models.Index(fields=["job", "-created_at", "-id"], name="run_of_job"),
+            # The newest good backup of each target, without looking through what failed since.
+            models.Index(
+                fields=["target", "-created_at", "-id"],
+                condition=Q(status="completed", makes_snapshot=True),
+                name="run_backup_of_target",
+            ),
             # The newest run of each job, for a manager: of those that they started themselves.
             models.Index(
                 fields=["job", "started_by", "-created_at", "-id"], name="run_of_job_by_starter"

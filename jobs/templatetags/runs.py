@@ -9,6 +9,7 @@ from django import template
 from django.db.models import Count
 
 from jobs import waiting
+from jobs.coverage import Gap
 from jobs.export import source_of
 from jobs.models import JobRun, Occurrence, StatusTransition
 from jobs.permissions import run_policy
@@ -82,6 +83,21 @@ def fate_chip(start: Occurrence) -> dict[str, Any]:
     if fate == Occurrence.Outcome.STARTED:
         fate = "late" if start.is_late else "ran"
     look, icon, words = FATES[fate]
+    return {"look": look, "icon": icon, "words": words}
+
+
+# what is missing of a target's coverage → (look, icon, words)
+GAPS: dict[str, tuple[str, str, str]] = {
+    Gap.NO_JOB: ("grey", "circle-dashed", "No job"),
+    Gap.NEVER: ("red", "circle-x", "Never backed up"),
+    Gap.OVERDUE: ("orange", "clock-exclamation", "Too long ago"),
+}
+
+
+@register.inclusion_tag("components/chip.html")
+def gap_chip(gap: str) -> dict[str, Any]:
+    """Draw what is missing of a target's coverage."""
+    look, icon, words = GAPS[gap]
     return {"look": look, "icon": icon, "words": words}
 
 

@@ -277,6 +277,7 @@ def test_every_page_is_for_everyone_and_fits(
         (("started", 1), ("started", 200), ("skipped", 1), ("missed", 900)), start=1
     ):
         occurred(job, timezone.now() - timedelta(days=days), outcome, late_s=late_s)
+    factories.target(job.site, "Weighbridge")
     # Their banners stand on the pages.
     pause: dict[str, Any] = {
         "until": timezone.now() + timedelta(days=2),
@@ -311,6 +312,7 @@ def test_every_page_is_for_everyone_and_fits(
         f"/jobs/{waiting.public_id}",
         *tabs,
         "/sites",
+        "/sites/coverage",
         "/sites/credentials",
         "/sites/credentials/add?kind=key",
         f"/sites/credentials/{login.public_id}",

@@ -238,6 +238,7 @@ TABLE = [
         {"site": "{hall}", "schedule": {"kind": "daily", "time": "02:00"}},
     ),
     Row("GET", "occurrences", "occurrences", OWN),
+    Row("GET", "coverage", "coverage", OWN),
     Row("GET", "jobs/<uuid:id>", "jobs/{job}", SEEN_BY_MANAGER),
     Row(
         "PATCH",
