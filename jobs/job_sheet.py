@@ -35,7 +35,10 @@ from .permissions import job_policy
 from .schedule import Kind
 
 _TEXTS = ("name", "version", "external_id")
-_NUMBERS = ("run_timeout_s", "queue_timeout_s", "grace_s", "spread_s", "site_order")
+_NUMBERS = (
+    "run_timeout_s", "queue_timeout_s", "grace_s", "spread_s", "site_order", "retries",
+    "retry_wait_s",
+)  # fmt: skip
 _FLAGS = ("enabled", "auto_commit", "describe_changes", "describe_with_model")
 _FIXED = ("organization", "site", "target", "function")
 
@@ -49,6 +52,7 @@ def _tell(job: Job) -> list[Any]:
         "tags": json.dumps(job.tags, ensure_ascii=False),
         "schedule_time": job.schedule_time and f"{job.schedule_time:%H:%M}",
         "schedule_days": " ".join(job.schedule_days),
+        "retry_reasons": " ".join(job.retry_reasons),
     }
     return [shown.get(name, getattr(job, name, None)) for name in JOBS.columns]
 
@@ -116,7 +120,7 @@ def _said(row: Row, job: Job, by: User) -> dict[str, Any]:
 
 
 def _times(row: Row) -> dict[str, Any]:
-    """Read when it starts by itself, where the row says how."""
+    """Read when it starts and is tried again by itself, where the row says how."""
     said: dict[str, Any] = {}
     for name, choices in (("schedule_kind", Kind.values), ("overlap", Overlap.values)):
         if text := row.get(name, "").strip():
@@ -130,6 +134,8 @@ def _times(row: Row) -> dict[str, Any]:
             raise wrong("schedule_time", "Write a time such as 02:00.") from None
     if days := row.get("schedule_days", "").split():
         said["schedule_days"] = days
+    if reasons := row.get("retry_reasons", "").split():
+        said["retry_reasons"] = reasons
     if cron := row.get("schedule_cron", "").strip():
         said["schedule_cron"] = cron
     return said
@@ -155,7 +161,9 @@ def _who(row: Row, job: Job, by: User) -> dict[str, Any]:
     return {"assignment": assignment, "agent": agent or None, "pool": pool or None}
 
 
-_TIMES = ("schedule_kind", "schedule_time", "schedule_days", "schedule_cron", "overlap")
+_TIMES = ("schedule_kind", "schedule_time", "schedule_days", "schedule_cron", "overlap",
+    "retry_reasons",
+)  # fmt: skip
 _CHANGEABLE = (
     *_TEXTS, "parameters", "assignment", "agent", "pool", *_TIMES, *_NUMBERS, *_FLAGS, "tags",
 )  # fmt: skip

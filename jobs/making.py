@@ -46,6 +46,8 @@ _COLUMNS = {
     "credential": "wanted.credential",
     "started_by": "wanted.started_by",
     "retry_of": "wanted.retry_of",
+    "try_number": "COALESCE(wanted.try_number, 1)",
+    "tries_left": "COALESCE(wanted.tries_left, job.retries)",
     "occurrence": "wanted.occurrence",
 }
 _WANTED = {
@@ -58,6 +60,8 @@ _WANTED = {
     "credential": "BIGINT",
     "parameters": "JSONB",
     "retry_of": "BIGINT",
+    "try_number": "SMALLINT",
+    "tries_left": "SMALLINT",
     "occurrence": "BIGINT",
 }
 
@@ -73,6 +77,8 @@ class Wanted:
     credential: int | None = None
     parameters: dict[str, Any] | None = None  # in place of the job's
     retry_of: int | None = None
+    try_number: int | None = None  # with `tries_left`: a try that counts on from the one before
+    tries_left: int | None = None
     occurrence: int | None = None
     in_turn: bool = False  # it waits outside its queue for its turn (jobs.turns)
 

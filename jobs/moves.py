@@ -20,7 +20,8 @@ from sites.models import User
 from sites.sql import Sql
 
 from .models import JobRun
-from .states import FINAL, MOVES, Status
+from .models.job import LONGEST_RETRY_WAIT_S
+from .states import FINAL, MOVES, REASONS, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +115,17 @@ def write(
 def born(ids: list[int]) -> None:
     """Write the first transition and Event of runs that were just made, in their transaction.
 
-    Who started a run is the actor; a planned start is the portal's own.
+    Who started a run is the actor; a planned start, and another try, is the portal's own.
     """
     which = sql.one_of("run.id", ids)
     begun = Sql(
         "INSERT INTO jobs_statustransition"
         " (run_id, sequence, from_status, to_status, user_id, agent_id, reason, message)"
         " SELECT run.id, 1, '', run.status,"
-        " CASE WHEN run.occurrence_id IS NULL THEN run.started_by_id END, NULL, '',"
-        " CASE WHEN run.occurrence_id IS NULL THEN '' ELSE 'Started by its schedule.' END"
+        " CASE WHEN run.occurrence_id IS NULL AND run.try_number = 1 THEN run.started_by_id END,"
+        " NULL, '', CASE WHEN run.occurrence_id IS NOT NULL THEN 'Started by its schedule.'"
+        " WHEN run.try_number > 1 THEN 'Try ' || run.try_number || ' of '"
+        " || (run.try_number + run.tries_left) || ', started by itself.' ELSE '' END"
     )
     text = f"{begun.text} FROM jobs_jobrun AS run WHERE {which.text}"
     sql.rows(Sql(text, (*begun.params, *which.params)))
@@ -152,6 +155,8 @@ def _assignments(
             "lease_until": None,
             "reason": reason,
         }
+    if reason in REASONS.get(to, ()):
+        changes["retry_at"] = Sql(_retry_at(reason))
     changes |= columns
     parts: list[str] = []
     values: list[Any] = []
@@ -165,6 +170,18 @@ def _assignments(
             parts.append(f"{field.column} = %s")
             values.append(value.pk if isinstance(value, models.Model) else value)
     return ", ".join(parts), tuple(values)
+
+
+def _retry_at(reason: str) -> str:
+    """When a run that ends so is tried again by itself; null where it is not.
+
+    The job's wait before the first retry, twice that before the second, up to a day.
+    """
+    wait = sql.least(str(LONGEST_RETRY_WAIT_S), "job.retry_wait_s * (1 << (run.try_number - 1))")
+    return (
+        f"CASE WHEN run.tries_left > 0 THEN (SELECT {sql.later(wait)} FROM jobs_job AS job"
+        f" WHERE job.id = run.job_id AND {sql.has_text('job.retry_reasons', reason)}) END"
+    )
 
 
 def _transitions(to: Status, by: Actor, reason: str, message: str | Sql) -> Sql:
@@ -197,10 +214,12 @@ def _events(kind: str) -> Sql:
     job = (
         f"(SELECT {sql.uuid_text('job.public_id')} FROM jobs_job AS job WHERE job.id = run.job_id)"
     )
+    # Whether this end is the last, for whoever tells of it.
+    again = ", 'retry_at', run.retry_at" if kind in REASONS else ""
     return Sql(
         "INSERT INTO sites_event"
         " (kind, subject_id, organization_id, site_id, target_id, starter_id, data)"
         f" SELECT 'run.{kind}', run.public_id, run.organization_id, run.site_id, run.target_id,"
         " run.started_by_id,"
-        f" {sql.json_object()}('queue', run.queue_id, 'job', {job}, 'name', run.name)"
+        f" {sql.json_object()}('queue', run.queue_id, 'job', {job}, 'name', run.name{again})"
     )

@@ -41,12 +41,14 @@ def start_run(
     parameters: dict[str, Any] | None = None,
     inputs: Sequence[RunInput] = (),
     retry_of: JobRun | None = None,
+    counts_on: bool = False,
 ) -> Started:
     """Start a saved job (Backup Now). The door has asked `job_policy` for "start".
 
     A job that has an active run gives that run, as long as the caller may see it, else Refused
     `already_active` without saying whose (domain rule 6). Jobs that allow overlap always start.
-    Two presses at once are serial: the first statement locks the job's row.
+    `counts_on`: it is the next of the tries of `retry_of`, not a first one. Two presses at once
+    are serial: the first statement locks the job's row.
     """
     check_agent(job)
     version = version_of(job.function, job.version)
@@ -79,6 +81,8 @@ def start_run(
             credential=credential.pk if credential else None,
             parameters=None if parameters is None else given,
             retry_of=retry_of.pk if retry_of else None,
+            try_number=retry_of.try_number + 1 if retry_of and counts_on else None,
+            tries_left=retry_of.tries_left - 1 if retry_of and counts_on else None,
         )
         [pk] = making.make([wanted])
         run = _complete(pk, inputs)
@@ -147,7 +151,7 @@ def retry(run: JobRun, *, by: User) -> Started:
             "This run has not ended; there is nothing to retry.",
             run_status=run.status,
         )
-    inputs = [_copy(one) for one in run.inputs.all()] if run.started_by_id == by.pk else []
+    inputs = inputs_of(run) if run.started_by_id == by.pk else []
     if run.job is not None:
         return start_run(run.job, by=by, parameters=run.parameters, inputs=inputs, retry_of=run)
     assert run.target is not None
@@ -294,6 +298,11 @@ def _queue_timeout_s(run: JobRun) -> int:
     """Give how long a run was to wait: both times are of the statement that made it."""
     assert run.queue_until is not None
     return round((run.queue_until - run.created_at).total_seconds())
+
+
+def inputs_of(run: JobRun) -> list[RunInput]:
+    """Give a run's inputs anew, for another run of its starter."""
+    return [_copy(one) for one in run.inputs.all()]
 
 
 def _copy(one: RunInput) -> RunInput:

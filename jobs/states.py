@@ -82,6 +82,15 @@ REASONS: dict[Status, frozenset[Reason]] = {
     S.TIMED_OUT: frozenset({Reason.DEADLINE, Reason.AGENT_LOST, Reason.NEVER_CLAIMED}),
 }
 
+# After which a job may be tried again by itself, and after which it is unless it says otherwise:
+# whoever revokes an agent means it.
+RETRIED: tuple[Reason, ...] = tuple(
+    reason for reason in Reason if reason in REASONS[S.FAILED] | REASONS[S.TIMED_OUT]
+)
+RETRIED_BY_ITSELF: tuple[Reason, ...] = tuple(
+    reason for reason in RETRIED if reason != Reason.CREDENTIAL_REVOKED
+)
+
 # Groups for filters and tallies, in the order in which the portal offers them.
 OUTCOMES: dict[str, models.Q] = {
     "running": models.Q(status__in=ACTIVE),

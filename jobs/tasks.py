@@ -4,7 +4,7 @@ from celery import shared_task
 
 from sites import ticks
 
-from . import planner, rewording, sweeps, tidying
+from . import planner, retries, rewording, sweeps, tidying
 
 
 @shared_task
@@ -20,6 +20,14 @@ def plan() -> int:
     """Start what is due by its schedule."""
     made = planner.plan()
     ticks.record("plan")
+    return made
+
+
+@shared_task
+def retry() -> int:
+    """Start what is tried again by itself."""
+    made = retries.retry_due()
+    ticks.record("retry")
     return made
 
 

@@ -77,6 +77,13 @@ def json_object() -> str:
     return "JSONB_BUILD_OBJECT" if on_postgresql() else "JSON_OBJECT"
 
 
+def has_text(column: str, text: str) -> str:
+    """That a JSON list holds a text; the text is one of our own words."""
+    if on_postgresql():
+        return f"""{column} @> '["{text}"]'"""
+    return f"EXISTS (SELECT 1 FROM JSON_EACH({column}) AS held WHERE held.value = '{text}')"
+
+
 def as_param(value: Any) -> Any:
     """A Python value as the database keeps it: UUIDs are hex digits on SQLite."""
     if isinstance(value, uuid.UUID) and not on_postgresql():

@@ -23,6 +23,7 @@ class Tick(NamedTuple):
 # What repeats, in the order in which it is shown.
 TICKS: dict[str, Tick] = {
     "plan": Tick(60, "Starts what schedules have due"),
+    "retry": Tick(60, "Tries again what failed"),
     "sweep": Tick(120, "Ends runs past a limit, or lost"),
     "lost_agents": Tick(120, "Tells of agents that fell silent"),
     "tidy": Tick(3600, "Drops what uploads left behind"),

@@ -24,6 +24,7 @@ from ..job_sheet import JOBS
 from ..masking import shown_parameters
 from ..models import Job
 from ..permissions import job_policy
+from ..states import RETRIED
 
 
 class JobForm(ScopedForm):
@@ -46,6 +47,9 @@ class JobForm(ScopedForm):
             "grace_s": "Made up for when late, seconds",
             "spread_s": "Spread over, seconds",
             "site_order": "Place in the site's schedule",
+            "retries": "Tried again, times",
+            "retry_wait_s": "First wait before that, seconds",
+            "retry_reasons": "Tried again after",
             "run_timeout_s": "Longest run, seconds",
             "queue_timeout_s": "Longest wait, seconds",
             "auto_commit": "A change that is found becomes the accepted backup at once",
@@ -55,10 +59,16 @@ class JobForm(ScopedForm):
         help_texts = {
             "version": "Empty: the newest that an agent has.",
             "tags": 'A JSON list, such as ["nightly"].',
+            "retries": "A run that ended badly; 0: never.",
+            "retry_wait_s": "It doubles with each try, up to a day.",
+            "retry_reasons": f"A JSON list of some of {', '.join(RETRIED)}.",
             "schedule_time": "Of every day, Monday to Friday and chosen days; in the site's zone.",
             "schedule_days": 'Of chosen days: a JSON list, such as ["mon", "fri"].',
         }
-        widgets = {"tags": UnfoldAdminTextareaWidget(attrs={"rows": 2})}
+        widgets = {
+            "tags": UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+            "retry_reasons": UnfoldAdminTextareaWidget(attrs={"rows": 2}),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -142,6 +152,7 @@ class JobAdmin(PausingAdmin, SheetAdmin):
                 "Limits",
                 {"fields": ("run_timeout_s", "queue_timeout_s")},
             ),
+            ("Retries", {"fields": ("retries", "retry_wait_s", "retry_reasons")}),
             (
                 "Schedule",
                 {

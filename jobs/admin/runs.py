@@ -214,7 +214,18 @@ class RunAdmin(ScopedAdmin):
             "Origin",
             {
                 "classes": ("tab",),
-                "fields": ("origin", "tool", "type", "external_id", "robot", "retry_of"),
+                "fields": (
+                    "origin",
+                    "tool",
+                    "type",
+                    "external_id",
+                    "robot",
+                    "retry_of",
+                    "try_number",
+                    "tries_left",
+                    "retry_at",
+                    "retry_note",
+                ),
             },
         ),
     )

@@ -28,14 +28,24 @@ from ..models import (
     RunRecord,
     StatusTransition,
 )
-from ..models.job import DAY, LONGEST_GRACE_S, LONGEST_SPREAD_S, LONGEST_TAG, MOST_TAGS
+from ..models.job import (
+    DAY,
+    LEAST_RETRY_WAIT_S,
+    LONGEST_GRACE_S,
+    LONGEST_RETRY_WAIT_S,
+    LONGEST_SPREAD_S,
+    LONGEST_TAG,
+    MOST_RETRIES,
+    MOST_TAGS,
+)
 from ..proposals import COMMENT
-from ..states import Origin, Reason, Result, Status, chip
+from ..states import RETRIED, Origin, Reason, Result, Status, chip
 from .schedule_shapes import NO_TIMES, TimesField, TimesIn
 
 _WARNINGS = (
     "Why a run would wait, or what it would lack: who was chosen cannot serve it, or not now."
 )
+_REASONS = [(str(reason), reason.label) for reason in RETRIED]
 _MASKED = f"Values that the function's schema marks as secret are {HIDDEN}."
 
 
@@ -55,6 +65,9 @@ _OVERLAP = (
     " `allow`. Runs of a job that allows it execute beside each other however they were started."
 )
 _GRACE = "How late a planned start is still made up for; later it is recorded as missed."
+_RETRIES = "How often a run that ended badly is tried again by itself; 0: never."
+_RETRY_WAIT = "Before the first retry; it doubles with each, up to a day."
+_RETRY_REASONS = "After which ends it is tried again."
 _SPREAD = "Each start comes up to so many seconds later, always the same for this job."
 
 
@@ -63,6 +76,18 @@ class Tags(serializers.ListField):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(child=Text(max_length=LONGEST_TAG), max_length=MOST_TAGS, **kwargs)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        return list(dict.fromkeys(super().to_internal_value(data)))
+
+
+class Reasons(serializers.ListField):
+    """Ends of a run, each once, in the order given."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            child=serializers.ChoiceField(_REASONS), max_length=len(_REASONS), **kwargs
+        )
 
     def to_internal_value(self, data: Any) -> list[str]:
         return list(dict.fromkeys(super().to_internal_value(data)))
@@ -95,6 +120,11 @@ class JobOut(serializers.Serializer[Any]):
     grace_s = serializers.IntegerField(help_text=_GRACE)
     spread_s = serializers.IntegerField(help_text=_SPREAD)
     site_order = serializers.IntegerField(help_text="Its place in the site's schedule.")
+    retries = serializers.IntegerField(help_text=_RETRIES)
+    retry_wait_s = serializers.IntegerField(help_text=_RETRY_WAIT)
+    retry_reasons = serializers.ListField(
+        child=serializers.ChoiceField(_REASONS), help_text=_RETRY_REASONS
+    )
     auto_commit = serializers.BooleanField()
     describe_changes = serializers.BooleanField(
         help_text="The commit message of a backup says what changed."
@@ -171,6 +201,14 @@ class JobChanges(Choice):
     grace_s = Whole(min_value=0, max_value=LONGEST_GRACE_S, required=False, help_text=_GRACE)
     spread_s = Whole(min_value=0, max_value=LONGEST_SPREAD_S, required=False, help_text=_SPREAD)
     site_order = Whole(min_value=0, max_value=30_000, required=False)
+    retries = Whole(min_value=0, max_value=MOST_RETRIES, required=False, help_text=_RETRIES)
+    retry_wait_s = Whole(
+        min_value=LEAST_RETRY_WAIT_S,
+        max_value=LONGEST_RETRY_WAIT_S,
+        required=False,
+        help_text=_RETRY_WAIT,
+    )
+    retry_reasons = Reasons(required=False, help_text=_RETRY_REASONS)
     auto_commit = Flag(required=False)
     describe_changes = Flag(required=False)
     describe_with_model = Flag(required=False)
@@ -274,6 +312,12 @@ class RunOut(serializers.Serializer[JobRun]):
     attempt = serializers.IntegerField()
     started_by = Person(allow_null=True)
     retry_of = serializers.UUIDField(source="retry_of.public_id", allow_null=True)
+    try_number = serializers.IntegerField(help_text="1, or which of its own retries it is.")
+    tries_left = serializers.IntegerField(help_text="How many retries may follow by themselves.")
+    retry_at = serializers.DateTimeField(
+        allow_null=True, help_text="When the next try begins; null where none follows."
+    )
+    retry_note = serializers.CharField(help_text="Why a try that was to follow was dropped.")
     origin = serializers.ChoiceField(Origin.choices)
     tool = serializers.CharField()
     source_system = serializers.CharField()

@@ -16,6 +16,8 @@ from jobs.forms.fields import LinesField, OneOfField, dress, fits
 from jobs.forms.schedule import JobScheduleForm, minutes
 from jobs.masking import shown_parameters
 from jobs.models import Job
+from jobs.models.job import LONGEST_RETRY_WAIT_S, MOST_RETRIES, retried
+from jobs.states import RETRIED
 from sites.json_field import JSONField
 from sites.masking import NotRestored, restored
 from sites.models import Organization, Target, User
@@ -56,6 +58,30 @@ class JobForm(forms.Form):
         required=False,
         error_messages={"min_value": TOO_SHORT},
         help_text="A run that no agent takes within this time ends as Timed Out.",
+    )
+    retries = forms.IntegerField(
+        label="Tried again, times",
+        min_value=0,
+        max_value=MOST_RETRIES,
+        required=False,
+        initial=0,
+        help_text="A run that ended badly is started again by itself; 0: never.",
+    )
+    retry_wait = forms.DecimalField(
+        label="First wait before that, minutes",
+        min_value=LEAST,
+        max_value=LONGEST_RETRY_WAIT_S // 60,
+        decimal_places=2,
+        required=False,
+        initial=5,
+        help_text="It doubles with each try, up to a day.",
+    )
+    retry_reasons = forms.MultipleChoiceField(
+        label="Tried again after",
+        choices=[(str(reason), reason.label) for reason in RETRIED],
+        required=False,
+        initial=retried,
+        widget=forms.CheckboxSelectMultiple,
     )
     tags = forms.CharField(
         label="Tags", required=False, max_length=400, help_text="Separated by commas."
@@ -227,6 +253,9 @@ class JobForm(forms.Form):
             "who": who,
             "run_timeout": job.run_timeout_s and minutes(job.run_timeout_s),
             "queue_timeout": job.queue_timeout_s and minutes(job.queue_timeout_s),
+            "retries": job.retries,
+            "retry_wait": minutes(job.retry_wait_s),
+            "retry_reasons": job.retry_reasons,
             "tags": ", ".join(job.tags),
             "auto_commit": job.auto_commit,
             "describe_changes": job.describe_changes,
@@ -322,6 +351,13 @@ class JobForm(forms.Form):
         job.agent, job.pool = self.agents.get(key), self.pools.get(key)
         for name in ("run_timeout", "queue_timeout"):
             setattr(job, f"{name}_s", None if data[name] is None else round(data[name] * 60))
+        if data["retries"] is not None:
+            job.retries = data["retries"]
+        if data["retry_wait"] is not None:
+            # As the field shows ten seconds: 0.17 minutes.
+            job.retry_wait_s = max(round(data["retry_wait"] * 60), 10)
+        if job.retries or data["retry_reasons"]:
+            job.retry_reasons = data["retry_reasons"]
         job.auto_commit = data.get("auto_commit", job.auto_commit)
         job.describe_changes = data.get("describe_changes", job.describe_changes)
         worded = data.get("describe_with_model", job.describe_with_model)
@@ -340,7 +376,7 @@ class JobForm(forms.Form):
             field: str | None = {"agent": "who", "pool": "who", "assignment": "who"}.get(name, name)
             if words[0] == "parameters" and len(words) > 1:
                 field = f"p_{words[1]}"
-            if name in ("run_timeout_s", "queue_timeout_s"):
+            if name in ("run_timeout_s", "queue_timeout_s", "retry_wait_s"):
                 field = name.removesuffix("_s")
             for text in texts:
                 self.add_error(field if field in self.fields else None, text)
@@ -349,7 +385,8 @@ class JobForm(forms.Form):
     def advanced(self) -> list[forms.BoundField]:
         """Give the fields that most jobs leave as they are."""
         late = [self.schedule[name] for name in ("overlap", "grace", "spread", "site_order")]
-        return [self["queue_timeout"], *late, self["tags"]]
+        again = [self["retries"], self["retry_wait"], self["retry_reasons"]]
+        return [self["queue_timeout"], *again, *late, self["tags"]]
 
     def advanced_errors(self) -> bool:
         """Say whether one of them was refused."""

@@ -14,12 +14,20 @@ from sites.models import Organization, Pausable, Site, Target, User
 from .. import limits
 from ..querysets import JobQuerySet
 from ..schedule import Kind
+from ..states import RETRIED, RETRIED_BY_ITSELF
 from .schedule import Scheduled
 
 DAY = 24 * 3600
 LONGEST_SPREAD_S = 4 * 3600
 LONGEST_GRACE_S = 7 * DAY
 MOST_TAGS, LONGEST_TAG = 30, 60
+MOST_RETRIES = 10
+LEAST_RETRY_WAIT_S, LONGEST_RETRY_WAIT_S = 10, DAY
+
+
+def retried() -> list[str]:
+    """After which ends a job is tried again unless it says otherwise."""
+    return [str(reason) for reason in RETRIED_BY_ITSELF]
 
 
 class Overlap(models.TextChoices):
@@ -80,6 +88,20 @@ class Job(Pausable, Scheduled):
     spread_s = models.PositiveIntegerField(
         default=0, db_default=0, validators=[MaxValueValidator(LONGEST_SPREAD_S)]
     )
+    # How often a run that ended badly is tried again by itself, and after what (jobs.retries).
+    retries = models.PositiveSmallIntegerField(
+        default=0, db_default=0, validators=[MaxValueValidator(MOST_RETRIES)]
+    )
+    # Before the first; it doubles with each, up to a day.
+    retry_wait_s = models.PositiveIntegerField(
+        default=300,
+        db_default=300,
+        validators=[
+            MinValueValidator(LEAST_RETRY_WAIT_S),
+            MaxValueValidator(LONGEST_RETRY_WAIT_S),
+        ],
+    )
+    retry_reasons = models.JSONField(default=retried, blank=True, db_default=retried())
     auto_commit = models.BooleanField(default=True)
     # The commit message of a backup says what changed; else it is a plain subject.
     describe_changes = models.BooleanField(default=False, db_default=False)
@@ -158,6 +180,8 @@ class Job(Pausable, Scheduled):
             errors["pool"] = "This pool belongs to another organization."
         if self.describe_with_model and not self.describe_changes:
             errors["describe_with_model"] = "A model's words need a message that says what changed."
+        if wrong := _fault_of_reasons(self.retry_reasons, self.retries):
+            errors["retry_reasons"] = wrong
         if wrong := _fault_of_tags(self.tags):
             errors["tags"] = wrong
         else:
@@ -165,6 +189,15 @@ class Job(Pausable, Scheduled):
             self.tags = list(dict.fromkeys(tag.strip() for tag in self.tags))
         if errors:
             raise ValidationError(errors)
+
+
+def _fault_of_reasons(reasons: Any, retries: int) -> str:
+    """Say what is wrong with the ends after which a job is tried again; empty for nothing."""
+    if not isinstance(reasons, list) or not all(reason in RETRIED for reason in reasons):
+        return f"Write a list of some of {', '.join(RETRIED)}."
+    if retries and not reasons:
+        return "Say after which ends it is tried again."
+    return ""
 
 
 def _fault_of_tags(tags: Any) -> str:

@@ -93,6 +93,13 @@ class JobRun(models.Model):
     retry_of = models.ForeignKey(
         "self", null=True, on_delete=models.SET_NULL, related_name="retries", db_index=False
     )
+    # Which try it is, and how many may follow by themselves (jobs.retries).
+    try_number = models.PositiveSmallIntegerField(default=1, db_default=1)
+    tries_left = models.PositiveSmallIntegerField(default=0, db_default=0)
+    # It ended badly, and the next try begins then; null again once that is made or dropped.
+    retry_at = models.DateTimeField(null=True)
+    # Why the next try was dropped.
+    retry_note = models.CharField(max_length=300, blank=True, default="", db_default="")
     origin = models.CharField(max_length=8, choices=Origin, default=Origin.LOCAL)
     tool = models.CharField(max_length=60, blank=True)  # which tool: the list's Source column
     source_system = models.CharField(max_length=120, blank=True)
@@ -183,6 +190,13 @@ class JobRun(models.Model):
                 name="run_in_turn",
             ),
             models.Index(fields=["id"], condition=Q(message_due=True), name="run_message_due"),
+            models.Index(
+                fields=["retry_at"], condition=Q(retry_at__isnull=False), name="run_retry_due"
+            ),
+            # The tries that followed a run: few runs are one.
+            models.Index(
+                fields=["retry_of"], condition=Q(retry_of__isnull=False), name="run_retry_of"
+            ),
             # The branches of a list: whole organization, granted site or target, own, of a job.
             models.Index(fields=["organization", "-created_at", "-id"], name="run_of_organization"),
             models.Index(fields=["site", "-created_at", "-id"], name="run_of_site"),
@@ -270,6 +284,11 @@ class JobRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {str(self.public_id)[:6]}…"
+
+    @property
+    def tries(self) -> int:
+        """How many tries there are at the most, those before it among them."""
+        return self.try_number + self.tries_left
 
 
 class StatusTransition(models.Model):

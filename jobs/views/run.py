@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 
 from agents.models import Agent
 from agents.permissions import agent_policy
-from jobs import waiting
+from jobs import retries, waiting
 from jobs.diagnosis import likely_causes, raised
 from jobs.masking import shown_parameters
 from jobs.models import Job, JobRun, LateReport, Proposal, RunFile, RunInput, RunLog, RunRecord
@@ -83,6 +83,11 @@ def _for_page(request: PortalRequest) -> dict[str, Any]:
         "may_decide": Exists(
             run_policy.rows(request.user, "decide", JobRun.objects.filter(pk=OuterRef("pk")))
         ),
+        "next_try": Subquery(
+            run_policy.rows(request.user, "view", JobRun.objects.filter(retry_of=OuterRef("pk")))
+            .order_by("pk")
+            .values("public_id")[:1]
+        ),
         "may_edit": Exists(job_policy.rows(request.user, "edit", jobs)),
         "agent_was_lost": Exists(during),
         "agent_news": Subquery(before.values("kind")[:1]),
@@ -118,6 +123,7 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
         and may_retry(request.user, run),
         "may_edit": run.may_edit,
         "says": meaning(run),
+        "again": retries.will_retry(run),
         "waits": waiting.of(run, by=request.user),
         "compared": run.target is not None and still_compared(run.target, run.base_snapshot_id),
     }

@@ -16,7 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from agents.models import AgentPresence
 from agents.tasks import mark_lost
-from jobs.tasks import plan, sweep, tidy
+from jobs.tasks import plan, retry, sweep, tidy
 
 
 def told() -> tuple[int, dict[str, dict[str, str]]]:
@@ -40,7 +40,7 @@ def sound(db: None, settings: Any, tmp_path: Path, agent: Any) -> Any:
     settings.VAULT_ROOT = tmp_path / "vault"
     (tmp_path / "secret-key").touch(mode=0o600)
     agent.api.post("heartbeat", {"runs": []})
-    for task in (plan, sweep, mark_lost, tidy):
+    for task in (plan, retry, sweep, mark_lost, tidy):
         task()
     return settings
 

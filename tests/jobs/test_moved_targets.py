@@ -168,6 +168,7 @@ def test_a_job_stays_at_its_target(keeper: Job, press: Target, edda: User, alice
     form = {
         "name": "n", "target": other.pk, "assignment": "automatic", "run_timeout_s": 60,
         "schedule_days": "[]", "overlap": "skip", "grace_s": 0, "spread_s": 0, "site_order": 0,
+        "retries": 0, "retry_wait_s": 300, "retry_reasons": "[]",
         "queue_timeout_s": 60, "tags": "[]", "parameters": "{}",
     }  # fmt: skip
     path = reverse("admin:jobs_job_change", args=[keeper.pk])
