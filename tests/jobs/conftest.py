@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 import pytest_django
+from django.conf import settings
 
 from agents.models import Function
+from config.supervisor import child_command
 from jobs.models import Job
 from sites.models import Site, User
 from tests import factories
-from tests.web import hang_up, portal
+from tests.web import Processes, environment, hang_up, portal
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +40,28 @@ def connections() -> Iterator[None]:
 def elsewhere_job(yard: Site, backup: Function, alice: User) -> Job:
     """A job at the site on which nobody has a grant."""
     return factories.job(factories.target(yard, "Yard crane"), backup, owner=alice)
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    """Start so many processes of a module, each up when this returns; they end with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(module: str, number: int) -> list[subprocess.Popen[str]]:
+        command = child_command([sys.executable, "-m", module])
+        new = [
+            subprocess.Popen(
+                command, cwd=settings.BASE_DIR, env=environment(), stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(number)
+        ]
+        started.extend(new)
+        for one in new:
+            assert one.stdout is not None
+            assert one.stdout.readline() == "up\n"
+        return new
+
+    yield start
+    for one in started:
+        one.kill()
+        one.communicate()

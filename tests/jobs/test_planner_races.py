@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from datetime import datetime, time, timedelta
 
 import pytest
-from django.conf import settings
 
 from agents.models import Function
-from config.supervisor import child_command
 from jobs import definitions
 from jobs.models import Job, JobRun, Occurrence
 from sites import sql
@@ -19,36 +14,11 @@ from sites.models import Site, User
 from tests import factories
 from tests.invariants import check_runs
 from tests.waiting import until
-from tests.web import environment
+from tests.web import Processes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
-Planners = Callable[[int], list[subprocess.Popen[str]]]
-
-
-@pytest.fixture
-def planners() -> Iterator[Planners]:
-    """Start processes that plan; they end with the test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(number: int) -> list[subprocess.Popen[str]]:
-        command = child_command([sys.executable, "-m", "tests.jobs.planning_process"])
-        new = [
-            subprocess.Popen(
-                command, cwd=settings.BASE_DIR, env=environment(), stdout=subprocess.PIPE, text=True
-            )
-            for _ in range(number)
-        ]
-        started.extend(new)
-        for one in new:
-            assert one.stdout is not None
-            assert one.stdout.readline() == "up\n"
-        return new
-
-    yield start
-    for one in started:
-        one.kill()
-        one.communicate()
+PLANNER = "tests.jobs.planning_process"
 
 
 @pytest.fixture
@@ -77,10 +47,10 @@ def started(at: datetime) -> int:
 
 @pytest.mark.parametrize("number", [2, 5])
 def test_any_number_of_planners_give_one_run_a_time(
-    number: int, nightly: list[Job], planners: Planners
+    number: int, nightly: list[Job], processes: Processes
 ) -> None:
     """Rule 35, I6: ten times of twenty jobs are two hundred runs."""
-    running = planners(number)
+    running = processes(PLANNER, number)
     for _ in range(10):
         at = come(nightly)
         until(lambda at=at: started(at) == len(nightly))  # type: ignore[misc]
@@ -91,12 +61,12 @@ def test_any_number_of_planners_give_one_run_a_time(
 
 
 def test_planners_that_are_killed_leave_whole_starts(
-    nightly: list[Job], planners: Planners
+    nightly: list[Job], processes: Processes
 ) -> None:
     """What a killed one had begun is undone, and found again by the next."""
-    planners(1)
+    processes(PLANNER, 1)
     for _ in range(4):
-        [victim] = planners(1)
+        [victim] = processes(PLANNER, 1)
         at = come(nightly)
         until(lambda at=at: started(at) > 0)  # type: ignore[misc]
         victim.kill()

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
-from django.conf import settings
 from django.db.models.functions import Now
 
 from agents.models import Function
-from config.supervisor import child_command
 from jobs import starts
 from jobs.models import Job, JobRun
 from sites.models import Site, User
@@ -20,37 +15,12 @@ from tests import factories
 from tests.factories import Enrolled
 from tests.invariants import check_runs
 from tests.waiting import until
-from tests.web import environment
+from tests.web import Processes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
-Triers = Callable[[int], list[subprocess.Popen[str]]]
+TRIER = "tests.jobs.retrying_process"
 JOBS = 16
-
-
-@pytest.fixture
-def triers() -> Iterator[Triers]:
-    """Start processes that try again; they end with the test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(number: int) -> list[subprocess.Popen[str]]:
-        command = child_command([sys.executable, "-m", "tests.jobs.retrying_process"])
-        new = [
-            subprocess.Popen(
-                command, cwd=settings.BASE_DIR, env=environment(), stdout=subprocess.PIPE, text=True
-            )
-            for _ in range(number)
-        ]
-        started.extend(new)
-        for one in new:
-            assert one.stdout is not None
-            assert one.stdout.readline() == "up\n"
-        return new
-
-    yield start
-    for one in started:
-        one.kill()
-        one.communicate()
 
 
 @pytest.fixture
@@ -82,9 +52,9 @@ def done() -> bool:
 
 @pytest.mark.parametrize("number", [2, 4])
 def test_any_number_of_them_make_one_try_of_each(
-    number: int, failed: list[Job], triers: Triers
+    number: int, failed: list[Job], processes: Processes
 ) -> None:
-    running = triers(number)
+    running = processes(TRIER, number)
     come()
     until(done)
     assert all(one.poll() is None for one in running)
@@ -94,23 +64,25 @@ def test_any_number_of_them_make_one_try_of_each(
     assert check_runs() == 2 * JOBS
 
 
-def test_one_that_is_killed_leaves_its_try_to_the_others(failed: list[Job], triers: Triers) -> None:
-    [victim] = triers(1)
+def test_one_that_is_killed_leaves_its_try_to_the_others(
+    failed: list[Job], processes: Processes
+) -> None:
+    [victim] = processes(TRIER, 1)
     come()
     until(lambda: JobRun.objects.filter(try_number=2).exists())
     victim.kill()
     victim.wait()
-    triers(1)
+    processes(TRIER, 1)
     until(done)
     assert JobRun.objects.filter(try_number=2).count() == JOBS
     assert check_runs() == 2 * JOBS
 
 
 def test_who_starts_a_job_meanwhile_takes_the_place_of_its_try(
-    failed: list[Job], triers: Triers, edda: User
+    failed: list[Job], processes: Processes, edda: User
 ) -> None:
     """Beside presses, each job is tried again or its try is dropped with the reason: never both."""
-    triers(2)
+    processes(TRIER, 2)
     come()
     for job in failed:
         starts.start_run(job, by=edda)
