@@ -202,6 +202,7 @@ def _jobs(due: int) -> Any:
             schedule_kind="daily",
             schedule_time=clock(2, n % 60),
             grace_s=7200,
+            checked_at=_minute(),
         )
         for n, target in enumerate(places)
     )

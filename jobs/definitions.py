@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from agents import catalogue
-from sites import events, pauses
+from sites import events, pauses, sql
 from sites.models import User
 from sites.problems import Refused
 
@@ -52,6 +52,7 @@ def save(job: Job, *, by: User) -> Job:
             for column in pauses.COLUMNS:
                 setattr(job, column, getattr(known, column))
         planning.set_next(job, known)
+        job.checked_at = sql.clock()
         job.save()
         tell(job)
     return job

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import time
+from datetime import datetime
 from typing import Any
 
 from agents.models import Agent, AgentPool, Assignment, Function
@@ -28,7 +28,7 @@ from sites.masking import NotRestored, restored
 from sites.models import Target, User
 from sites.permissions import target_policy
 
-from . import definitions
+from . import definitions, planning
 from .masking import shown_parameters
 from .models import Job, Overlap
 from .permissions import job_policy
@@ -41,6 +41,10 @@ _NUMBERS = (
 )  # fmt: skip
 _FLAGS = ("enabled", "auto_commit", "describe_changes", "describe_with_model")
 _FIXED = ("organization", "site", "target", "function")
+
+
+# In a file an empty cell leaves what is stored; this word takes a schedule away.
+ON_DEMAND = "none"
 
 
 def _tell(job: Job) -> list[Any]:
@@ -71,6 +75,7 @@ def _take(row: Row, by: User, scope: Scope) -> tuple[str, str]:
     before = {name: getattr(job, name) for name in _CHANGEABLE}
     for name, value in _said(row, job, by).items():
         setattr(job, name, value)
+    planning.tidy(job)
     changed = [name for name in _CHANGEABLE if getattr(job, name) != before[name]]
     if not new and not changed:
         return job.name, SAME
@@ -122,14 +127,17 @@ def _said(row: Row, job: Job, by: User) -> dict[str, Any]:
 def _times(row: Row) -> dict[str, Any]:
     """Read when it starts and is tried again by itself, where the row says how."""
     said: dict[str, Any] = {}
-    for name, choices in (("schedule_kind", Kind.values), ("overlap", Overlap.values)):
+    for name, choices in (
+        ("schedule_kind", [*Kind.values, ON_DEMAND]),
+        ("overlap", Overlap.values),
+    ):
         if text := row.get(name, "").strip():
             if text not in choices:
                 raise wrong(name, f"Write one of {', '.join(filter(None, choices))}.")
-            said[name] = text
+            said[name] = "" if text == ON_DEMAND else text
     if text := row.get("schedule_time", "").strip():
         try:
-            said["schedule_time"] = time.fromisoformat(text)
+            said["schedule_time"] = datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007
         except ValueError:
             raise wrong("schedule_time", "Write a time such as 02:00.") from None
     if days := row.get("schedule_days", "").split():

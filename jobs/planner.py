@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Count, Q
 from django.db.models.functions import Now
 
@@ -19,8 +19,9 @@ from sites.models import Event, User
 from sites.problems import Refused
 from sites.sql import Sql
 
-from . import making, schedule, starts, turns
+from . import making, planning, schedule, starts, turns
 from .models import Job, JobRun, Occurrence, Overlap, SiteSchedule
+from .permissions import job_policy
 from .querysets import JobQuerySet
 from .schedule import Kind
 from .states import ACTIVE, Status
@@ -40,14 +41,24 @@ def plan() -> int:
     Any number of planners may run at once: each takes jobs that no other one holds, and a planned
     time is on record once. A job whose times cannot be found is put aside with the reason.
     """
-    made = 0
+    try:
+        return _plan_jobs() + _plan_sites()
+    finally:
+        # Whatever fails here, runs whose turn has come do not wait for it.
+        turns.release()
+
+
+def _plan_jobs() -> int:
+    made, seen = 0, set[int]()
     while True:
         with transaction.atomic():
             due = _due()
             if due:
                 made += _start_each(due)
-        if len(due) < BATCH:
-            return made + _plan_sites()
+        # What could not be planned just now, or only a part of it, is for the next tick.
+        if len(due) < BATCH or seen & set(due):
+            return made
+        seen.update(due)
 
 
 def _start_each(pks: list[int]) -> int:
@@ -65,10 +76,13 @@ def _start_alone(pk: int) -> int:
     try:
         with transaction.atomic():
             return _start([pk])
+    except (OperationalError, InterfaceError):
+        # The database's moment, not the job's fault: it stays due.
+        logger.exception("Job %d was not planned; the next tick tries again.", pk)
     except Exception as error:
         logger.exception("Job %d cannot be planned.", pk)
         _put_aside(pk, f"Its next start could not be found: {error}"[:300])
-        return 0
+    return 0
 
 
 def _put_aside(pk: int, fault: str) -> None:
@@ -93,9 +107,10 @@ def _due() -> list[int]:
     return _hold(due.order_by("next_run_at", "pk"), most=BATCH)
 
 
-def _hold(jobs: JobQuerySet, most: int | None = None) -> list[int]:
-    """Lock jobs that nobody else holds, and the places at which they start."""
-    held = jobs.select_for_update(skip_locked=sql.on_postgresql(), no_key=True, of=("self",))
+def _hold(jobs: JobQuerySet, *, most: int | None = None, wait: bool = False) -> list[int]:
+    """Lock jobs, all or those that nobody else holds, and the places at which they start."""
+    skip = sql.on_postgresql() and not wait
+    held = jobs.select_for_update(skip_locked=skip, no_key=True, of=("self",))
     found = list(held.values_list("pk", "site", "target")[:most])
     if found and sql.on_postgresql():
         for table, place in (("sites_site", 1), ("sites_target", 2)):
@@ -114,7 +129,7 @@ def _read(pks: list[int]) -> list[Any]:
 # What is read of each job that is due.
 _READ = (
     "pk", "public_id", "name", "organization_id", "site_id", "target_id", "function_id", "version",
-    "assignment", "agent_id", "pool_id", "owner_id", "overlap", "grace_s", "spread_s", "updated_at",
+    "assignment", "agent_id", "pool_id", "owner_id", "overlap", "grace_s", "spread_s", "checked_at",
     "next_run_at", "schedule_kind", "schedule_time", "schedule_days", "schedule_cron",
     "paused_until", "pause_reason", "site__paused_until", "site__pause_reason", "site__name",
     "site__time_zone", "target__name", "target__archived_at", "target__credential_id",
@@ -128,6 +143,7 @@ class _Planned:
 
     job: Any
     at: datetime
+    is_newest: bool = True  # of all the times that have come
     outcome: str = Occurrence.Outcome.STARTED
     reason: str = ""
     message: str = ""
@@ -145,7 +161,7 @@ def _start(pks: list[int]) -> int:
         delay = schedule.delay_of(job.public_id, job.spread_s)
         pattern = schedule.of(job, job.site__time_zone)
         times, following[job.pk] = _times(pattern, job.next_run_at, job.now, delay, most)
-        planned += [_Planned(job, at) for at in times]
+        planned += _planned(job, times, following[job.pk])
     made = _make(planned)
     _set_next(Job, following)
     return made
@@ -156,32 +172,66 @@ def _plan_sites() -> int:
     made = 0
     due = SiteSchedule.objects.filter(next_run_at__lte=Now(), site__archived_at=None)
     for pk in list(due.values_list("pk", flat=True)):
-        with transaction.atomic():
-            held = due.filter(pk=pk).select_related("site").annotate(now=Now())
-            found = held.select_for_update(
-                skip_locked=sql.on_postgresql(), no_key=True, of=("self",)
-            ).first()
-            if found is not None:
-                made += _start_site(found)
-        turns.release()
+        try:
+            with transaction.atomic():
+                held = due.filter(pk=pk).select_related("site__organization").annotate(now=Now())
+                found = held.select_for_update(
+                    skip_locked=sql.on_postgresql(), no_key=True, of=("self",)
+                ).first()
+                made += _start_site(found) if found is not None else 0
+        except Exception:
+            # It stays due, and stops no other.
+            logger.exception(
+                "Schedule %d of a site was not planned; the next tick tries again.", pk
+            )
     return made
 
 
 def _start_site(due: SiteSchedule) -> int:
     now = due.now  # type: ignore[attr-defined]
     assert due.next_run_at is not None
+    marked = Job.objects.filter(site=due.site_id, schedule_kind=Kind.SITE, enabled=True)
+    # Who holds one of them is waited for: its start would be lost with the night.
+    pks = _hold(marked.filter(archived_at=None).order_by("pk"), wait=True)
+    most = min(MOST_TIMES, MOST_TIMES_OF_ALL // max(len(pks), 1))
     try:
-        times, following = _times(due.schedule, due.next_run_at, now, timedelta(), MOST_TIMES)
+        times, following = _times(due.schedule, due.next_run_at, now, timedelta(), most)
     except Exception as error:
         logger.exception("The schedule of site %s cannot be planned.", due.site)
-        fault = f"Its next start could not be found: {error}"[:300]
-        SiteSchedule.objects.filter(pk=due.pk).update(next_run_at=None, schedule_fault=fault)
+        due.next_run_at = None
+        due.schedule_fault = f"Its next start could not be found: {error}"[:300]
+        due.save(update_fields=["next_run_at", "schedule_fault"])
+        planning.tell_of_site(due)
         return 0
-    marked = Job.objects.filter(site=due.site_id, schedule_kind=Kind.SITE, enabled=True)
-    pks = _hold(marked.filter(archived_at=None).order_by("pk"))
-    made = _make([_Planned(job, at) for job in _read(pks) for at in times], in_turn=True)
+    jobs = _read(pks)
+    made = 0
+    try:
+        with transaction.atomic():
+            planned = [one for job in jobs for one in _planned(job, times, following)]
+            made = _make(planned, in_turn=True)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        logger.exception("Planning the jobs of site %s together failed; each alone.", due.site)
+        made = sum(_make_alone(_planned(job, times, following)) for job in jobs)
     _set_next(SiteSchedule, {due.pk: following})
     return made
+
+
+def _make_alone(planned: list[_Planned]) -> int:
+    """Start one job of a site; what is wrong with it is on record in place of its run."""
+    try:
+        with transaction.atomic():
+            return _make(planned, in_turn=True)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        logger.exception("Job %s cannot be planned.", planned[0].job.name)
+        for one in planned:
+            _skip(one, Occurrence.Reason.REFUSED, f"It could not be planned: {error}")
+        _record(planned)
+        _tell(planned)
+        return 0
 
 
 def _make(planned: Sequence[_Planned], *, in_turn: bool = False) -> int:
@@ -226,12 +276,17 @@ def _times(
     return times, None
 
 
+def _planned(job: Any, times: list[datetime], following: datetime | None) -> list[_Planned]:
+    """Say of the times of a job which is the newest; none is where a later one has come as well."""
+    more = following is not None and following <= job.now
+    return [_Planned(job, at, at is times[-1] and not more) for at in times]
+
+
 def _miss(planned: Sequence[_Planned]) -> None:
     """Of each job start only the newest time, and only within its grace."""
-    newest = {one.job.pk: one for one in planned}
     for one in planned:
         late_s = (one.job.now - one.at).total_seconds()
-        if one is not newest[one.job.pk]:
+        if not one.is_newest:
             words = "A later time of the schedule had come as well when the portal got to it."
         elif late_s > one.job.grace_s:
             words = (
@@ -289,11 +344,16 @@ def _skip_refused(wanted: Iterable[_Planned]) -> dict[tuple[int, str], FunctionV
             words = "No agent has ever advertised its function."
         if words:
             _skip(one, Occurrence.Reason.REFUSED, words)
+    _skip_of_others(one for one in starting if not one.reason)
     # What a job was saved with fitted the version of that day.
     newer = {
         one.job.pk: one
         for one in starting
-        if not one.reason and versions[_version_of(one.job)].created_at > one.job.updated_at
+        if not one.reason
+        and (
+            one.job.checked_at is None
+            or versions[_version_of(one.job)].created_at > one.job.checked_at
+        )
     }
     given = Job.objects.filter(pk__in=newer).values_list("pk", "parameters") if newer else ()
     for pk, parameters in given:
@@ -302,6 +362,21 @@ def _skip_refused(wanted: Iterable[_Planned]) -> dict[tuple[int, str], FunctionV
         except Refused as refusal:
             _skip(newer[pk], Occurrence.Reason.REFUSED, refusal.detail)
     return versions
+
+
+def _skip_of_others(wanted: Iterable[_Planned]) -> None:
+    """Leave out jobs whose owner, as whom they start, may not start them any more."""
+    owned: dict[int, list[_Planned]] = {}
+    for one in wanted:
+        owned.setdefault(one.job.owner_id, []).append(one)
+    owners = User.objects.in_bulk(owned) if owned else {}
+    for pk, theirs in owned.items():
+        owner = owners[pk]
+        may = job_policy.permitted(owner, ["start"], [one.job.pk for one in theirs])
+        for one in theirs:
+            if not owner.is_active or "start" not in may[one.job.pk]:
+                words = f"Its owner {owner} may not start it any more: give it another one."
+                _skip(one, Occurrence.Reason.REFUSED, words)
 
 
 def _version_of(job: Any) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,15 +25,17 @@ _TIMING = (*_TIMES, "spread_s", "enabled")
 
 def tidy(planned: Job | SiteSchedule) -> None:
     """Forget what the chosen kind does not use, so that equal schedules look equal."""
-    kind = planned.schedule_kind
-    if kind not in (Kind.DAILY, Kind.WORKDAYS, Kind.WEEKLY):
-        planned.schedule_time = None
+    kind, at, days = planned.schedule_kind, planned.schedule_time, planned.schedule_days
+    planned.schedule_time = None
+    if kind in (Kind.DAILY, Kind.WORKDAYS, Kind.WEEKLY) and at is not None:
+        # Minutes of the site's clock, whatever a form or file has said beside.
+        planned.schedule_time = at.replace(second=0, microsecond=0, tzinfo=None)
     if kind != Kind.CRON:
         planned.schedule_cron = ""
-    days = planned.schedule_days if kind == Kind.WEEKLY else []
-    if isinstance(days, list):
-        known = [day for day in schedule.DAYS if day in days]
-        planned.schedule_days = known if set(known) == set(map(str, days)) else days
+    if kind != Kind.WEEKLY or not isinstance(days, list):
+        planned.schedule_days = []
+    elif all(day in schedule.DAYS for day in days):
+        planned.schedule_days = [day for day in schedule.DAYS if day in days]
     planned.schedule_cron = " ".join(planned.schedule_cron.split())
 
 
@@ -52,15 +55,30 @@ def check(planned: Job | SiteSchedule) -> None:
 def set_next(job: Job, known: Job | None) -> None:
     """Set when a job starts next, as it is being saved; `known` is what is stored, and held.
 
-    A schedule that stays as it was keeps its next start: what is due is not lost by an edit.
+    A schedule that stays as it was keeps its next start, and a start that is due already is made
+    even where the times are others from then on: no edit loses one.
     """
-    if known is not None and all(getattr(job, n) == getattr(known, n) for n in _TIMING):
-        job.next_run_at, job.schedule_fault = known.next_run_at, known.schedule_fault
-        return
-    job.schedule_fault = ""
-    job.next_run_at = None
-    if job.enabled and job.schedule_kind not in (Kind.NONE, Kind.SITE):
-        job.next_run_at = next_of(job, after=sql.clock())
+    runs = job.enabled and job.schedule_kind not in (Kind.NONE, Kind.SITE)
+    _set_next(job, known, _TIMING, runs=runs)
+
+
+def _set_next(
+    planned: Job | SiteSchedule,
+    known: Job | SiteSchedule | None,
+    timing: Sequence[str],
+    *,
+    runs: bool,
+) -> None:
+    now = sql.clock()
+    due = known.next_run_at if known is not None else None
+    if known is not None and all(getattr(planned, n) == getattr(known, n) for n in timing):
+        planned.next_run_at, planned.schedule_fault = due, known.schedule_fault
+    elif runs:
+        overdue = due is not None and due <= now
+        planned.next_run_at = due if overdue else next_of(planned, after=now)
+        planned.schedule_fault = ""
+    else:
+        planned.next_run_at, planned.schedule_fault = None, ""
 
 
 def next_of(planned: Job | SiteSchedule, *, after: datetime) -> datetime | None:
@@ -118,16 +136,21 @@ def save_for_site(planned: SiteSchedule) -> None:
     check(planned)
     with transaction.atomic():
         site = Site.objects.select_for_update(no_key=True).get(pk=planned.site.pk)
-        planned.pk = SiteSchedule.objects.filter(site=site).values_list("pk", flat=True).first()
-        planned.schedule_fault, planned.next_run_at = "", None
-        if planned.schedule_kind != Kind.NONE:
-            planned.next_run_at = next_of(planned, after=sql.clock())
+        known = SiteSchedule.objects.select_for_update(no_key=True).filter(site=site).first()
+        planned.pk = known.pk if known else None
+        _set_next(planned, known, _TIMES, runs=planned.schedule_kind != Kind.NONE)
         planned.full_clean(validate_unique=False)
         planned.save()
-        events.record(
-            "site.changed",
-            site.public_id,
-            organization=site.organization,
-            site=site,
-            data={"name": site.name},
-        )
+        tell_of_site(planned)
+
+
+def tell_of_site(planned: SiteSchedule) -> None:
+    """Write the Event that a site's schedule is another one, in the caller's transaction."""
+    site = planned.site
+    events.record(
+        "site.changed",
+        site.public_id,
+        organization=site.organization,
+        site=site,
+        data={"name": site.name},
+    )

@@ -50,22 +50,16 @@ def start_run(
     `counts_on`: it is the next of the tries of `retry_of`, not a first one. Two presses at once
     are serial: the first statement locks the job's row.
     """
-    check_agent(job)
-    version = version_of(job.function, job.version)
-    if parameters is not None:
-        check_parameters(version, parameters)
     with transaction.atomic():
-        # What was read before may have been archived, or lost its secrets for a new address of the
-        # target, while the lock was awaited.
-        locked = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
-        check_in_use(locked)
-        given = locked.parameters
-        if parameters is None:
-            check_parameters(version, given)
-        elif retry_of is None and given != job.parameters:
+        # What was read before may have been archived, given to another agent, or have lost its
+        # secrets for a new address of the target, while the lock was awaited.
+        seen, job = job, _held(job)
+        check_in_use(job)
+        check_agent(job)
+        if parameters is not None and retry_of is None and seen.parameters != job.parameters:
             raise Refused("changed", f"Job “{job}” was changed just now; look and start it again.")
-        else:
-            given = parameters
+        version = version_of(job.function, job.version)
+        check_parameters(version, job.parameters if parameters is None else parameters)
         if job.overlap != Overlap.ALLOW:
             active = JobRun.objects.filter(job=job, status__in=ACTIVE).order_by("id").first()
             if active is not None:
@@ -79,7 +73,7 @@ def start_run(
             makes_snapshot=makes_snapshot(version),
             started_by=by.pk,
             credential=credential.pk if credential else None,
-            parameters=None if parameters is None else given,
+            parameters=parameters,
             retry_of=retry_of.pk if retry_of else None,
             try_number=retry_of.try_number + 1 if retry_of and counts_on else None,
             tries_left=retry_of.tries_left - 1 if retry_of and counts_on else None,
@@ -87,6 +81,21 @@ def start_run(
         [pk] = making.make([wanted])
         run = _complete(pk, inputs)
     return Started(run, created=True)
+
+
+def _held(job: Job) -> Job:
+    """Read a job anew with what a start needs, and hold it."""
+    joined = (
+        "site",
+        "target__site",
+        "target__credential",
+        "function__tool",
+        "agent",
+        "pool",
+        "owner",
+    )
+    rows = Job.objects.select_for_update(no_key=True, of=("self",)).select_related(*joined)
+    return rows.get(pk=job.pk)
 
 
 def start_function(

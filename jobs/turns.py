@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
 
-from sites import sql
+from sites import pauses, sql
 from sites.sql import Sql
 
 from . import limits, moves
 from .models import JobRun, SiteSchedule
 from .states import Status
 
+# At a site that has no schedule any more, those that still wait all go.
+ALL = 10_000
 # Those that wait outside their queues, in the order of the jobs at their site.
 _NEXT = """
     SELECT run.id FROM jobs_jobrun AS run JOIN jobs_job AS job ON job.id = run.job_id
     WHERE run.site_id = %s AND run.in_turn AND run.status = 'pending'
-      AND run.next_queue_id IS NOT NULL
+      AND run.next_queue_id IS NOT NULL AND NOT {paused}
     ORDER BY run.created_at, job.site_order, job.name, run.id LIMIT %s
 """
 
@@ -38,11 +42,15 @@ def _release(site: int) -> int:
         found = SiteSchedule.objects.select_for_update(no_key=True, of=("self",)).filter(site=site)
         schedule = found.first()
         at_once = schedule.at_once if schedule else None
-        under_way = JobRun.objects.active().filter(site=site, in_turn=True, next_queue=None).count()
+        entered = JobRun.objects.active().filter(site=site, in_turn=True, next_queue=None)
+        # One that a pause holds up keeps nobody else from going.
+        held_up = Q(status=Status.PENDING, job__paused_until__gt=Now())
+        under_way = entered.exclude(held_up).count()
         free = None if at_once is None else at_once - under_way
         if free is not None and free <= 0:
             return 0
-        ids = [pk for (pk,) in sql.rows(Sql(_NEXT, (site, 10_000 if free is None else free)))]
+        text = _NEXT.format(paused=pauses.lasting("job"))
+        ids = [pk for (pk,) in sql.rows(Sql(text, (site, ALL if free is None else free)))]
         return len(_enter(ids)) if ids else 0
 
 

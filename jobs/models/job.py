@@ -109,6 +109,9 @@ class Job(Pausable, Scheduled):
     describe_with_model = models.BooleanField(default=False, db_default=False)
     tags = models.JSONField(default=list, blank=True)
     external_id = models.CharField(max_length=200, blank=True)
+    # When its parameters were last held against their function's schema; null: not since they
+    # were changed by something else.
+    checked_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -110,3 +110,28 @@ def test_the_file_of_many_jobs_takes_as_many_queries_as_that_of_one(
     with CaptureQueriesContext(connection) as many:
         assert len(exported(alice, JOBS)) == 6
     assert len(many) == len(one)
+
+
+def test_a_schedule_leaves_in_a_file_and_comes_back(
+    row: dict[str, str], job: Job, alice: User
+) -> None:
+    weekly = row | {
+        "schedule_kind": "weekly", "schedule_time": "02:30", "schedule_days": "sun mon",
+    }  # fmt: skip
+    confirm(alice, look(alice, written([weekly]), JOBS), JOBS)
+    job.refresh_from_db()
+    assert (job.schedule_kind, job.schedule_days) == ("weekly", ["mon", "sun"])
+    assert job.next_run_at is not None
+    same = weekly | {"schedule_days": "mon sun"}
+    assert "as it was" in told(look(alice, written([same]), JOBS))
+    for time_of_day in ("02:00Z", "02:00+05:00", "25:00", "02:00:30"):
+        wrong = look(alice, written([weekly | {"schedule_time": time_of_day}]), JOBS)
+        assert "Write a time such as 02:00." in told(wrong)
+    cron = weekly | {"schedule_kind": "cron", "schedule_cron": "0  3 * * *"}
+    confirm(alice, look(alice, written([cron]), JOBS), JOBS)
+    assert "as it was" in told(look(alice, written([cron]), JOBS))
+    # An empty cell leaves what is stored; a word takes it away.
+    assert "as it was" in told(look(alice, written([cron | {"schedule_kind": ""}]), JOBS))
+    confirm(alice, look(alice, written([cron | {"schedule_kind": "none"}]), JOBS), JOBS)
+    job.refresh_from_db()
+    assert (job.schedule_kind, job.schedule_cron, job.next_run_at) == ("", "", None)

@@ -8,12 +8,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import OperationalError
 
 from agents import enrolment
-from jobs import definitions, planner
+from jobs import definitions, making, planner, starts
 from jobs.models import Job, JobRun
 from jobs.states import Status
 from sites import sql
+from sites.access import set_role
 from sites.models import Event, Target, User
 from sites.places import pause_site, save_target
 from tests import factories
@@ -23,7 +25,7 @@ from tests.people import API
 pytestmark = pytest.mark.django_db
 BERLIN = ZoneInfo("Europe/Berlin")
 # Of the second four are savepoints.
-IDLE, AT_WORK = 4, 14
+IDLE, AT_WORK = 5, 19
 
 
 @pytest.fixture
@@ -293,8 +295,12 @@ def test_an_edit_loses_no_start_that_is_due(nightly: Job, edda: User) -> None:
     definitions.save(opened, by=edda)
     opened.refresh_from_db()
     assert opened.next_run_at == at
+    # Also where the times are others from then on.
     opened.schedule_time = time(4)
     definitions.save(opened, by=edda)
+    assert planner.plan() == 1
+    assert opened.occurrences.get().planned_at == at
+    opened.refresh_from_db()
     assert opened.next_run_at is not None
     assert opened.next_run_at.astimezone(BERLIN).time() == time(4)
 
@@ -345,3 +351,80 @@ def test_a_handful_of_statements_whatever_their_number(
         # Only PostgreSQL locks places by themselves.
         with django_assert_num_queries(AT_WORK + 2 * sql.on_postgresql()):
             assert planner.plan() == number
+
+
+def test_of_times_that_come_in_bites_only_the_newest_starts(
+    job: Job, edda: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.schedule_kind, job.schedule_cron, job.grace_s = "cron", "* * * * *", 7 * 24 * 3600
+    definitions.save(job, by=edda)
+    monkeypatch.setattr(planner, "MOST_TIMES_OF_ALL", 10)
+    due(job, ago=timedelta(minutes=25))
+    assert sum(planner.plan() for _ in range(4)) == 1
+    newest = job.occurrences.order_by("-planned_at").first()
+    assert newest is not None
+    assert newest.outcome == "started"
+    assert sql.clock() - newest.planned_at < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("fault", [OperationalError("deadlock detected"), RuntimeError("broken")])
+def test_the_databases_moment_is_no_fault_of_the_job(
+    nightly: Job, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    at = due(nightly)
+
+    def fail(wanted: object) -> list[int]:
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(making, "make", fail)
+        assert planner.plan() == 0
+    nightly.refresh_from_db()
+    if isinstance(fault, OperationalError):
+        assert (nightly.next_run_at, nightly.schedule_fault) == (at, "")
+        assert planner.plan() == 1
+    else:
+        assert (nightly.next_run_at, planner.plan()) == (None, 0)
+        assert "broken" in nightly.schedule_fault
+
+
+@pytest.mark.parametrize("left", ["role", "account"])
+def test_a_job_whose_owner_may_not_start_it_waits_for_another_one(
+    nightly: Job, edda: User, left: str
+) -> None:
+    if left == "role":
+        set_role(edda, None, on=nightly.site)
+    else:
+        User.objects.filter(pk=edda.pk).update(is_active=False)
+    due(nightly)
+    assert planner.plan() == 0
+    skipped = nightly.occurrences.get()
+    assert (skipped.reason, "may not start it any more" in skipped.message) == ("refused", True)
+
+
+def test_parameters_that_something_else_changed_are_checked_again(
+    nightly: Job, alice: User, edda: User, agent: Enrolled
+) -> None:
+    """Clearing secrets for a new address may take what the function needs."""
+    needs = json.loads(json.dumps(factories.FOLDER)) | {"version": "3.0"}
+    needs["functions"][0]["parameters"]["required"] = ["password"]
+    agent.api.post("hello", {"version": "1", "platform": "Linux", "tools": [needs]})
+    nightly.parameters = {"password": "open sesame"}
+    definitions.save(nightly, by=edda)
+    save_target(nightly.target, clear_secrets=True, address="10.20.4.99")
+    due(nightly)
+    assert planner.plan() == 0
+    assert nightly.occurrences.get().message == "folder.backup does not take these parameters."
+
+
+def test_a_start_goes_by_what_is_stored_when_it_holds_the_job(
+    job: Job, agent: Enrolled, edda: User, alice: User
+) -> None:
+    """A press on a page that was opened before the job was given to one agent alone."""
+    opened = Job.objects.select_related("site", "target", "function", "owner").get(pk=job.pk)
+    stored = Job.objects.get(pk=job.pk)
+    stored.assignment, stored.agent = "agent", agent.agent
+    definitions.save(stored, by=alice)
+    run = starts.start_run(opened, by=edda).run
+    assert run.queue is not None
+    assert (run.requested_agent, run.queue.agent) == (agent.agent, agent.agent)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime, time, timedelta
+from time import sleep
 
 import pytest
+from django.db import connection, transaction
 
 from agents.models import Function
-from jobs import definitions
-from jobs.models import Job, JobRun, Occurrence
+from jobs import definitions, planner, planning
+from jobs.models import Job, JobRun, Occurrence, SiteSchedule
 from sites import sql
 from sites.models import Site, User
 from tests import factories
 from tests.invariants import check_runs
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 from tests.web import Processes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
@@ -73,3 +76,27 @@ def test_planners_that_are_killed_leave_whole_starts(
         until(lambda at=at: started(at) == len(nightly))  # type: ignore[misc]
     assert JobRun.objects.count() == Occurrence.objects.count() == 4 * len(nightly)
     assert check_runs() == 4 * len(nightly)
+
+
+@pytest.mark.postgres
+def test_a_job_that_somebody_holds_is_waited_for_by_its_sites_start(nightly: list[Job]) -> None:
+    """Its start would be lost with the night: a site's times are written down once."""
+    planned = planning.of_site(nightly[0].site)
+    planned.schedule_kind, planned.schedule_time, planned.at_once = "daily", time(1), 100
+    planning.save_for_site(planned)
+    Job.objects.update(schedule_kind="site", next_run_at=None)
+    SiteSchedule.objects.update(next_run_at=sql.clock() - timedelta(seconds=1))
+    holds = threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            Job.objects.select_for_update(no_key=True).get(pk=nightly[3].pk)
+            holds.set()
+            sleep(0.5)
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert holds.wait(PATIENCE_S)
+    assert planner.plan() == len(nightly)
+    holder.join()

@@ -171,3 +171,19 @@ def test_a_site_gets_its_schedule_on_a_page_and_over_rest(
     assert API(edda).get(f"jobs/{job.public_id}").json()["next_run_at"] == read["next_run_at"]
     put = API(alice).put(f"sites/{hall.public_id}/schedule", {"schedule": None})
     assert (put.json()["schedule"], put.json()["next_run_at"]) == (None, None)
+
+
+@pytest.mark.parametrize("days", ["", "5", "null", "true", '{"mon": 1}', '["mo"]', "[[]]"])
+def test_days_that_are_none_are_refused_in_the_admin(job: Job, alice: User, days: str) -> None:
+    path = f"/admin/jobs/job/{job.pk}/change/"
+    sent = {
+        "name": job.name, "assignment": "automatic", "parameters": "{}", "tags": "[]",
+        "enabled": "on", "schedule_kind": "weekly", "schedule_time": "02:00",
+        "schedule_days": days, "schedule_cron": "", "overlap": "skip", "grace_s": 0,
+        "spread_s": 0, "site_order": 0, "retries": 0, "retry_wait_s": 300,
+        "retry_reasons": '["error"]',
+    }  # fmt: skip
+    answer = as_(alice).post(path, sent)
+    assert answer.status_code == 200
+    job.refresh_from_db()
+    assert job.schedule_kind == ""

@@ -7,7 +7,7 @@ from datetime import time, timedelta
 import pytest
 
 from agents.models import Function
-from jobs import definitions, planner, planning, sweeps, transitions, turns
+from jobs import definitions, making, planner, planning, sweeps, transitions, turns
 from jobs.models import Job, JobRun, SiteSchedule
 from jobs.states import Status
 from sites import sql
@@ -63,7 +63,7 @@ def test_jobs_enter_their_queues_in_order_and_so_many_at_once(
     assert turns.release() == 0
     agent.api.move(first[0], "running")
     agent.api.finish(first[0], status="failed")
-    assert turns.release() == 1
+    assert planner.plan() == 0  # nothing is due; a turn has come
     assert in_queue() == ["B"]
     # One that is cancelled makes room as well, also while it waits outside.
     waiting = JobRun.objects.get(name="C")
@@ -145,3 +145,45 @@ def test_missed_and_overlapping_starts_of_a_site_are_on_record_by_job(
     SiteSchedule.objects.filter(pk=night.pk).update(next_run_at=at)
     assert planner.plan() == 0
     assert all(job.occurrences.filter(outcome="missed").count() == 1 for job in marked)
+
+
+def test_a_site_that_fails_stops_no_other_and_no_turn(
+    night: SiteSchedule, marked: list[Job], yard: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One job that cannot be planned is on record; the others of its site start."""
+    real, broken = making.make, marked[1].pk
+
+    def fail(wanted: list[making.Wanted]) -> list[int]:
+        if any(one.job == broken for one in wanted):
+            raise RuntimeError("out of order")
+        return real(wanted)
+
+    monkeypatch.setattr(making, "make", fail)
+    come(night)
+    assert planner.plan() == 4
+    skipped = marked[1].occurrences.get()
+    assert (skipped.reason, "out of order" in skipped.message) == ("refused", True)
+    assert len(in_queue()) == 2
+
+
+def test_what_a_pause_holds_up_keeps_nobody_from_going(
+    night: SiteSchedule, marked: list[Job], edda: User
+) -> None:
+    come(night)
+    planner.plan()
+    assert sorted(in_queue()) == ["A", "E"]
+    until = sql.clock() + timedelta(days=300)
+    definitions.pause(marked[0], until=until, reason="New bearings", by=edda)
+    definitions.pause(marked[2], until=until, reason="New bearings", by=edda)
+    planner.plan()
+    assert sorted(in_queue()) == ["A", "C", "E"]
+
+
+def test_a_change_of_a_sites_schedule_loses_no_start_that_is_due(
+    night: SiteSchedule, marked: list[Job]
+) -> None:
+    come(night)
+    night.at_once = 3
+    planning.save_for_site(night)
+    assert planner.plan() == 5
+    assert len(in_queue()) == 3
