@@ -56,6 +56,8 @@ app.conf.beat_schedule = {
         "options": {"expires": 60},
     },
     "tidy": {"task": "jobs.tasks.tidy", "schedule": 900.0, "options": {"expires": 900}},
+    # Before the storage is tidied, which takes the files of what has gone.
+    "prune": {"task": "jobs.tasks.prune", "schedule": crontab(hour="2", minute="20")},
     "tidy storage": {"task": "jobs.tasks.tidy_storage", "schedule": crontab(hour="3", minute="20")},
 }
 # Beat keeps its times in memory: there is nothing in them that the database does not know better.

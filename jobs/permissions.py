@@ -53,6 +53,15 @@ job_policy = Policy(
 )
 
 
+def may_pin(user: Person, run: JobRun) -> bool:
+    """Say whether the person may keep a run whatever its age: who may edit its job; of an ad hoc
+    run who may decide about what it found.
+    """
+    if run.job is not None:
+        return job_policy.allows(user, "edit", run.job)
+    return run_policy.allows(user, "decide", run)
+
+
 def may_retry(user: Person, run: JobRun) -> bool:
     """Say whether the person may start the same again (domain rule 6).
 

@@ -36,6 +36,16 @@ DURATION = models.Func(
 )
 
 
+_GOOD_BACKUP = models.Q(
+    models.Q(result=Result.UP_TO_DATE)
+    | models.Q(result=Result.MODIFIED, snapshot__accepted_at__isnull=False),
+    status=Status.COMPLETED,
+    makes_snapshot=True,
+    snapshot__isnull=False,
+    snapshot__purged_at=None,
+)
+
+
 def _has_tag(tag: str) -> models.Q:
     """Say "this tag is among the row's tags", in what each database understands."""
     if connection.vendor == "postgresql":
@@ -99,14 +109,12 @@ class RunQuerySet(models.QuerySet["JobRun"]):
         """Those from which their target can be brought back: nothing differed, or what did was
         accepted (rule 10), and the files are still there.
         """
-        accepted = models.Q(result=Result.MODIFIED, snapshot__accepted_at__isnull=False)
-        return self.filter(
-            models.Q(result=Result.UP_TO_DATE) | accepted,
-            status=Status.COMPLETED,
-            makes_snapshot=True,
-            snapshot__isnull=False,
-            snapshot__purged_at=None,
-        )
+        return self.filter(_GOOD_BACKUP)
+
+    def good(self) -> RunQuerySet:
+        """Those that did what they were to do: good backups, and others that ended with success."""
+        other = models.Q(status=Status.COMPLETED, makes_snapshot=False, result=Result.SUCCESS)
+        return self.filter(_GOOD_BACKUP | other)
 
     def for_rows(self) -> RunQuerySet:
         """With all that a row of a list shows, in the same query."""

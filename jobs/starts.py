@@ -21,7 +21,7 @@ from sites.sql import Sql
 
 from . import limits, making, moves
 from .masking import holds_secrets
-from .models import Job, JobRun, Overlap, RunInput
+from .models import Job, JobRun, Overlap, Pruned, RunInput
 from .permissions import may_retry, run_policy
 from .states import ACTIVE, FINAL, Origin
 
@@ -159,6 +159,10 @@ def retry(run: JobRun, *, by: User) -> Started:
             "still_active",
             "This run has not ended; there is nothing to retry.",
             run_status=run.status,
+        )
+    if run.pruned.filter(what=Pruned.What.INPUTS).exists():
+        raise Refused(
+            "inputs_pruned", "The files that this run was given are kept no longer: start it anew."
         )
     inputs = inputs_of(run) if run.started_by_id == by.pk else []
     if run.job is not None:

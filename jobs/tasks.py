@@ -4,7 +4,7 @@ from celery import shared_task
 
 from sites import ticks
 
-from . import planner, retries, rewording, sweeps, tidying
+from . import planner, retention, retries, rewording, sweeps, tidying
 
 
 @shared_task
@@ -48,3 +48,9 @@ def tidy() -> None:
 def tidy_storage() -> None:
     """Delete stored files of nobody, and count those of each organization."""
     tidying.tidy_storage()
+
+
+@shared_task
+def prune() -> None:
+    """Delete the logs, files and runs that their organizations keep no longer."""
+    retention.prune()

@@ -12,9 +12,18 @@ from django.db.models.functions import Now
 from . import credentials, pauses
 from .events import record
 from .masking import NotRestored, addresses, masked, moved, restored
-from .models import Site, Target, User
+from .models import Organization, Site, Target, User
 from .naming import some_of
 from .problems import Refused
+
+
+def keep(organization: Organization, **days: int | None) -> Organization:
+    """Store how long an organization keeps its runs and what they left (`keep_…_days`)."""
+    for name, number in days.items():
+        setattr(organization, name, number)
+    organization.full_clean(validate_constraints=False)
+    organization.save(update_fields=list(days))
+    return organization
 
 
 def save_site(site: Site, **changes: Any) -> Site:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import F, QuerySet, prefetch_related_objects
 from django.http import Http404
 from django.http.response import HttpResponseBase
@@ -35,13 +36,13 @@ from sites.models import Target
 from sites.permissions import target_policy
 from sites.problems import Refused
 
-from .. import proposals, starts, transitions
+from .. import proposals, retention, starts, transitions
 from ..evidence import log_of
 from ..filters import RunFilter
 from ..inputs import keep
 from ..models import JobRun, Proposal, RunInput
 from ..pages import ORDERS, page_of_runs
-from ..permissions import run_policy
+from ..permissions import may_pin, run_policy
 from .shapes import (
     ConnectionJobOut,
     DecisionIn,
@@ -90,6 +91,9 @@ class RunViewSet(Retrieved, ScopedViewSet):
         "reject": "decide",
         # of a saved job by whoever may start it, of an ad hoc run by its starter: the rule asks
         "retry": "view",
+        # of a saved job by whoever may edit it: the door asks
+        "pin": "view",
+        "unpin": "view",
         "transitions": "view",
         "log": "view",
         "inputs": "inputs",
@@ -211,6 +215,28 @@ class RunViewSet(Retrieved, ScopedViewSet):
             return 201 if started.created else 200, told(started.run, request)
 
         return answer_once(request, start)
+
+    @extend_schema(
+        summary="Keep a run with all that it left, whatever its age",
+        description="For who may edit its job.",
+        request=None,
+        responses=RunDetailOut,
+    )
+    @action(detail=True, methods=["post"])
+    def pin(self, request: Request, id: Any) -> Response:
+        return self._pin(request, retention.pin)
+
+    @extend_schema(summary="Let a run go when its time comes", request=None, responses=RunDetailOut)
+    @action(detail=True, methods=["post"])
+    def unpin(self, request: Request, id: Any) -> Response:
+        return self._pin(request, retention.unpin)
+
+    def _pin(self, request: Request, rule: Callable[[JobRun], None]) -> Response:
+        run = self.get_object()
+        if not may_pin(person(request), run):
+            raise PermissionDenied("Keeping a run needs the role that edits its job.")
+        rule(run)
+        return Response(told(run, request))
 
     @extend_schema(
         summary="List a run's status changes", filters=False, responses=TransitionOut(many=True)

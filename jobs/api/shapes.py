@@ -23,6 +23,7 @@ from ..models import (
     LateReport,
     Overlap,
     Proposal,
+    Pruned,
     RunFile,
     RunInput,
     RunRecord,
@@ -327,6 +328,9 @@ class RunOut(serializers.Serializer[JobRun]):
     base_snapshot = serializers.UUIDField(source="base_snapshot.public_id", allow_null=True)
     snapshot = serializers.UUIDField(source="snapshot.public_id", allow_null=True)
     log_length = serializers.IntegerField()
+    pinned_at = serializers.DateTimeField(
+        allow_null=True, help_text="Since when it is kept whatever its age."
+    )
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
@@ -390,8 +394,18 @@ class WaitingOut(serializers.Serializer[waiting.Waiting]):
     )
 
 
+class PrunedOut(serializers.Serializer[Pruned]):
+    """What of a run is gone because its organization keeps it no longer."""
+
+    what = serializers.ChoiceField(Pruned.What.choices)
+    at = serializers.DateTimeField()
+    after_days = serializers.IntegerField()
+
+
 class RunDetailOut(RunOut):
     """One run; `inputs` is there for its starter alone."""
+
+    pruned = PrunedOut(many=True)
 
     inputs = RunInputOut(many=True, required=False)
     proposal = ProposalOut(

@@ -1,6 +1,6 @@
 """The tables of jobs, runs and what runs leave behind."""
 
-from .evidence import LateReport, RunFile, RunInput, RunLog, RunRecord
+from .evidence import LateReport, Pruned, RunFile, RunInput, RunLog, RunRecord
 from .job import Job, Overlap
 from .proposal import Proposal
 from .run import Claim, JobRun, StatusTransition
@@ -14,6 +14,7 @@ __all__ = [
     "Occurrence",
     "Overlap",
     "Proposal",
+    "Pruned",
     "RunFile",
     "RunInput",
     "RunLog",

@@ -104,6 +104,27 @@ class RunRecord(models.Model):
         return f"{self.sequence} {self.name}"
 
 
+class Pruned(models.Model):
+    """That something of a run is gone because its organization keeps it no longer."""
+
+    class What(models.TextChoices):
+        LOG = "log", "log"
+        FILES = "files", "files"
+        INPUTS = "inputs", "inputs"
+
+    run = models.ForeignKey(JobRun, on_delete=models.CASCADE, related_name="pruned", db_index=False)
+    what = models.CharField(max_length=6, choices=What)
+    after_days = models.PositiveIntegerField()
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["run", "what"], name="pruned_once")]
+
+    def __str__(self) -> str:
+        return f"{self.what} of {self.run_id}"
+
+
 class LateReport(models.Model):
     """What an agent reported after its run had ended: shown, and changing nothing."""
 

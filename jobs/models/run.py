@@ -152,6 +152,8 @@ class JobRun(models.Model):
     verdict = models.CharField(max_length=12, choices=Result, blank=True)
     report_hash = models.CharField(max_length=64, blank=True)  # of the result that ended it
     log_length = models.PositiveBigIntegerField(default=0)
+    # Kept by a person's word, with all that it left (jobs.retention).
+    pinned_at = models.DateTimeField(null=True)
 
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
@@ -203,6 +205,15 @@ class JobRun(models.Model):
             models.Index(fields=["target", "-created_at", "-id"], name="run_of_target"),
             models.Index(fields=["started_by", "-created_at", "-id"], name="run_of_starter"),
             models.Index(fields=["job", "-created_at", "-id"], name="run_of_job"),
+            # What a deletion asks: which runs still name the snapshot.
+            models.Index(
+                fields=["snapshot"], condition=Q(snapshot__isnull=False), name="run_of_snapshot"
+            ),
+            models.Index(
+                fields=["base_snapshot"],
+                condition=Q(base_snapshot__isnull=False),
+                name="run_of_base",
+            ),
             # The newest good backup of each target, without looking through what failed since.
             models.Index(
                 fields=["target", "-created_at", "-id"],

@@ -16,7 +16,17 @@ from agents.permissions import agent_policy
 from jobs import retries, waiting
 from jobs.diagnosis import likely_causes, raised
 from jobs.masking import shown_parameters
-from jobs.models import Job, JobRun, LateReport, Proposal, RunFile, RunInput, RunLog, RunRecord
+from jobs.models import (
+    Job,
+    JobRun,
+    LateReport,
+    Proposal,
+    Pruned,
+    RunFile,
+    RunInput,
+    RunLog,
+    RunRecord,
+)
 from jobs.permissions import job_policy, may_retry, run_policy
 from jobs.proposals import still_compared
 from jobs.states import FINAL, Origin, Reason, Result, Status
@@ -47,6 +57,7 @@ def _run(request: PortalRequest, public_id: UUID, **more: Any) -> Any:
             records_number=_number_of(RunRecord),
             files_number=_number_of(RunFile),
             has_inputs=Exists(RunInput.objects.filter(run=OuterRef("pk"))),
+            has_pruned=Exists(Pruned.objects.filter(run=OuterRef("pk"))),
             has_late_reports=Exists(LateReport.objects.filter(run=OuterRef("pk"))),
             **more,
         )
@@ -105,7 +116,8 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Show one run; only the tab that is open is read."""
     run = _run(request, public_id, **_for_page(request))
     transitions = list(run.transitions.select_related("user", "agent"))
-    tabs = _tabs(run, len(transitions))
+    pruned = list(run.pruned.order_by("what")) if run.has_pruned else []
+    tabs = _tabs(run, len(transitions), {one.what for one in pruned})
     tab = request.GET.get("tab", "summary")
     if tab not in tabs:
         tab = "summary"
@@ -122,6 +134,9 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
         and run.origin == Origin.LOCAL
         and may_retry(request.user, run),
         "may_edit": run.may_edit,
+        "may_pin": run.may_edit if run.job_id is not None else run.may_decide,
+        # On the tab where it would be; inputs have none of their own.
+        "pruned": [one for one in pruned if tab in ("summary", one.what)],
         "says": meaning(run),
         "again": retries.will_retry(run),
         "waits": waiting.of(run, by=request.user),
@@ -141,7 +156,7 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     return render(request, "jobs/run_detail.html", context)
 
 
-def _tabs(run: Any, transitions: int) -> dict[str, tuple[str, Any]]:
+def _tabs(run: Any, transitions: int, pruned: set[str]) -> dict[str, tuple[str, Any]]:
     """Name the tabs for which there is something, with their counts."""
     tabs: dict[str, tuple[str, Any]] = {"summary": ("Summary", None)}
     if run.snapshot is not None:
@@ -151,7 +166,7 @@ def _tabs(run: Any, transitions: int) -> dict[str, tuple[str, Any]]:
         )
     if run.records_number:
         tabs["details"] = ("Details", run.records_number)
-    if run.files_number:
+    if run.files_number or Pruned.What.FILES in pruned:
         tabs["files"] = ("Files", run.files_number)
     if run.log_length:
         tabs["log"] = ("Log", None)

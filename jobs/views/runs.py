@@ -1,5 +1,6 @@
 """The pages of runs: My Jobs and All Jobs, Job History, and what is done to one run."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -11,11 +12,11 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from jobs import starts, transitions, waiting
+from jobs import retention, starts, transitions, waiting
 from jobs.export import export_of
 from jobs.models import JobRun
 from jobs.pages import NEWEST, count_runs, count_up_to, page_of_runs
-from jobs.permissions import may_retry, run_policy
+from jobs.permissions import may_pin, may_retry, run_policy
 from jobs.querysets import RunQuerySet
 from jobs.states import OUTCOMES, Status
 from jobs.views import narrowing
@@ -235,6 +236,28 @@ def cancel(request: PortalRequest, public_id: UUID) -> HttpResponse:
     except Refused as refusal:
         messages.error(request, refusal.detail)
     return back(request, "run-list")
+
+
+@within_organization
+@require_POST
+def pin(request: PortalRequest, public_id: UUID) -> HttpResponse:
+    """Keep a run with all that it left, whatever its age."""
+    return _pin(request, public_id, retention.pin)
+
+
+@within_organization
+@require_POST
+def unpin(request: PortalRequest, public_id: UUID) -> HttpResponse:
+    """Let a run go when its time comes."""
+    return _pin(request, public_id, retention.unpin)
+
+
+def _pin(request: PortalRequest, public_id: UUID, rule: Callable[[JobRun], None]) -> HttpResponse:
+    run = run_policy.get(request.user, "view", JobRun.objects.for_rows(), public_id=public_id)
+    if not may_pin(request.user, run):
+        raise PermissionDenied("Keeping a run needs the role that edits its job.")
+    rule(run)
+    return redirect("run-detail", run.public_id)
 
 
 @within_organization

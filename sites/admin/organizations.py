@@ -61,7 +61,10 @@ class OrganizationAdmin(SuperuserAdds):
     may_change = "manage"
     list_display = ("name", "created_at")
     search_fields = ("name",)
-    fields = ("name", "storage", "storage_limit_mb", "public_id", "created_at")
+    fields = (
+        "name", "storage", "storage_limit_mb", "keep_runs_days", "keep_logs_days",
+        "keep_files_days", "public_id", "created_at",
+    )  # fmt: skip
     readonly_fields = ("storage", "public_id", "created_at")
     inlines = (MembersInline,)
 

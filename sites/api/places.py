@@ -18,6 +18,7 @@ from ..filters import OrganizationFilter, SiteFilter, TargetFilter
 from ..keyset import Order, both_ways
 from ..masking import HIDDEN, masked
 from ..models import Organization, Site, Target
+from ..models.organization import LONGEST_KEPT_DAYS
 from ..models.place import LONGEST_RECOVERY_POINT_H
 from ..permissions import (
     credential_policy,
@@ -25,7 +26,7 @@ from ..permissions import (
     site_policy,
     target_policy,
 )
-from ..places import pause_site, resume_site, save_site, save_target
+from ..places import keep, pause_site, resume_site, save_site, save_target
 from ..problems import Refused
 from .authentication import person
 from .fields import Document, Flag, Key, Named, Strict, Text, Whole
@@ -34,25 +35,61 @@ from .pauses import PauseField, Pausing
 BY_NAME = both_ways(Order("name", F("name"), "text"), Order("created", F("created_at"), "time"))
 
 
+def _days(words: str) -> Whole:
+    return Whole(
+        min_value=1,
+        max_value=LONGEST_KEPT_DAYS,
+        allow_null=True,
+        required=False,
+        help_text=words,
+    )
+
+
 class OrganizationOut(serializers.Serializer[Organization]):
     id = serializers.UUIDField(source="public_id")
     name = serializers.CharField()
     role = serializers.SerializerMethodField(help_text="Yours; null for a superuser from outside.")
+    keep_runs_days = serializers.IntegerField(
+        allow_null=True, help_text="How long whole runs are kept after their end; null: for ever."
+    )
+    keep_logs_days = serializers.IntegerField(
+        allow_null=True, help_text="The same of the logs of runs that are kept."
+    )
+    keep_files_days = serializers.IntegerField(
+        allow_null=True, help_text="The same of their files and inputs."
+    )
     created_at = serializers.DateTimeField()
 
     def get_role(self, organization: Organization) -> str | None:
         return grants_of(self.context["request"].user).roles.get(organization.pk)
 
 
-@extend_schema_view(list=extend_schema(summary="List your organizations"))
-class OrganizationViewSet(Listed, ScopedViewSet):
+class OrganizationChanges(Strict):
+    keep_runs_days = _days("Null: for ever.")
+    keep_logs_days = _days("Null: as long as their runs.")
+    keep_files_days = _days("Null: as long as their runs.")
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List your organizations"),
+    retrieve=extend_schema(summary="Read an organization"),
+    partial_update=extend_schema(
+        summary="Say how long an organization keeps its runs and what they left",
+        request=OrganizationChanges,
+    ),
+)
+class OrganizationViewSet(Listed, Retrieved, ScopedViewSet):
     """The tenants that you belong to."""
 
     policy = organization_policy
-    grants = {"list": "view"}
+    grants = {"list": "view", "retrieve": "view", "partial_update": "manage"}
     orders = BY_NAME
     filterset_class = OrganizationFilter
     serializer_class = OrganizationOut
+
+    def partial_update(self, request: Request, id: Any) -> Response:
+        organization = self.get_object()
+        return Response(self.shown(keep(organization, **self.read(OrganizationChanges))))
 
 
 def recovery_point(words: str) -> Whole:

@@ -4,6 +4,7 @@ import uuid
 from datetime import datetime
 
 from django.contrib.auth.models import AbstractUser
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 
@@ -27,6 +28,19 @@ class User(AbstractUser):
         return max(filter(None, (self.last_login, self.noted_at)), default=None)
 
 
+LONGEST_KEPT_DAYS = 100 * 365
+
+
+def keep_days(what: str) -> models.PositiveIntegerField:
+    """How long something is kept after its run ended, in days."""
+    return models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_KEPT_DAYS)],
+        help_text=f"So many days after a run has ended {what} are pruned. Empty: never.",
+    )
+
+
 class Organization(models.Model):
     """The tenant: nothing of one is ever visible in another."""
 
@@ -39,6 +53,9 @@ class Organization(models.Model):
         help_text="In megabytes: files of runs, inputs, and snapshots as they are packed. "
         "Empty is the installation's limit, 0 none.",
     )
+    keep_runs_days = keep_days("whole runs with their history and records")
+    keep_logs_days = keep_days("the logs of runs")
+    keep_files_days = keep_days("the files and inputs of runs")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -46,6 +46,19 @@ TABLE = [
     Row("GET", "uploads/<uuid:id>", "uploads/{upload}", OWN),
     Row("PUT", "uploads/<uuid:id>", "uploads/{upload}?offset=0", OWN, b"abc"),
     Row("GET", "organizations", "organizations", OWN),
+    Row(
+        "GET",
+        "organizations/<uuid:id>",
+        "organizations/{works}",
+        "401 404 200 200 200 200 200 200",
+    ),
+    Row(
+        "PATCH",
+        "organizations/<uuid:id>",
+        "organizations/{works}",
+        "401 404 403 403 403 403 200 200",
+        {"keep_logs_days": 90},
+    ),
     Row("GET", "members", "members", OWN),
     # Edda's; her job needs another owner before she can leave.
     Row("GET", "members/<uuid:id>", "members/{member}", "401 404 403 403 200 403 200 200"),
@@ -275,6 +288,8 @@ TABLE = [
         "runs/{converted}/retry",
         "401 404 404 403 201 404 403 403",
     ),
+    Row("POST", "runs/<uuid:id>/pin", "runs/{run}/pin", "401 404 404 403 200 404 200 403"),
+    Row("POST", "runs/<uuid:id>/unpin", "runs/{run}/unpin", "401 404 404 403 200 404 200 403"),
     Row(
         "POST",
         "runs/<uuid:id>/accept",

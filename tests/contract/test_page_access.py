@@ -75,6 +75,8 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/jobs/{waiting}/log"): (302, 404, 404, 200, 200, 404, 200, 200),
     ("GET", "/jobs/{converted}/files/{file}"): (302, 404, 404, 200, 200, 404, 200, 200),
     ("POST", "/jobs/{waiting}/cancel"): (302, 404, 404, 403, 302, 404, 403, 403),
+    ("POST", "/jobs/{run}/pin"): (302, 404, 404, 403, 302, 404, 302, 403),
+    ("POST", "/jobs/{run}/unpin"): (302, 404, 404, 403, 302, 404, 302, 403),
     ("POST", "/jobs/{run}/retry"): (302, 404, 404, 403, 302, 404, 302, 403),
     ("GET", "/jobs/manage"): (302, 200, 200, 200, 200, 200, 200, 200),
     # Who sees no target at all reads that there is none.

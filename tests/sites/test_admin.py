@@ -44,6 +44,7 @@ PAGELESS = {
     "sites.InvitedRole": "on the page of its invitation",
     "sites.StorageUse": "on the organization's page",
     "sites.StoredFile": "counts; the files are on their runs' pages",
+    "jobs.Pruned": "on the page of its run",
     "sites.Pulse": "on the page Health",
     "sites.IdempotencyKey": "holds answers that were given to one person",
     "agents.AgentPresence": "on the agent's page",

@@ -1,0 +1,29 @@
+"""`manage.py prune`: delete what organizations keep no longer, after saying what that is."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from jobs import retention
+
+
+class Command(BaseCommand):
+    help = (
+        "Deletes the logs, files and runs that are older than their organization keeps them, as "
+        "the worker does every night; says first what will go. Safe while the portal serves."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="Only say what would go.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        would_go = retention.prune(dry_run=True)
+        if not would_go:
+            self.stdout.write("Every organization keeps everything for ever.")
+            return
+        for organization, tally in would_go.items():
+            self.stdout.write(f"{organization}: would delete {tally or 'nothing'}.")
+        if options["dry_run"]:
+            return
+        for organization, tally in retention.prune().items():
+            self.stdout.write(f"{organization}: deleted {tally or 'nothing'}.")
