@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0017_retries"),
+        ("jobs", "0018_retention"),
     ]
 
     operations = [
