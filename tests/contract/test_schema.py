@@ -21,6 +21,7 @@ SEED = 20261121
 EXAMPLES = 4
 # By the first word of an address: something that is there.
 THERE = {
+    "organizations": "works",
     "members": "member",
     "teams": "team",
     "invitations": "invitation",

@@ -16,6 +16,8 @@ from jobs import schedule
 from jobs.schedule import Schedule
 from sites.problems import Refused
 
+# Nothing here asks a database.
+pytestmark = pytest.mark.once
 # Zone → the year that is looked at: of Apia the one that lost a day, beside both changes.
 YEARS = {
     "Europe/Berlin": 2026,

@@ -43,6 +43,7 @@ def test_a_program_sets_a_schedule_and_reads_when_it_starts(job: Job, edda: User
     assert (none["schedule"], none["next_run_at"]) == (None, None)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("sent", "field"),
     [
@@ -69,6 +70,7 @@ def test_times_that_cannot_be_are_refused_at_every_door(
     assert job.schedule_kind == ""
 
 
+@pytest.mark.once
 def test_a_preview_shows_the_next_five_as_they_will_start(job: Job, edda: User, hall: Site) -> None:
     api = API(edda)
     asked = {"site": str(hall.public_id), "schedule": DAILY}
@@ -132,6 +134,7 @@ def test_the_form_sets_a_schedule_and_the_pages_say_it(
     assert (job.schedule_kind, job.enabled, job.next_run_at) == ("", True, None)
 
 
+@pytest.mark.once
 def test_the_page_shows_what_is_typed_before_it_is_saved(
     job: Job, edda: User, press: object
 ) -> None:
@@ -173,6 +176,7 @@ def test_a_site_gets_its_schedule_on_a_page_and_over_rest(
     assert (put.json()["schedule"], put.json()["next_run_at"]) == (None, None)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("days", ["", "5", "null", "true", '{"mon": 1}', '["mo"]', "[[]]"])
 def test_days_that_are_none_are_refused_in_the_admin(job: Job, alice: User, days: str) -> None:
     path = f"/admin/jobs/job/{job.pk}/change/"

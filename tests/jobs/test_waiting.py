@@ -324,7 +324,7 @@ def test_the_link_leads_where_the_act_is_done(
 def link(by: User, run: JobRun) -> str | None:
     page = html(by, f"/jobs/{run.public_id}")
     sentence = page[page.index('id="run-says">') :].split("</span>")[0]
-    found = re.search(r'<a href="([^"]+)">', sentence)
+    found = re.search(r'<a class="underlined" href="([^"]+)">', sentence)
     return found[1] if found else None
 
 

@@ -41,19 +41,22 @@ def house(settings, tmp_path) -> Path:
 def finish_many(job: Job, count: int) -> None:
     """Runs that have ended, each with its history."""
     runs = JobRun.objects.bulk_create(
-        JobRun(
-            organization=job.organization,
-            site=job.site,
-            target=job.target,
-            job=job,
-            function=job.function,
-            name=f"run {number} – Prüfstand\t\\N\n",
-            parameters={"number": number},
-            status=Status.FAILED,
-            error="Out of paper.",
-            finished_at="2026-01-01T00:00:00Z",
-        )
-        for number in range(count)
+        (
+            JobRun(
+                organization=job.organization,
+                site=job.site,
+                target=job.target,
+                job=job,
+                function=job.function,
+                name=f"run {number} – Prüfstand\t\\N\n",
+                parameters={"number": number},
+                status=Status.FAILED,
+                error="Out of paper.",
+                finished_at="2026-01-01T00:00:00Z",
+            )
+            for number in range(count)
+        ),
+        batch_size=500,
     )
     StatusTransition.objects.bulk_create(
         StatusTransition(run=run, sequence=1, to_status=Status.FAILED) for run in runs
