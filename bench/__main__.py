@@ -89,6 +89,9 @@ def main(arguments: list[str] | None = None) -> None:
             f"{row['ours'] / anchor_rate:.2f}",
             "≥ 0.80" if row["what"] == "one lifecycle" else "",
         )
+    print(flush=True)
+    clock = [sys.executable, "-m", "bench.clock", "--finished", str(options.finished)]
+    subprocess.run(clock, check=True)
     if options.lists:
         print(flush=True)
         lists = [sys.executable, "-m", "bench.history", "--sizes", *map(str, options.lists)]
