@@ -97,11 +97,13 @@ def newest_version(function: Function, version: str = "") -> FunctionVersion | N
 
 
 def newest_versions(wanted: Iterable[tuple[int, str]]) -> dict[tuple[int, str], FunctionVersion]:
-    """Give what `newest_version` gives, for many functions (by key) and versions: one query."""
+    """Give what `newest_version` gives, for many functions (by key) and versions: two queries."""
     wanted = set(wanted)
     found: dict[tuple[int, str], FunctionVersion] = {}
     versions = FunctionVersion.objects.filter(function__in={function for function, _ in wanted})
-    for version in versions.select_related("function__tool").order_by("created_at", "id"):
+    # With what says of each function which parameters are secret, so that nobody asks one by one.
+    read = versions.select_related("function__tool").prefetch_related("function__versions")
+    for version in read.order_by("created_at", "id"):
         for name in ("", version.version):
             if (version.function_id, name) in wanted:
                 found[version.function_id, name] = version

@@ -128,12 +128,12 @@ def measure(due: int, finished: int) -> Iterator[str]:
     execute("SET statement_timeout = 0")
     tick = TICK.format(queue=built.queue)
 
-    rounds = itertools.count()
+    rounds, begun = itertools.count(), _minute()
 
     def come() -> None:
         """End what the round before has made; another minute has come."""
         JobRun.objects.active().update(status="canceled", finished_at=Now(), lease_until=None)
-        jobs.update(next_run_at=_minute() - timedelta(minutes=next(rounds)))
+        jobs.update(next_run_at=begun - timedelta(minutes=next(rounds)))
         world.settle()
 
     def lapse() -> None:
@@ -182,6 +182,7 @@ def _jobs(due: int) -> Any:
     from datetime import time as clock
 
     from jobs.models import Job
+    from sites import sql
     from sites.models import Target
 
     [model] = Job.objects.all()
@@ -202,7 +203,7 @@ def _jobs(due: int) -> Any:
             schedule_kind="daily",
             schedule_time=clock(2, n % 60),
             grace_s=7200,
-            checked_at=_minute(),
+            checked_at=sql.clock(),
         )
         for n, target in enumerate(places)
     )

@@ -25,7 +25,7 @@ from tests.people import API
 pytestmark = pytest.mark.django_db
 BERLIN = ZoneInfo("Europe/Berlin")
 # Of the second four are savepoints.
-IDLE, AT_WORK = 5, 19
+IDLE, AT_WORK = 5, 20
 
 
 @pytest.fixture
