@@ -37,7 +37,7 @@ class Retry:
 def will_retry(run: JobRun) -> Retry | None:
     """Say whether another try of a run that ended badly follows by itself, and when.
 
-    None is final only for now: a try that is dropped later (`run.given_up`) leaves `retry_note`.
+    None where no other one follows; where one was dropped (`run.given_up`), `retry_note` says why.
     Decided with the status, in the statement that wrote it (`moves`), so whoever reads the run or
     the Event of its end knows at once whether this end is the last.
     """
