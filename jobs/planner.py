@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import Count, Q
 from django.db.models.functions import Now
 
 from agents import catalogue
-from agents.models import FunctionVersion, Queue
+from agents.models import Queue
 from sites import events, sql
 from sites.models import Event, User
-from sites.problems import Refused
 from sites.sql import Sql
 
 from . import making, planning, schedule, starts, turns
-from .models import Job, JobRun, Occurrence, Overlap, SiteSchedule
-from .permissions import job_policy
+from .fates import Planned, decide, planned_of, version_of
+from .models import Job, Occurrence, SiteSchedule
 from .querysets import JobQuerySet
 from .schedule import Kind
-from .states import ACTIVE, Status
 
 logger = logging.getLogger(__name__)
 
@@ -137,31 +133,16 @@ _READ = (
 )  # fmt: skip
 
 
-@dataclass(slots=True)
-class _Planned:
-    """A planned time of a job, and its fate: to be started unless a reason says otherwise."""
-
-    job: Any
-    at: datetime
-    is_newest: bool = True  # of all the times that have come
-    outcome: str = Occurrence.Outcome.STARTED
-    reason: str = ""
-    message: str = ""
-
-    def not_started(self, outcome: str, reason: str, message: str) -> None:
-        self.outcome, self.reason, self.message = outcome, reason, message[:500]
-
-
 def _start(pks: list[int]) -> int:
     """Decide about jobs that are held, and make their runs: a handful of statements for all."""
-    planned: list[_Planned] = []
+    planned: list[Planned] = []
     following: dict[int, datetime | None] = {}
     most = min(MOST_TIMES, MOST_TIMES_OF_ALL // len(pks))
     for job in _read(pks):
         delay = schedule.delay_of(job.public_id, job.spread_s)
         pattern = schedule.of(job, job.site__time_zone)
         times, following[job.pk] = _times(pattern, job.next_run_at, job.now, delay, most)
-        planned += _planned(job, times, following[job.pk])
+        planned += planned_of(job, times, following[job.pk])
     made = _make(planned)
     _set_next(Job, following)
     return made
@@ -207,18 +188,18 @@ def _start_site(due: SiteSchedule) -> int:
     made = 0
     try:
         with transaction.atomic():
-            planned = [one for job in jobs for one in _planned(job, times, following)]
+            planned = [one for job in jobs for one in planned_of(job, times, following)]
             made = _make(planned, in_turn=True)
     except (OperationalError, InterfaceError):
         raise
     except Exception:
         logger.exception("Planning the jobs of site %s together failed; each alone.", due.site)
-        made = sum(_make_alone(_planned(job, times, following)) for job in jobs)
+        made = sum(_make_alone(planned_of(job, times, following)) for job in jobs)
     _set_next(SiteSchedule, {due.pk: following})
     return made
 
 
-def _make_alone(planned: list[_Planned]) -> int:
+def _make_alone(planned: list[Planned]) -> int:
     """Start one job of a site; what is wrong with it is on record in place of its run."""
     try:
         with transaction.atomic():
@@ -228,21 +209,17 @@ def _make_alone(planned: list[_Planned]) -> int:
     except Exception as error:
         logger.exception("Job %s cannot be planned.", planned[0].job.name)
         for one in planned:
-            _skip(one, Occurrence.Reason.REFUSED, f"It could not be planned: {error}")
+            one.skip(Occurrence.Reason.REFUSED, f"It could not be planned: {error}")
         _record(planned)
         _tell(planned)
         return 0
 
 
-def _make(planned: Sequence[_Planned], *, in_turn: bool = False) -> int:
+def _make(planned: Sequence[Planned], *, in_turn: bool = False) -> int:
     """Decide about the times of jobs that are held, record them, and make their runs."""
-    _miss(planned)
-    wanted = [one for one in planned if not one.reason]
-    _skip_paused(wanted)
-    _skip_at_work(wanted)
-    versions = _skip_refused(wanted)
+    versions = decide(planned)
     recorded = _record(planned)
-    starting = [one for one in wanted if not one.reason and one.job.pk in recorded]
+    starting = [one for one in planned if not one.reason and one.job.pk in recorded]
     if starting:
         queues = _queues([one.job for one in starting])
         given = _credentials([one.job for one in starting])
@@ -251,7 +228,7 @@ def _make(planned: Sequence[_Planned], *, in_turn: bool = False) -> int:
                 making.Wanted(
                     job=one.job.pk,
                     queue=queues[one.job.pk],
-                    makes_snapshot=starts.makes_snapshot(versions[_version_of(one.job)]),
+                    makes_snapshot=starts.makes_snapshot(versions[version_of(one.job)]),
                     started_by=one.job.owner_id,
                     credential=given.get(one.job.pk),
                     occurrence=recorded[one.job.pk],
@@ -274,113 +251,6 @@ def _times(
             return times, after
         times.append(after)
     return times, None
-
-
-def _planned(job: Any, times: list[datetime], following: datetime | None) -> list[_Planned]:
-    """Say of the times of a job which is the newest; none is where a later one has come as well."""
-    more = following is not None and following <= job.now
-    return [_Planned(job, at, at is times[-1] and not more) for at in times]
-
-
-def _miss(planned: Sequence[_Planned]) -> None:
-    """Of each job start only the newest time, and only within its grace."""
-    for one in planned:
-        late_s = (one.job.now - one.at).total_seconds()
-        if not one.is_newest:
-            words = "A later time of the schedule had come as well when the portal got to it."
-        elif late_s > one.job.grace_s:
-            words = (
-                f"The portal got to it {late_s / 60:.0f} min late;"
-                f" {one.job.grace_s / 60:.0f} min are made up for."
-            )
-        else:
-            continue
-        one.not_started(Occurrence.Outcome.MISSED, Occurrence.Reason.TOO_LATE, words)
-
-
-def _skip(one: _Planned, reason: str, words: str) -> None:
-    one.not_started(Occurrence.Outcome.SKIPPED, reason, words)
-
-
-def _skip_paused(wanted: Iterable[_Planned]) -> None:
-    for one in wanted:
-        job = one.job
-        for kind, name, until, why in (
-            ("Job", job.name, job.paused_until, job.pause_reason),
-            ("Site", job.site__name, job.site__paused_until, job.site__pause_reason),
-        ):
-            if until is not None and until > job.now and not one.reason:
-                _skip(one, Occurrence.Reason.PAUSED, f"{kind} {name} was paused: {why}")
-
-
-def _skip_at_work(wanted: Iterable[_Planned]) -> None:
-    """Leave out what would overlap, as each job says: all of it, or all but one that waits."""
-    ids = [one.job.pk for one in wanted if not one.reason and one.job.overlap != Overlap.ALLOW]
-    if not ids:
-        return
-    active = JobRun.objects.filter(job__in=ids, status__in=ACTIVE).order_by().values("job")
-    waiting = Count("pk", filter=Q(status=Status.PENDING))
-    at_work = dict(active.annotate(waiting=waiting).values_list("job", "waiting"))
-    for one in wanted:
-        if one.reason or one.job.overlap == Overlap.ALLOW or one.job.pk not in at_work:
-            continue
-        if one.job.overlap == Overlap.SKIP:
-            _skip(one, Occurrence.Reason.OVERLAP, "A run of the job was still active.")
-        elif at_work[one.job.pk]:
-            _skip(one, Occurrence.Reason.OVERLAP, "A run of the job waited already.")
-
-
-def _skip_refused(wanted: Iterable[_Planned]) -> dict[tuple[int, str], FunctionVersion]:
-    """Leave out what Backup Now would refuse, in the same words; gives the versions to run."""
-    starting = [one for one in wanted if not one.reason]
-    versions = catalogue.newest_versions(_version_of(one.job) for one in starting)
-    for one in starting:
-        job, words = one.job, ""
-        if job.target__archived_at is not None:
-            words = starts.archived(job.target__name)
-        elif job.agent__retired_at is not None:
-            words = starts.retired(job.agent__name, job.name)
-        elif _version_of(job) not in versions:
-            words = "No agent has ever advertised its function."
-        if words:
-            _skip(one, Occurrence.Reason.REFUSED, words)
-    _skip_of_others(one for one in starting if not one.reason)
-    # What a job was saved with fitted the version of that day.
-    newer = {
-        one.job.pk: one
-        for one in starting
-        if not one.reason
-        and (
-            one.job.checked_at is None
-            or versions[_version_of(one.job)].created_at > one.job.checked_at
-        )
-    }
-    given = Job.objects.filter(pk__in=newer).values_list("pk", "parameters") if newer else ()
-    for pk, parameters in given:
-        try:
-            starts.check_parameters(versions[_version_of(newer[pk].job)], parameters)
-        except Refused as refusal:
-            _skip(newer[pk], Occurrence.Reason.REFUSED, refusal.detail)
-    return versions
-
-
-def _skip_of_others(wanted: Iterable[_Planned]) -> None:
-    """Leave out jobs whose owner, as whom they start, may not start them any more."""
-    owned: dict[int, list[_Planned]] = {}
-    for one in wanted:
-        owned.setdefault(one.job.owner_id, []).append(one)
-    owners = User.objects.in_bulk(owned) if owned else {}
-    for pk, theirs in owned.items():
-        owner = owners[pk]
-        may = job_policy.permitted(owner, ["start"], [one.job.pk for one in theirs])
-        for one in theirs:
-            if not owner.is_active or "start" not in may[one.job.pk]:
-                words = f"Its owner {owner} may not start it any more: give it another one."
-                _skip(one, Occurrence.Reason.REFUSED, words)
-
-
-def _version_of(job: Any) -> tuple[int, str]:
-    return job.function_id, job.version
 
 
 def _queues(jobs: Sequence[Any]) -> dict[int, int]:
@@ -415,7 +285,7 @@ def _credentials(jobs: Sequence[Any]) -> dict[int, int]:
     }
 
 
-def _record(planned: Sequence[_Planned]) -> dict[int, int]:
+def _record(planned: Sequence[Planned]) -> dict[int, int]:
     """Write the times down, each once; gives the occurrence of each job that is to be started."""
     columns = {
         "organization_id": "BIGINT",
@@ -459,9 +329,9 @@ def _record(planned: Sequence[_Planned]) -> dict[int, int]:
     return {job: pk for job, pk, outcome in written if outcome == Occurrence.Outcome.STARTED}
 
 
-def _tell(planned: Sequence[_Planned]) -> None:
+def _tell(planned: Sequence[Planned]) -> None:
     """Write an Event for each job with starts that were not made: `job.skipped`, `job.missed`."""
-    untold: dict[tuple[int, str], list[_Planned]] = {}
+    untold: dict[tuple[int, str], list[Planned]] = {}
     for one in planned:
         if one.reason:
             untold.setdefault((one.job.pk, one.outcome), []).append(one)
