@@ -25,9 +25,10 @@ from ..filters import JobFilter
 from ..inputs import keep
 from ..models import Job, RunInput
 from ..permissions import job_policy
+from .job_shapes import JobChanges, JobDetailOut, JobIn, JobOut, StartIn
+from .run_shapes import RunDetailOut
 from .runs import AT_WORK, told
 from .schedule_shapes import SchedulePreviewIn, SchedulePreviewOut
-from .shapes import JobChanges, JobDetailOut, JobIn, JobOut, RunDetailOut, StartIn
 
 
 @extend_schema_view(

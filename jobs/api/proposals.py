@@ -13,7 +13,7 @@ from sites.keyset import Order, both_ways
 from ..filters import ProposalFilter
 from ..models import Proposal
 from ..permissions import proposal_policy
-from .shapes import ListedProposalOut
+from .run_shapes import ListedProposalOut
 
 
 @extend_schema_view(

@@ -43,7 +43,7 @@ from ..inputs import keep
 from ..models import JobRun, Proposal, RunInput
 from ..pages import ORDERS, page_of_runs
 from ..permissions import may_pin, run_policy
-from .shapes import (
+from .run_shapes import (
     ConnectionJobOut,
     DecisionIn,
     LateReportOut,

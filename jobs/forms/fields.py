@@ -1,4 +1,4 @@
-"""The form fields that a run's parameters are typed into, beside Django's own."""
+"""The form fields that a run's parameters are typed into: which one a rule of a schema gets."""
 
 import json
 from collections import Counter
@@ -9,6 +9,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from sites import strict_json
+from sites.json_field import JSONField
 
 
 def fits(value: Any) -> None:
@@ -68,6 +69,53 @@ class LinesField(forms.CharField):
             return value
         lines = (value or "").splitlines()
         return [line.strip() if self.strip else line for line in lines if line.strip()]
+
+
+def field_for(name: str, rule: dict[str, Any], *, required: bool) -> forms.Field:
+    """Make the field of one parameter from the rule that its function's JSON Schema has for it."""
+    about: dict[str, Any] = {
+        "validators": [fits],
+        "label": rule.get("title") or name.replace("_", " ").capitalize(),
+        "help_text": rule.get("description", ""),
+        "required": required,
+        "initial": rule.get("default"),
+    }
+    if "enum" in rule:
+        return OneOfField(rule["enum"], **about)
+    match rule.get("type"):
+        case "boolean":
+            return forms.BooleanField(**about | {"required": False})
+        case "integer":
+            return forms.IntegerField(
+                min_value=rule.get("minimum"), max_value=rule.get("maximum"), **about
+            )
+        case "number":
+            return forms.DecimalField(
+                min_value=rule.get("minimum"), max_value=rule.get("maximum"), **about
+            )
+        case "array" if _is_of_texts(rule.get("items")):
+            return LinesField(widget=forms.Textarea(attrs={"rows": 3}), **about)
+        case "object" | "array":
+            field = JSONField(widget=forms.Textarea(attrs={"rows": 4}), **about)
+            # Django would take {} and [] for nothing, and say so of a required one.
+            field.empty_values = [None, ""]
+            return field
+        case _:
+            return forms.CharField(max_length=rule.get("maxLength", 4000), **about)
+
+
+def _is_of_texts(items: Any) -> bool:
+    """Say so of a rule for items; it may also be a bare true or false."""
+    return isinstance(items, dict) and items.get("type") == "string"
+
+
+def as_text(field: forms.Field, value: Any) -> Any:
+    """Give a stored value as `field` begins with it."""
+    if isinstance(field, forms.JSONField):
+        return value
+    if isinstance(field, LinesField) and not isinstance(value, list):
+        return json.dumps(value)
+    return value
 
 
 def dress(field: forms.Field, *, wrong: bool) -> None:

@@ -1,6 +1,5 @@
 """The form of a saved job; the fields of its parameters are made from their JSON Schema."""
 
-import json
 from decimal import Decimal
 from typing import Any
 
@@ -12,13 +11,12 @@ from agents.models import Agent, AgentPool, Assignment, Function
 from agents.permissions import agent_policy, function_policy, pool_policy
 from agents.schemas import SecretNames
 from jobs import doubts, limits, message_model
-from jobs.forms.fields import LinesField, OneOfField, dress, fits
+from jobs.forms.fields import as_text, dress, field_for
 from jobs.forms.schedule import JobScheduleForm, minutes
 from jobs.masking import shown_parameters
 from jobs.models import Job
 from jobs.models.job import LONGEST_RETRY_WAIT_S, MOST_RETRIES, retried
 from jobs.states import RETRIED
-from sites.json_field import JSONField
 from sites.masking import NotRestored, restored
 from sites.models import Organization, Target, User
 from sites.permissions import target_policy
@@ -211,7 +209,7 @@ class JobForm(forms.Form):
             key = f"p_{name}"
             # Nothing stands for a secret that is kept: a choice must be able to be empty too.
             needed = name in required and name not in self.secret
-            self.fields[key] = _field_for(name, rule, required=needed)
+            self.fields[key] = field_for(name, rule, required=needed)
             if name in self.secret:
                 if isinstance(field := self.fields[key], forms.CharField):
                     # A blank at an end may be part of a password.
@@ -263,7 +261,7 @@ class JobForm(forms.Form):
         }
         for name, value in job.parameters.items():
             if f"p_{name}" in self.fields and name not in self.secret:
-                values[f"p_{name}"] = _as_text(self.fields[f"p_{name}"], value)
+                values[f"p_{name}"] = as_text(self.fields[f"p_{name}"], value)
         return values
 
     def clean_tags(self) -> list[str]:
@@ -411,51 +409,6 @@ def _name_with_site(target: Target) -> str:
     return f"{target.name}, {target.site.name}"
 
 
-def _field_for(name: str, rule: dict[str, Any], *, required: bool) -> forms.Field:
-    about: dict[str, Any] = {
-        "validators": [fits],
-        "label": rule.get("title") or name.replace("_", " ").capitalize(),
-        "help_text": rule.get("description", ""),
-        "required": required,
-        "initial": rule.get("default"),
-    }
-    if "enum" in rule:
-        return OneOfField(rule["enum"], **about)
-    match rule.get("type"):
-        case "boolean":
-            return forms.BooleanField(**about | {"required": False})
-        case "integer":
-            return forms.IntegerField(
-                min_value=rule.get("minimum"), max_value=rule.get("maximum"), **about
-            )
-        case "number":
-            return forms.DecimalField(
-                min_value=rule.get("minimum"), max_value=rule.get("maximum"), **about
-            )
-        case "array" if _is_of_texts(rule.get("items")):
-            return LinesField(widget=forms.Textarea(attrs={"rows": 3}), **about)
-        case "object" | "array":
-            field = JSONField(widget=forms.Textarea(attrs={"rows": 4}), **about)
-            # Django would take {} and [] for nothing, and say so of a required one.
-            field.empty_values = [None, ""]
-            return field
-        case _:
-            return forms.CharField(max_length=rule.get("maxLength", 4000), **about)
-
-
 def _is_empty(value: Any) -> bool:
     """Say whether a field was left as it came; a zero or {} that was written is no such value."""
     return value is None or value is False or value == "" or value == []
-
-
-def _is_of_texts(items: Any) -> bool:
-    """Say so of a rule for items; it may also be a bare true or false."""
-    return isinstance(items, dict) and items.get("type") == "string"
-
-
-def _as_text(field: forms.Field, value: Any) -> Any:
-    if isinstance(field, forms.JSONField):
-        return value
-    if isinstance(field, LinesField) and not isinstance(value, list):
-        return json.dumps(value)
-    return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import pytest_django
@@ -15,6 +16,7 @@ from config.supervisor import child_command
 from jobs.models import Job
 from sites.models import Site, User
 from tests import factories
+from tests.factories import Enrolled
 from tests.web import Processes, environment, hang_up, portal
 
 
@@ -40,6 +42,12 @@ def connections() -> Iterator[None]:
 def elsewhere_job(yard: Site, backup: Function, alice: User) -> Job:
     """A job at the site on which nobody has a grant."""
     return factories.job(factories.target(yard, "Yard crane"), backup, owner=alice)
+
+
+@pytest.fixture
+def thing(request: pytest.FixtureRequest, job: Job, hall: Site, agent: Enrolled) -> Any:
+    """A job, its site, or the agent that carries it out."""
+    return {"job": job, "site": hall, "agent": agent.agent}[request.param]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,47 +19,17 @@ from agents.enrolment import drain, retire
 from agents.models import Agent, Function
 from jobs import definitions, dispatch, sweeps
 from jobs.models import Job, JobRun
-from sites import pauses
-from sites.archiving import archive_site
 from sites.models import Event, Organization, Site, Target, User
 from sites.problems import Refused
 from tests import factories
 from tests.factories import Enrolled
 from tests.jobs.passing import pause_over
-from tests.pages import admin_path, as_, html
+from tests.jobs.pausing import KINDS, ask_pause, in_api, kind_of, pause
+from tests.pages import as_, html
 from tests.people import API
 from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
-
-KINDS = ("job", "site", "agent")
-PLURAL = {"job": "jobs", "site": "sites", "agent": "agents"}
-PAGES = {"job": "/jobs/manage/{}", "site": "/sites/{}", "agent": "/agents/{}"}
-
-
-@pytest.fixture
-def thing(request: pytest.FixtureRequest, job: Job, hall: Site, agent: Enrolled) -> Any:
-    """A job, its site, or the agent that carries it out."""
-    return {"job": job, "site": hall, "agent": agent.agent}[request.param]
-
-
-def kind_of(thing: Any) -> str:
-    return str(thing._meta.model_name)
-
-
-def in_api(thing: Any, act: str = "") -> str:
-    return f"{PLURAL[kind_of(thing)]}/{thing.public_id}{act}"
-
-
-def pause(thing: Any, by: User, *, hours: float = 2, reason: str = "New bearings") -> Any:
-    answer = ask_pause(thing, by, hours=hours, reason=reason)
-    assert answer.status_code == 200, answer.json()
-    return answer
-
-
-def ask_pause(thing: Any, by: User, *, hours: float = 2, reason: str = "New bearings") -> Any:
-    until = (timezone.now() + timedelta(hours=hours)).isoformat()
-    return API(by).post(in_api(thing, "/pause"), {"until": until, "reason": reason})
 
 
 def why(by: User, run: JobRun) -> str:
@@ -214,98 +183,6 @@ def test_who_edits_a_job_meanwhile_does_not_end_its_pause(job: Job, alice: User)
     definitions.save(stale, by=alice)
     stored = Job.objects.get(pk=job.pk)
     assert (stored.name, stored.is_paused, stored.pause_reason) == ("Renamed", True, "New bearings")
-
-
-@pytest.mark.once
-@pytest.mark.parametrize("thing", KINDS, indirect=True)
-def test_in_the_portal_it_is_asked_for_shown_and_ended(
-    thing: Any, job: Job, alice: User, vera: User
-) -> None:
-    """A person says how long and why, and everyone reads it where it holds things up."""
-    address = PAGES[kind_of(thing)].format(thing.public_id)
-    client = as_(alice)
-    assert "How long" in client.get(f"{address}/pause").content.decode()
-    refused = client.post(f"{address}/pause", {"lasts": "other", "until": "", "reason": "Oil"})
-    assert refused.status_code == 422
-    assert "Say until when" in refused.content.decode()
-    # The time that is typed is the site's: 06:30 in Kathmandu is 00:45 UTC.
-    Site.objects.update(time_zone="Asia/Kathmandu")
-    soon = timezone.now() + timedelta(days=3)
-    sent = {"lasts": "other", "until": f"{soon:%Y-%m-%d}T06:30", "reason": "Oil <change>"}
-    assert client.post(f"{address}/pause", sent).status_code == 302
-    thing.refresh_from_db()
-    assert thing.paused_until == soon.replace(hour=0, minute=45, second=0, microsecond=0)
-    shown = "/sites" if kind_of(thing) == "site" else address
-    # Who changes it finds what was said, and takes the rest over.
-    again = client.get(f"{address}/pause").content.decode()
-    assert "Oil &lt;change&gt;" in again
-    assert f"{soon:%Y-%m-%d}T06:30" in again
-    assert (f"{address}/pause" in html(alice, shown)) is True
-    for person in (alice, vera):
-        page = html(person, shown)
-        assert "Oil &lt;change&gt;" in page
-        assert "is paused until" in page
-        assert ("/resume" in page) is (person == alice)
-    if kind_of(thing) == "site":
-        assert "Oil &lt;change&gt;" in html(vera, "/jobs/manage")
-    client.post(f"{address}/resume")
-    assert "is paused until" not in html(vera, shown)
-
-
-@pytest.mark.once
-def test_the_paused_sites_stand_above_the_jobs_also_when_rows_are_drawn_again(
-    hall: Site, yard: Site, job: Job, works: Organization, alice: User, manuel: User, vera: User
-) -> None:
-    """Those that the viewer sees, with or without a job on the page; none that was archived."""
-    put_away = factories.site(works, "Quarry")
-    for site in (hall, yard, put_away):
-        pause(site, alice)
-    archive_site(put_away)
-    for person, expected in (
-        (alice, ["Press hall", "Yard"]),
-        (manuel, ["Press hall", "Yard"]),
-        (vera, ["Press hall"]),
-    ):
-        for query in ("", "?search=nothing", f"?rows={job.public_id}"):
-            banners = re.findall(r"Site ([\w ]+) is paused", html(person, f"/jobs/manage{query}"))
-            assert banners == expected, (person, query)
-
-
-@pytest.mark.once
-def test_a_span_begins_now(hall: Site, alice: User) -> None:
-    client, before = as_(alice), timezone.now()
-    client.post(f"/sites/{hall.public_id}/pause", {"lasts": "4", "until": "", "reason": "Oil"})
-    hall.refresh_from_db()
-    assert hall.paused_until is not None
-    assert timedelta(hours=4) <= hall.paused_until - before < timedelta(hours=4, minutes=5)
-
-
-@pytest.mark.once
-@pytest.mark.parametrize("thing", KINDS, indirect=True)
-def test_in_the_admin_one_and_several_are_paused(thing: Any, alice: User) -> None:
-    client = as_(alice)
-    button = admin_path(thing, "pause", thing.pk)
-    assert "How long" in client.get(button).content.decode()
-    said = client.post(button, {"lasts": "1", "reason": ""}, follow=True).content.decode()
-    assert "was not paused" in said
-    assert (
-        "is paused until"
-        in client.post(button, {"lasts": "1", "reason": "Oil"}, follow=True).content.decode()
-    )
-    change = client.get(admin_path(thing, "change", thing.pk)).content.decode()
-    assert "Oil" in change
-    client.post(admin_path(thing, "resume", thing.pk))
-    thing.refresh_from_db()
-    assert not thing.is_paused
-    several = {"action": "pause_each", "_selected_action": [thing.pk]}
-    listed = admin_path(thing, "changelist")
-    assert "How long" in client.post(listed, several).content.decode()
-    empty = several | {"asked": "1", "lasts": "24", "reason": ""}
-    said = client.post(listed, empty, follow=True).content.decode()
-    assert f"{thing}: {pauses.SAY_WHY}" in said
-    client.post(listed, several | {"asked": "1", "lasts": "24", "reason": "Holidays"})
-    thing.refresh_from_db()
-    assert (thing.is_paused, thing.pause_reason, thing.paused_by) == (True, "Holidays", alice)
 
 
 @pytest.mark.once
