@@ -25,8 +25,6 @@ from tests.factories import AgentAPI
 from tests.waiting import PATIENCE_S, until
 
 _open: list[http.client.HTTPConnection] = []
-# Starts so many processes of a module (fixture `processes`).
-Processes = Callable[[str, int], list[subprocess.Popen[str]]]
 
 
 def hang_up() -> None:

@@ -5,12 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
-import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,12 +15,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import connection, transaction
 
 from agents.models import Function
-from config.supervisor import child_command
 from jobs import evidence
 from jobs.models import Claim, JobRun, RunFile, RunRecord, StatusTransition
 from jobs.starts import start_function
@@ -34,9 +28,11 @@ from tests import factories
 from tests.backups import send
 from tests.invariants import check_files, check_runs
 from tests.waiting import PATIENCE_S
-from tests.web import WebAgent, environment, free_port, hang_up, wait_until_up
+from tests.web import WebAgent, free_port, hang_up, wait_until_up
+from tests.zygote import Zygote
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
+WEB = "tests.faults.forked_web"
 ROUNDS = 12
 AGENTS = 4
 
@@ -47,36 +43,14 @@ class Portal:
     def __init__(self, log: Path) -> None:
         self.port = free_port()
         self.log = log
-        self.child = 0
-        with log.open("wb") as output:
-            self.zygote = subprocess.Popen(
-                child_command([sys.executable, "-m", "tests.faults.zygote", str(self.port)]),
-                cwd=settings.BASE_DIR,
-                env=environment(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                start_new_session=True,
-            )
+        self.zygote = Zygote(log, WEB)
 
     def start(self) -> None:
-        assert self.zygote.stdin is not None
-        assert self.zygote.stdout is not None
-        self.zygote.stdin.write(b"\n")
-        self.zygote.stdin.flush()
-        self.child = int(self.zygote.stdout.readline())
-        wait_until_up(self.port, lambda: self.zygote.poll() is None, self.log)
+        self.web = self.zygote.fork(f"{WEB}:serve", self.port)
+        wait_until_up(self.port, self.web.lives, self.log)
 
     def kill(self) -> None:
-        os.kill(self.child, signal.SIGKILL)
-
-    def close(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.zygote.pid, signal.SIGKILL)
-        self.zygote.wait()
-        for stream in (self.zygote.stdin, self.zygote.stdout):
-            assert stream is not None
-            stream.close()
+        self.web.kill()
 
 
 @pytest.fixture
@@ -85,7 +59,7 @@ def portal(tmp_path) -> Iterator[Portal]:
     try:
         yield made
     finally:
-        made.close()
+        made.zygote.close()
         hang_up()
 
 

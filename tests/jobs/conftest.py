@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import pytest_django
-from django.conf import settings
 
 from agents.models import Function
-from config.supervisor import child_command
 from jobs.models import Job
 from sites.models import Site, User
 from tests import factories
 from tests.factories import Enrolled
-from tests.web import Processes, environment, hang_up, portal
+from tests.web import hang_up, portal
+from tests.zygote import Fork, Processes, Zygote
+
+CLOCKWORK = "tests.jobs.clockwork"
 
 
 @pytest.fixture(scope="module")
@@ -50,26 +49,29 @@ def thing(request: pytest.FixtureRequest, job: Job, hall: Site, agent: Enrolled)
     return {"job": job, "site": hall, "agent": agent.agent}[request.param]
 
 
-@pytest.fixture
-def processes() -> Iterator[Processes]:
-    """Start so many processes of a module, each up when this returns; they end with the test."""
-    started: list[subprocess.Popen[str]] = []
+@pytest.fixture(scope="session")
+def zygote(
+    django_db_setup: None,
+    django_db_blocker: pytest_django.DjangoDbBlocker,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Zygote]:
+    """What the planners and the like of all tests are forks of."""
+    with django_db_blocker.unblock():
+        made = Zygote(tmp_path_factory.mktemp("zygote") / "log", CLOCKWORK)
+    yield made
+    made.close()
 
-    def start(module: str, number: int) -> list[subprocess.Popen[str]]:
-        command = child_command([sys.executable, "-m", module])
-        new = [
-            subprocess.Popen(
-                command, cwd=settings.BASE_DIR, env=environment(), stdout=subprocess.PIPE, text=True
-            )
-            for _ in range(number)
-        ]
+
+@pytest.fixture
+def processes(zygote: Zygote) -> Iterator[Processes]:
+    """Start so many processes that do one thing again and again; they end with the test."""
+    started: list[Fork] = []
+
+    def start(function: str, number: int) -> list[Fork]:
+        new = [zygote.fork(f"{CLOCKWORK}:{function}") for _ in range(number)]
         started.extend(new)
-        for one in new:
-            assert one.stdout is not None
-            assert one.stdout.readline() == "up\n"
         return new
 
     yield start
     for one in started:
         one.kill()
-        one.communicate()

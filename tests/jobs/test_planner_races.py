@@ -17,11 +17,9 @@ from sites.models import Site, User
 from tests import factories
 from tests.invariants import check_runs
 from tests.waiting import PATIENCE_S, until
-from tests.web import Processes
+from tests.zygote import Processes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
-
-PLANNER = "tests.jobs.planning_process"
 
 
 @pytest.fixture
@@ -53,11 +51,11 @@ def test_any_number_of_planners_give_one_run_a_time(
     number: int, nightly: list[Job], processes: Processes
 ) -> None:
     """Rule 35, I6: ten times of twenty jobs are two hundred runs."""
-    running = processes(PLANNER, number)
+    running = processes("plan", number)
     for _ in range(10):
         at = come(nightly)
         until(lambda at=at: started(at) == len(nightly))  # type: ignore[misc]
-    assert all(one.poll() is None for one in running)
+    assert all(one.lives() for one in running)
     assert JobRun.objects.count() == Occurrence.objects.count() == 10 * len(nightly)
     assert not JobRun.objects.filter(occurrence=None).exists()
     assert check_runs() == 10 * len(nightly)
@@ -67,9 +65,9 @@ def test_planners_that_are_killed_leave_whole_starts(
     nightly: list[Job], processes: Processes
 ) -> None:
     """What a killed one had begun is undone, and found again by the next."""
-    processes(PLANNER, 1)
+    processes("plan", 1)
     for _ in range(4):
-        [victim] = processes(PLANNER, 1)
+        [victim] = processes("plan", 1)
         at = come(nightly)
         until(lambda at=at: started(at) > 0)  # type: ignore[misc]
         victim.kill()

@@ -15,11 +15,10 @@ from tests import factories
 from tests.factories import Enrolled
 from tests.invariants import check_runs
 from tests.waiting import until
-from tests.web import Processes
+from tests.zygote import Processes
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
-TRIER = "tests.jobs.retrying_process"
 JOBS = 16
 
 
@@ -54,10 +53,10 @@ def done() -> bool:
 def test_any_number_of_them_make_one_try_of_each(
     number: int, failed: list[Job], processes: Processes
 ) -> None:
-    running = processes(TRIER, number)
+    running = processes("retry", number)
     come()
     until(done)
-    assert all(one.poll() is None for one in running)
+    assert all(one.lives() for one in running)
     tries = JobRun.objects.filter(try_number=2)
     assert len({run.retry_of_id for run in tries}) == tries.count() == JOBS
     assert not JobRun.objects.exclude(retry_note="").exists()
@@ -67,12 +66,11 @@ def test_any_number_of_them_make_one_try_of_each(
 def test_one_that_is_killed_leaves_its_try_to_the_others(
     failed: list[Job], processes: Processes
 ) -> None:
-    [victim] = processes(TRIER, 1)
+    [victim] = processes("retry", 1)
     come()
     until(lambda: JobRun.objects.filter(try_number=2).exists())
     victim.kill()
-    victim.wait()
-    processes(TRIER, 1)
+    processes("retry", 1)
     until(done)
     assert JobRun.objects.filter(try_number=2).count() == JOBS
     assert check_runs() == 2 * JOBS
@@ -82,7 +80,7 @@ def test_who_starts_a_job_meanwhile_takes_the_place_of_its_try(
     failed: list[Job], processes: Processes, edda: User
 ) -> None:
     """Beside presses, each job is tried again or its try is dropped with the reason: never both."""
-    processes(TRIER, 2)
+    processes("retry", 2)
     come()
     for job in failed:
         starts.start_run(job, by=edda)
