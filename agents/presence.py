@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from sites import events
+from sites import events, pulse
 from sites.models import Event
 
 from .models import Agent, AgentPresence
@@ -50,7 +50,12 @@ def seen(agent: Agent) -> None:
 
 
 def mark_lost() -> int:
-    """Write one Event for each agent that has fallen silent; gives how many."""
+    """Write one Event for each agent that has fallen silent; gives how many.
+
+    None while the portal is away or has just come back: nobody heard them (rule 30).
+    """
+    if pulse.is_excused():
+        return 0
     silent = AgentPresence.objects.filter(
         lost=False, seen_at__lt=Now() - SILENCE, agent__retired_at=None
     ).select_related("agent__organization", "agent__site")

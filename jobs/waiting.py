@@ -125,6 +125,16 @@ def brief(run: Any) -> str:
     return (_BRIEF | _BRIEF_OF_ONE if run.requested_agent_id else _BRIEF)[code]
 
 
+def in_brief(run: Any) -> Waiting | None:
+    """Say why a run waits that `told` has read, as a list does: without names of agents."""
+    if run.status != Status.PENDING:
+        return None
+    code, words = _code(run), brief(run)
+    message = f"{words[0].upper()}{words[1:]}."
+    behind = run.behind if code == Code.BEHIND else None
+    return Waiting(code, message, words, _act(run, code, None), behind=behind)
+
+
 def act(run: Any) -> str:
     """Say what would let a run go on that `told` has read; empty where nothing has to be done.
 

@@ -53,6 +53,11 @@ def was_away() -> str:
     )
 
 
+def is_excused() -> bool:
+    """Say whether `was_away` holds now: then whoever is silent may not have been heard."""
+    return bool(sql.rows(Sql(f"SELECT 1 WHERE {was_away()}")))
+
+
 def is_news(name: str, *, for_s: int) -> bool:
     """Say whether this was not news within so many seconds, and note that it is now.
 

@@ -12,7 +12,8 @@ from agents.permissions import function_policy
 from sites.api.fields import Document, Key, Named, Person, Strict, Text, Whole
 from sites.permissions import target_policy
 
-from .. import doubts, waiting
+from .. import doubts
+from .. import waiting as reasons
 from ..masking import shown_parameters
 from ..models import (
     JobRun,
@@ -55,6 +56,19 @@ class RunCounts(serializers.Serializer[JobRun]):
     successful = serializers.IntegerField(source="count_successful", allow_null=True)
     failed = serializers.IntegerField(source="count_failed", allow_null=True)
     skipped = serializers.IntegerField(source="count_skipped", allow_null=True)
+
+
+class WaitingOut(serializers.Serializer[reasons.Waiting]):
+    """Why a run is still pending."""
+
+    code = serializers.ChoiceField([(str(code), str(code)) for code in reasons.Code])
+    message = serializers.CharField(help_text="The reason in a sentence.")
+    act = serializers.CharField(
+        help_text="What would let it go on; empty where nothing has to be done."
+    )
+    behind = serializers.UUIDField(
+        allow_null=True, help_text="The run that it waits for, where you may see that one."
+    )
 
 
 class RunOut(serializers.Serializer[JobRun]):
@@ -103,6 +117,10 @@ class RunOut(serializers.Serializer[JobRun]):
     base_snapshot = serializers.UUIDField(source="base_snapshot.public_id", allow_null=True)
     snapshot = serializers.UUIDField(source="snapshot.public_id", allow_null=True)
     log_length = serializers.IntegerField()
+    waiting = serializers.SerializerMethodField(
+        help_text="Why it is still pending, and what would help; null when it is not pending. A"
+        " list says it in fewer words than the run itself."
+    )
     pinned_at = serializers.DateTimeField(
         allow_null=True, help_text="Since when it is kept whatever its age."
     )
@@ -111,6 +129,14 @@ class RunOut(serializers.Serializer[JobRun]):
     finished_at = serializers.DateTimeField(allow_null=True)
     updated_at = serializers.DateTimeField()
     duration_s = serializers.FloatField(allow_null=True)
+
+    @extend_schema_field(WaitingOut(allow_null=True))
+    def get_waiting(self, run: JobRun) -> Any:
+        found = self.why(run)
+        return WaitingOut(found).data if found else None
+
+    def why(self, run: JobRun) -> reasons.Waiting | None:
+        return reasons.in_brief(run)
 
     @extend_schema_field(str)
     def get_chip(self, run: JobRun) -> str:
@@ -156,19 +182,6 @@ class DecisionIn(Strict):
     comment = Text(max_length=COMMENT, help_text="Why; it is kept beside the decision.")
 
 
-class WaitingOut(serializers.Serializer[waiting.Waiting]):
-    """Why a run is still pending."""
-
-    code = serializers.ChoiceField([(str(code), str(code)) for code in waiting.Code])
-    message = serializers.CharField(help_text="The reason in a sentence.")
-    act = serializers.CharField(
-        help_text="What would let it go on; empty where nothing has to be done."
-    )
-    behind = serializers.UUIDField(
-        allow_null=True, help_text="The run that it waits for, where you may see that one."
-    )
-
-
 class PrunedOut(serializers.Serializer[Pruned]):
     """What of a run is gone because its organization keeps it no longer."""
 
@@ -181,20 +194,14 @@ class RunDetailOut(RunOut):
     """One run; `inputs` is there for its starter alone."""
 
     pruned = PrunedOut(many=True)
-
     inputs = RunInputOut(many=True, required=False)
     proposal = ProposalOut(
         allow_null=True, help_text="Where the job accepts no change by itself and one was found."
     )
-    waiting = serializers.SerializerMethodField(
-        help_text="Why it is still pending, and what would help; null when it is not pending."
-    )
     warnings = serializers.SerializerMethodField(help_text="What it will lack when it begins.")
 
-    @extend_schema_field(WaitingOut(allow_null=True))
-    def get_waiting(self, run: JobRun) -> Any:
-        found = waiting.of(run, by=self.context["request"].user)
-        return WaitingOut(found).data if found else None
+    def why(self, run: JobRun) -> reasons.Waiting | None:
+        return reasons.of(run, by=self.context["request"].user)
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_warnings(self, run: JobRun) -> list[str]:

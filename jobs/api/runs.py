@@ -36,13 +36,14 @@ from sites.models import Target
 from sites.permissions import target_policy
 from sites.problems import Refused
 
-from .. import proposals, retention, starts, transitions
+from .. import proposals, retention, starts, transitions, waiting
 from ..evidence import log_of
 from ..filters import RunFilter
 from ..inputs import keep
 from ..models import JobRun, Proposal, RunInput
 from ..pages import ORDERS, page_of_runs
 from ..permissions import may_pin, run_policy
+from ..querysets import RunQuerySet
 from .run_shapes import (
     ConnectionJobOut,
     DecisionIn,
@@ -128,7 +129,8 @@ class RunViewSet(Retrieved, ScopedViewSet):
     def list(self, request: Request) -> HttpResponseBase:
         # Not `get_queryset`: the page unites the branches of what the person may see.
         narrowed = self.filter_queryset(JobRun.objects.all())
-        return _answer_page(self, narrowed, RunOut)
+        told = waiting.told(JobRun.objects.for_rows(), by=request.user)
+        return _answer_page(self, narrowed, RunOut, told)
 
     @extend_schema(
         summary="Run a function on a target, without a saved job",
@@ -318,9 +320,9 @@ class RunViewSet(Retrieved, ScopedViewSet):
 
 
 def _answer_page(
-    view: ScopedViewSet, narrowed: Any, serializer: type[BaseSerializer[Any]]
+    view: ScopedViewSet, narrowed: Any, serializer: type[BaseSerializer[Any]], shown: RunQuerySet
 ) -> HttpResponseBase:
-    """Answer runs; what page_of_runs would forgive in an address is 422 here."""
+    """Answer runs, of which `shown` reads; what page_of_runs would forgive is 422 here."""
     request, context = view.request, view.get_serializer_context()
 
     def show(runs: list[JobRun]) -> Any:
@@ -333,7 +335,7 @@ def _answer_page(
             serializer(context=context),
             show,
             branches=run_policy.branches(request.user, "view"),
-            fetch=JobRun.objects.for_rows().in_bulk,
+            fetch=shown.in_bulk,
         )
         return streams.send(request, rows, view.sorts())
     order = order_of(request, view.sorts())
@@ -344,6 +346,7 @@ def _answer_page(
         size=size_of(request),
         cursor=request.GET.get("cursor", ""),
         order=order.name,
+        shown=shown,
     )
     assert isinstance(view.paginator, CursorPages)
     view.paginator.stands_at(request, page.newer, page.older)
@@ -377,7 +380,8 @@ class ConnectionJobViewSet(ScopedViewSet):
             request.user, "view", Target.objects.filter(kind=Target.Kind.CONNECTION), public_id=id
         )
         refuse_unknown(request, set(PARAMETERS))
-        paged = _answer_page(self, JobRun.objects.filter(target=target), ConnectionJobOut)
+        theirs = JobRun.objects.filter(target=target)
+        paged = _answer_page(self, theirs, ConnectionJobOut, JobRun.objects.for_rows())
         if not isinstance(paged, Response):
             return paged
         following = paged.data["next"]

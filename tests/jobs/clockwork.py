@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 
 from jobs import planner, retries
+from tests import clock
 
 
 def plan() -> None:
     """Start what is due, again and again."""
+    clock.follow()
     while True:
         planner.plan()
         time.sleep(0.005)

@@ -14,7 +14,7 @@ from jobs import definitions, planner, planning
 from jobs.models import Job, JobRun, Occurrence, SiteSchedule
 from sites import sql
 from sites.models import Site, User
-from tests import factories
+from tests import clock, factories
 from tests.invariants import check_runs
 from tests.waiting import PATIENCE_S, until
 from tests.zygote import Processes
@@ -74,6 +74,50 @@ def test_planners_that_are_killed_leave_whole_starts(
         until(lambda at=at: started(at) == len(nightly))  # type: ignore[misc]
     assert JobRun.objects.count() == Occurrence.objects.count() == 4 * len(nightly)
     assert check_runs() == 4 * len(nightly)
+
+
+def test_a_clock_that_is_moved_by_an_hour_starts_nothing_twice(
+    nightly: list[Job], processes: Processes, edda: User
+) -> None:
+    """Forth and back, and jobs are edited between: each time on the clock was one start (I6)."""
+    *jobs, canary = nightly
+    with clock.moving() as move:
+        # Not to come by itself meanwhile, and within the grace after each move.
+        soon = sql.clock() + timedelta(minutes=55)
+        for job in jobs:
+            job.schedule_kind, job.schedule_cron = "cron", f"{soon.minute} * * * *"
+            definitions.save(job, by=edda)
+        first = jobs[0].next_run_at
+        assert first is not None
+        looks = []
+
+        def look(hours: int) -> None:
+            """Move the clock, and wait until a planner has looked at it."""
+            move(timedelta(hours=hours))
+            at = come([canary])
+            looks.append(at)
+            until(lambda: started(at) == 1)
+
+        processes("plan", 2)
+        look(0)
+        assert not Occurrence.objects.exclude(job=canary).exists()
+        look(1)
+        until(lambda: started(first) == len(jobs))
+        look(0)
+        for job in jobs:
+            job.refresh_from_db()
+            job.schedule_cron = f"{soon.minute} */1 * * *"
+            definitions.save(job, by=edda)
+        # Due once more, as after an hour that the clock ran ahead, and known.
+        assert jobs[0].next_run_at == first
+        for hours in (1, -1, 0, 1):
+            look(hours)
+        assert Occurrence.objects.exclude(job=canary).count() == len(jobs)
+        look(2)
+        until(lambda: started(first + timedelta(hours=1)) == len(jobs))
+        look(0)
+    assert JobRun.objects.count() == Occurrence.objects.count() == 2 * len(jobs) + len(looks)
+    assert check_runs() == 2 * len(jobs) + len(looks)
 
 
 @pytest.mark.postgres

@@ -10,7 +10,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from agents.models import Function
+from agents import presence
+from agents.models import AgentPresence, Function
+from agents.querysets import SILENCE
 from jobs import sweeps
 from jobs.models import JobRun
 from jobs.starts import start_function
@@ -89,6 +91,18 @@ def test_after_a_gap_nothing_is_lost_for_a_while(agent, press, edda, gap, begun)
         pulse_was("sweeping", noted_s=2, resumed_s=80)
         assert sweeps.sweep() == 1
     check_runs()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("gap", GAPS)
+def test_after_a_gap_no_agent_is_called_lost_for_a_while(agent, gap):
+    AgentPresence.objects.update(seen_at=Now() - 2 * SILENCE)
+    serving, sweeping, lost = GAPS[gap]
+    for name, was in (("serving", serving), ("sweeping", sweeping)):
+        if was:
+            pulse_was(name, noted_s=was[0], resumed_s=was[1])
+    assert presence.mark_lost() == lost
+    assert Event.objects.filter(kind="agent.lost").count() == lost
 
 
 def test_deadlines_and_queue_limits_go_on_while_the_portal_was_away(agent, hall, press, edda):

@@ -58,10 +58,11 @@ def test_64_claimers_take_1000_runs_of_50_targets(works, hall, alice, port):
             for number in range(64)
         ]
         listing = Function.objects.get(name="list")
-        for number in range(50):
-            target = factories.target(hall, f"Line {number}")
-            for _ in range(20):
-                start_function(target, listing, by=alice)
+        jobs = [
+            factories.job(factories.target(hall, f"Line {number}"), listing, owner=alice)
+            for number in range(50)
+        ]
+        factories.runs(jobs * 20, by=alice)
     busy: dict[str, str] = {}
     taken: collections.Counter[tuple[str, int]] = collections.Counter()
     answers: collections.Counter[tuple[str, int]] = collections.Counter()
@@ -125,7 +126,7 @@ def test_cancel_against_claim_1000_rounds(works, hall, alice, edda, port):
                 assignment="agent",
                 agent=one.agent,
             )
-            runs = [start_run(job, by=edda).run for _ in range(rounds)]
+            runs = factories.runs([job] * rounds, by=edda)
             assert runs[0].queue is not None
             made.append((one, runs, runs[0].queue))
     # Each waits out of sight until its round.
@@ -193,13 +194,14 @@ def test_completion_against_time_out_1000_rounds(works, hall, alice, port, monke
         for number in range(4)
     ]
     listing = Function.objects.get(name="list")
-    targets = [factories.target(hall, f"Line {number}") for number in range(100)]
+    jobs = [
+        factories.job(factories.target(hall, f"Line {number}"), listing, owner=alice)
+        for number in range(100)
+    ]
     apis = [web(one, port) for one in agents]
     won: collections.Counter[int] = collections.Counter()
     for _ in range(ROUNDS[connection.vendor] // 100):
-        with transaction.atomic():
-            for target in targets:
-                start_function(target, listing, by=alice)
+        factories.runs(jobs, by=alice)
         held = [api.claim(25) for api in apis]
         assert sum(map(len, held)) == 100
         with transaction.atomic():

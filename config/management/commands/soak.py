@@ -1,4 +1,4 @@
-"""Decides what `manage.py soak` runs: races and faults, again and again, for so long."""
+"""Decides what `manage.py soak` runs: real minutes of beats, then races and faults for so long."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from .test import run_both
 
 
 class Command(BaseCommand):
-    """Repeat what chance decides."""
+    """Wait for what takes its time, and repeat what chance decides."""
 
-    help = "Run the races and faults on both databases until the time is over."
+    help = "Run real beats for half an hour, then races and faults until the time is over."
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Stop at the first round that fails."""
         parser = argparse.ArgumentParser(prog="manage.py soak", description=self.help)
-        parser.add_argument("--minutes", type=float, default=30)
+        parser.add_argument("--minutes", type=float, default=60)
         options, more = parser.parse_known_args(argv[2:])
         until = time.monotonic() + options.minutes * 60
-        rounds = 0
-        while time.monotonic() < until:
+        print("Real beats, half an hour", flush=True)
+        rounds, code = 0, run_both(more, what="soak")
+        while code == 0 and time.monotonic() < until:
             rounds += 1
             print(f"Round {rounds}", flush=True)
-            if code := run_both(["-m", "faults", *more]):
-                sys.exit(code)
-        print(f"{rounds} rounds, none failed.")
+            code = run_both(more, what="faults and not soak")
+        if code:
+            sys.exit(code)
+        print(f"Real beats and {rounds} rounds, none failed.")

@@ -41,10 +41,10 @@ class Command(BaseCommand):
             sys.exit(128 + signal.SIGINT)
 
 
-def run_both(arguments: list[str]) -> int:
+def run_both(arguments: list[str], *, what: str = "not soak") -> int:
     """Run the suite on both databases at once, show one after the other, and both summaries.
 
-    Returns the first bad exit code.
+    `what` are the marks of the tests that are meant. Returns the first bad exit code.
     """
     from tests import servers
 
@@ -70,7 +70,9 @@ def run_both(arguments: list[str]) -> int:
                     "CELERY_BROKER_URL"
                 ) or stack.enter_context(servers.redis())
             output = stack.enter_context((folder / f"{number}.txt").open("wb"))
-            runs[title] = pytest(with_mark(arguments, mark), environment, output, processes(title))
+            runs[title] = pytest(
+                with_mark(arguments, f"{what} and {mark}"), environment, output, processes(title)
+            )
             stack.callback(end, runs[title])
         for number, (title, process) in enumerate(runs.items()):
             print(f"\n{title}\n", flush=True)
