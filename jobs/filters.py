@@ -125,6 +125,9 @@ class JobFilter(ListFilter):
     backs_up = filters.BooleanFilter(
         method="that_back_up", label="Whether the function leaves a snapshot."
     )
+    paused = filters.BooleanFilter(
+        method="that_are_paused", label="Whether the job or its site is paused now."
+    )
     organization = KeyFilter(organization_policy, "organization")
     site = KeyFilter(site_policy, "site")
     target = KeyFilter(target_policy, "target")
@@ -144,6 +147,11 @@ class JobFilter(ListFilter):
 
     def that_back_up(self, queryset: Any, name: str, value: bool | None) -> Any:
         return queryset if value is None else queryset.with_kind().filter(backs_up=value)
+
+    def that_are_paused(self, queryset: Any, name: str, value: bool | None) -> Any:
+        if value is None:
+            return queryset
+        return queryset.paused() if value else queryset.exclude(pk__in=Job.objects.paused())
 
     def tagged(self, queryset: Any, name: str, value: str) -> Any:
         return queryset.tagged(value)

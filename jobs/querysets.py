@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from django.db import connection, models
-from django.db.models.functions import Cast, Coalesce, StrIndex
+from django.db.models.functions import Cast, Coalesce, Now, StrIndex
 from django.db.models.lookups import GreaterThan
 
 from agents.models import FunctionVersion
@@ -55,6 +55,10 @@ def _has_tag(tag: str) -> models.Q:
     return models.Q(GreaterThan(StrIndex(stored, models.Value(json.dumps(tag))), 0))
 
 
+# Of jobs: their own pause or their site's.
+PAUSED = models.Q(paused_until__gt=Now()) | models.Q(site__paused_until__gt=Now())
+
+
 class JobQuerySet(models.QuerySet["Job"]):
     """Job definitions."""
 
@@ -65,6 +69,10 @@ class JobQuerySet(models.QuerySet["Job"]):
     def tagged(self, tag: str) -> JobQuerySet:
         """Those that bear this tag."""
         return self.filter(_has_tag(tag))
+
+    def paused(self) -> JobQuerySet:
+        """Those that start nothing now, because they or their sites are paused."""
+        return self.filter(PAUSED)
 
     def with_kind(self) -> JobQuerySet:
         """Say of each whether it backs up: the function leaves a snapshot (`backs_up`)."""

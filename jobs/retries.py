@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from sites import sql
+from sites.models import User
 from sites.problems import Refused
 
 from . import moves, starts
@@ -56,6 +57,13 @@ def retry_due() -> int:
     return sum(_retry(pk) for pk in list(due.values_list("pk", flat=True)[:BATCH]))
 
 
+@transaction.atomic
+def call_off(run: JobRun, *, by: User) -> None:
+    """Let no other try of a run follow; 409 `no_retry` where none waits (any more)."""
+    if not _give_up(run.pk, f"{by} called it off."):
+        raise Refused("no_retry", "No other try of this run waits.")
+
+
 # Its tries wait until the pause is over.
 _PAUSED = Q(job__paused_until__gt=Now()) | Q(site__paused_until__gt=Now())
 
@@ -84,8 +92,7 @@ def _retry_held(pk: int) -> int:
         return 0
     # As `start_run` does: nobody starts the job between the questions and the answer.
     job = Job.objects.select_for_update(no_key=True, of=("self",)).get(pk=run.job_id)
-    paused = Q(paused_until__gt=Now()) | Q(site__paused_until__gt=Now())
-    if Job.objects.filter(paused, pk=job.pk).exists():
+    if Job.objects.paused().filter(pk=job.pk).exists():
         return 0
     if why := _against(run, job):
         _give_up(pk, why)
@@ -129,9 +136,11 @@ def _against(run: JobRun, job: Job) -> str:
     return ""
 
 
-def _give_up(pk: int, why: str) -> None:
-    """Write down, in the caller's transaction, why no try follows."""
-    if JobRun.objects.filter(pk=pk, retry_at__isnull=False).update(
+def _give_up(pk: int, why: str) -> bool:
+    """Write down, in the caller's transaction, why no try follows; False where none waited."""
+    found = JobRun.objects.filter(pk=pk, retry_at__isnull=False).update(
         retry_at=None, retry_note=why[:LONGEST_NOTE]
-    ):
+    )
+    if found:
         moves.tell([pk], "given_up")
+    return bool(found)

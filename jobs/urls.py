@@ -35,6 +35,7 @@ urlpatterns = [
     path("jobs/<uuid:public_id>/pin", runs.pin, name="run-pin"),
     path("jobs/<uuid:public_id>/unpin", runs.unpin, name="run-unpin"),
     path("jobs/<uuid:public_id>/retry", runs.retry, name="run-retry"),
+    path("jobs/<uuid:public_id>/call-off", runs.call_off, name="run-call-off"),
     path("jobs/<uuid:public_id>/log", run.run_log, name="run-log"),
     path("jobs/<uuid:public_id>/files/<uuid:file_id>", run.run_file, name="run-file"),
 ]

@@ -225,6 +225,7 @@ class RunAdmin(ScopedAdmin):
                     "tries_left",
                     "retry_at",
                     "retry_note",
+                    "pinned_at",
                 ),
             },
         ),

@@ -36,13 +36,13 @@ from sites.models import Target
 from sites.permissions import target_policy
 from sites.problems import Refused
 
-from .. import proposals, retention, starts, transitions, waiting
+from .. import proposals, retention, retries, starts, transitions, waiting
 from ..evidence import log_of
 from ..filters import RunFilter
 from ..inputs import keep
 from ..models import JobRun, Proposal, RunInput
 from ..pages import ORDERS, page_of_runs
-from ..permissions import may_pin, run_policy
+from ..permissions import may_pin, may_retry, run_policy
 from ..querysets import RunQuerySet
 from .run_shapes import (
     ConnectionJobOut,
@@ -92,6 +92,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
         "reject": "decide",
         # of a saved job by whoever may start it, of an ad hoc run by its starter: the rule asks
         "retry": "view",
+        "call_off": "view",
         # of a saved job by whoever may edit it: the door asks
         "pin": "view",
         "unpin": "view",
@@ -217,6 +218,20 @@ class RunViewSet(Retrieved, ScopedViewSet):
             return 201 if started.created else 200, told(started.run, request)
 
         return answer_once(request, start)
+
+    @extend_schema(
+        summary="Let no other try of a run follow by itself",
+        description="For who may retry it. 409 `no_retry` where none waits.",
+        request=None,
+        responses=RunDetailOut,
+    )
+    @action(detail=True, methods=["post"], url_path="call-off")
+    def call_off(self, request: Request, id: Any) -> Response:
+        run = self.get_object()
+        if not may_retry(person(request), run):
+            raise PermissionDenied("Calling a retry off needs the role that starts the job.")
+        retries.call_off(run, by=person(request))
+        return Response(told(run, request))
 
     @extend_schema(
         summary="Keep a run with all that it left, whatever its age",

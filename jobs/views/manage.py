@@ -21,7 +21,7 @@ from jobs.masking import shown_parameters
 from jobs.models import Job, JobRun
 from jobs.pages import page_of_runs
 from jobs.permissions import job_policy, run_policy
-from jobs.querysets import JobQuerySet
+from jobs.querysets import PAUSED, JobQuerySet
 from jobs.states import Status
 from jobs.views import narrowing, planned
 from jobs.views.runs import SIZES, ids_in, size_of
@@ -30,8 +30,12 @@ from sites.pages import PortalRequest, ask_pause, back, within_organization
 from sites.permissions import site_policy, target_policy
 from sites.problems import Refused
 
-# Tabs of Job Management, as its address says `backs_up`: backups, and all other functions.
-KINDS = ("true", "false")
+# Tabs of Job Management → what its address says of them.
+TABS = {
+    "backups": ("backs_up", "true"),
+    "functions": ("backs_up", "false"),
+    "paused": ("paused", "true"),
+}
 MENUS = ("agent", "site")
 
 
@@ -70,27 +74,28 @@ def job_list(request: PortalRequest) -> HttpResponse:
         jobs = list(rows.filter(public_id__in=ids_in(request, "rows")))
     else:
         params = request.GET.copy()
-        kind = params.pop("backs_up", [""])[-1]
-        kind = kind if kind in KINDS else ""
+        said = {name: params.pop(name, [""])[-1] for name in ("backs_up", "paused")}
+        tab = next((tab for tab, (name, value) in TABS.items() if said[name] == value), "all")
         filters = JobFilter(params, queryset=rows.order_by("name", "id"), request=request)
         errors = narrowing.errors_of(filters)
         found = rows.none() if errors else filters.qs
-        counts = found.aggregate(
-            all=Count("pk"),
-            true=Count("pk", filter=Q(backs_up=True)),
-            false=Count("pk", filter=Q(backs_up=False)),
-        )
-        if kind:
-            found = found.filter(backs_up=kind == "true")
+        on_tab = {
+            "all": Q(),
+            "backups": Q(backs_up=True),
+            "functions": Q(backs_up=False),
+            "paused": PAUSED,
+        }
+        counts = found.aggregate(**{name: Count("pk", filter=on) for name, on in on_tab.items()})
+        found = found.filter(on_tab[tab])
         if request.GET.get("ordering") == "-name":
             found = found.order_by("-name", "-id")
         pages = Paginator(found, size_of(request))
-        pages.count = counts[kind or "all"]
+        pages.count = counts[tab]
         page = pages.get_page(request.GET.get("page"))
         jobs = list(page.object_list)
         context |= {
             "page": page,
-            "kind": kind,
+            "tab": tab,
             "counts": counts,
             "menus": narrowing.menus(request.GET, narrowing.choices_for(request, MENUS)),
             "pills": narrowing.pills(request.GET, narrowing.names_in(filters)),

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
-from jobs import retention, starts, transitions, waiting
+from jobs import retention, retries, starts, transitions, waiting
 from jobs.export import export_of
 from jobs.models import JobRun
 from jobs.pages import NEWEST, count_runs, count_up_to, page_of_runs
@@ -257,6 +257,20 @@ def _pin(request: PortalRequest, public_id: UUID, rule: Callable[[JobRun], None]
     if not may_pin(request.user, run):
         raise PermissionDenied("Keeping a run needs the role that edits its job.")
     rule(run)
+    return redirect("run-detail", run.public_id)
+
+
+@within_organization
+@require_POST
+def call_off(request: PortalRequest, public_id: UUID) -> HttpResponse:
+    """Let no other try of a run follow by itself."""
+    run = run_policy.get(request.user, "view", JobRun.objects.for_rows(), public_id=public_id)
+    if not may_retry(request.user, run):
+        raise PermissionDenied("Calling a retry off needs the role that starts the job.")
+    try:
+        retries.call_off(run, by=request.user)
+    except Refused as refusal:
+        messages.error(request, refusal.detail)
     return redirect("run-detail", run.public_id)
 
 

@@ -192,6 +192,7 @@ def test_the_page_asks_as_much_however_much_there_is(alice, agent, job, edda):
 
 
 @pytest.mark.parametrize("path", ["/", "/jobs/history", "/admin/", "the admin's list of runs"])
+@pytest.mark.once
 def test_administrators_read_on_every_page_what_is_amiss(alice, root, mia, path):
     address = admin_path(JobRun, "changelist") if path.startswith("the") else path
     people = {"alice": as_(alice), "root": as_(root)}

@@ -288,6 +288,9 @@ TABLE = [
         "runs/{converted}/retry",
         "401 404 404 403 201 404 403 403",
     ),
+    Row(
+        "POST", "runs/<uuid:id>/call-off", "runs/{run}/call-off", "401 404 404 403 409 404 409 403"
+    ),
     Row("POST", "runs/<uuid:id>/pin", "runs/{run}/pin", "401 404 404 403 200 404 200 403"),
     Row("POST", "runs/<uuid:id>/unpin", "runs/{run}/unpin", "401 404 404 403 200 404 200 403"),
     Row(

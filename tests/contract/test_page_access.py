@@ -78,6 +78,7 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("POST", "/jobs/{run}/pin"): (302, 404, 404, 403, 302, 404, 302, 403),
     ("POST", "/jobs/{run}/unpin"): (302, 404, 404, 403, 302, 404, 302, 403),
     ("POST", "/jobs/{run}/retry"): (302, 404, 404, 403, 302, 404, 302, 403),
+    ("POST", "/jobs/{run}/call-off"): (302, 404, 404, 403, 302, 404, 302, 403),
     ("GET", "/jobs/manage"): (302, 200, 200, 200, 200, 200, 200, 200),
     # Who sees no target at all reads that there is none.
     ("GET", "/jobs/manage/add"): (302, 200, 200, 403, 200, 200, 200, 403),

@@ -110,6 +110,7 @@ def test_backups_that_one_may_not_see_do_not_count(
     assert str(own.public_id) not in str(API(cast["manuel"]).get("coverage").json())
 
 
+@pytest.mark.once
 def test_each_row_offers_the_act_that_mends_it(
     job: Job, agent: Enrolled, hall: Site, cast: dict[str, User]
 ) -> None:
@@ -133,6 +134,7 @@ def test_each_row_offers_the_act_that_mends_it(
     assert "/jobs/manage/add" not in viewed
 
 
+@pytest.mark.once
 def test_the_report_is_narrowed_and_leaves_as_a_file(
     job: Job, agent: Enrolled, hall: Site, yard: Site, alice: User
 ) -> None:
@@ -149,6 +151,7 @@ def test_the_report_is_narrowed_and_leaves_as_a_file(
     assert "This filter is not valid." in wrong
 
 
+@pytest.mark.once
 def test_where_nothing_is_missing_the_page_says_so(
     job: Job, agent: Enrolled, edda: User, mia: User
 ) -> None:
@@ -160,6 +163,7 @@ def test_where_nothing_is_missing_the_page_says_so(
 
 
 @pytest.mark.parametrize("who", ["alice", "edda", "manuel"])
+@pytest.mark.once
 def test_the_report_costs_the_same_with_more_targets(
     job: Job, hall: Site, cast: dict[str, User], who: str, django_assert_num_queries: Any
 ) -> None:

@@ -29,6 +29,7 @@ def row(job: Job, alice: User) -> dict[str, str]:
     return found
 
 
+@pytest.mark.once
 def test_a_job_leaves_without_its_secret_and_comes_back(
     row: dict[str, str], job: Job, press: Target, alice: User
 ) -> None:
@@ -80,6 +81,7 @@ def test_what_the_rules_refuse_is_said_by_row(
     assert vault.jobs.count() == 0
 
 
+@pytest.mark.once
 def test_a_job_of_a_retired_agent_comes_back_as_it_was(
     row: dict[str, str], job: Job, agent: Enrolled, alice: User
 ) -> None:
@@ -112,6 +114,7 @@ def test_the_file_of_many_jobs_takes_as_many_queries_as_that_of_one(
     assert len(many) == len(one)
 
 
+@pytest.mark.once
 def test_a_schedule_leaves_in_a_file_and_comes_back(
     row: dict[str, str], job: Job, alice: User
 ) -> None:

@@ -11,7 +11,9 @@ from jobs.models import Job
 from sites.models import Site, Target, User
 from tests import factories
 from tests.factories import Enrolled
+from tests.jobs import pausing
 from tests.pages import as_, html
+from tests.people import API
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
@@ -57,16 +59,36 @@ def test_the_list_is_narrowed(jobs, yard, agent, alice, query, expected) -> None
     assert listed(alice, query.format(**ids)) == expected
 
 
-def test_tabs_count_what_the_viewer_may_see_under_the_filters(jobs, alice, edda) -> None:
-    def tabs(user: User, query: str = "") -> list[tuple[str, str]]:
+def test_tabs_count_what_the_viewer_may_see_under_the_filters(jobs, yard, alice, edda) -> None:
+    def tabs(user: User, query: str = "") -> dict[str, str]:
         page = html(user, f"/jobs/manage{query}")
-        return re.findall(r'(All|Backups|Functions) <span class="n">(\d+)</span>', page)
+        found = re.findall(r'(All|Backups|Functions|Paused) <span class="n">(\d+)</span>', page)
+        return dict(found)
 
-    assert tabs(alice) == [("All", "3"), ("Backups", "1"), ("Functions", "2")]
-    assert tabs(edda) == [("All", "2"), ("Backups", "1"), ("Functions", "1")]
-    assert tabs(alice, "?search=crane&backs_up=true") == [
-        ("All", "1"), ("Backups", "0"), ("Functions", "1"),
-    ]  # fmt: skip
+    assert tabs(alice) == {"All": "3", "Backups": "1", "Functions": "2", "Paused": "0"}
+    assert tabs(edda) == {"All": "2", "Backups": "1", "Functions": "1", "Paused": "0"}
+    pausing.pause(jobs["backup"], alice)
+    pausing.pause(yard, alice)
+    assert tabs(alice)["Paused"] == "2"
+    assert tabs(edda)["Paused"] == "1"
+    found = tabs(alice, "?search=crane&backs_up=true")
+    assert found == {"All": "1", "Backups": "0", "Functions": "1", "Paused": "1"}
+
+
+def test_what_is_paused_has_its_tab_and_its_filter(jobs, yard, alice) -> None:
+    assert listed(alice, "?paused=true") == []
+    pausing.pause(jobs["backup"], alice)
+    pausing.pause(yard, alice)
+    assert listed(alice, "?paused=true") == ["Count at the crane", "Press line 1 backup"]
+
+    def told(paused: str) -> list[str]:
+        answer = API(alice).get("jobs", paused=paused, ordering="name").json()
+        return [job["name"] for job in answer["results"]]
+
+    assert told("true") == ["Count at the crane", "Press line 1 backup"]
+    assert told("false") == ["Count files"]
+    assert API(alice).post(pausing.in_api(yard, "/resume")).status_code == 200
+    assert told("true") == ["Press line 1 backup"]
 
 
 def test_menus_offer_what_the_viewer_may_see(jobs, alice, edda) -> None:

@@ -255,6 +255,7 @@ def test_a_jobs_page_shows_its_own_starts(job: Job, elsewhere_job: Job, edda: Us
     assert len(rows(last)) == 5
 
 
+@pytest.mark.once
 def test_the_admin_shows_both_to_administrators_and_changes_neither(
     job: Job, cast: dict[str, User], django_assert_num_queries: Any
 ) -> None:
@@ -282,6 +283,7 @@ def test_the_admin_shows_both_to_administrators_and_changes_neither(
 
 
 @pytest.mark.parametrize(("who", "queries"), [("alice", 9), ("edda", 9), ("manuel", 9)])
+@pytest.mark.once
 def test_the_page_costs_the_same_with_more_starts(
     cast: dict[str, User], job: Job, who: str, queries: int, django_assert_num_queries: Any
 ) -> None:

@@ -198,6 +198,7 @@ def test_a_job_of_a_paused_site_on_another_target_waits_too(
     assert agent.api.claim() == []
 
 
+@pytest.mark.once
 def test_words_of_every_language_are_a_reason(job: Job, alice: User) -> None:
     for reason in ("Arrêt\u00a0: huile", "停止", "توقف", "Oil \U0001f468\u200d\U0001f527"):
         assert pause(job, alice, reason=reason).json()["pause"]["reason"] == reason

@@ -334,6 +334,7 @@ def test_the_command_says_first_what_it_would_do(
     assert not JobRun.objects.filter(pk=run.pk).exists()
 
 
+@pytest.mark.once
 def test_a_run_is_pinned_by_who_edits_its_job(
     job: Job, agent: Enrolled, edda: User, vera: User
 ) -> None:
@@ -350,6 +351,7 @@ def test_a_run_is_pinned_by_who_edits_its_job(
     assert (answer.status_code, answer.json()["pinned_at"]) == (200, None)
 
 
+@pytest.mark.once
 def test_days_are_set_by_who_administers_the_organization(
     works: Organization, alice: User, manuel: User
 ) -> None:

@@ -302,6 +302,7 @@ def test_one_that_cannot_be_made_holds_up_no_other(
     assert retries.retry_due() == 0
 
 
+@pytest.mark.once
 def test_the_page_leads_from_try_to_try(stubborn: Job, agent: Enrolled, edda: User) -> None:
     factories.run(stubborn, by=edda)
     run = fail(agent)
@@ -321,6 +322,36 @@ def test_the_page_leads_from_try_to_try(stubborn: Job, agent: Enrolled, edda: Us
     assert "2, the first after 5 min" in words(html(edda, f"/jobs/manage/{stubborn.public_id}"))
 
 
+@pytest.mark.parametrize("door", ["page", "API"])
+def test_who_may_start_the_job_calls_a_waiting_try_off(
+    door: str, stubborn: Job, agent: Enrolled, edda: User, vera: User
+) -> None:
+    factories.run(stubborn, by=edda)
+    run = fail(agent)
+    address = f"/jobs/{run.public_id}"
+    assert "Call it off" in html(edda, address)
+    assert "Call it off" not in html(vera, address)
+    assert as_(vera).post(f"{address}/call-off").status_code == 403
+    if door == "page":
+        assert as_(edda).post(f"{address}/call-off").status_code == 302
+    else:
+        told = API(edda).post(f"runs/{run.public_id}/call-off").json()
+        assert (told["retry_at"], told["retry_note"]) == (None, "Edda called it off.")
+    run.refresh_from_db()
+    assert (run.retry_at, run.retry_note) == (None, "Edda called it off.")
+    assert Event.objects.filter(kind="run.given_up", subject_id=run.public_id).count() == 1
+    page = html(edda, address)
+    assert "It is not tried again: Edda called it off." in words(page)
+    assert "Call it off" not in page
+    # It comes by itself no more, and nothing is left to call off.
+    assert retries.retry_due() == 0
+    again = API(edda).post(f"runs/{run.public_id}/call-off")
+    assert (again.status_code, again.json()["code"]) == (409, "no_retry")
+    said = as_(edda).post(f"{address}/call-off", follow=True).content.decode()
+    assert "No other try of this run waits." in said
+
+
+@pytest.mark.once
 def test_what_a_job_says_of_it_is_taken_and_refused_at_every_door(
     job: Job, edda: User, alice: User
 ) -> None:

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.django_db
 DAILY = {"kind": "daily", "time": "02:00"}
 
 
+@pytest.mark.once
 def test_a_program_sets_a_schedule_and_reads_when_it_starts(job: Job, edda: User) -> None:
     api = API(edda)
     path = f"jobs/{job.public_id}"
@@ -106,6 +107,7 @@ def test_the_ledger_of_planned_starts_over_rest(
 FORM = {"name": "Nightly", "who": "automatic", "run_timeout": "60", "queue_timeout": "60"}
 
 
+@pytest.mark.once
 def test_the_form_sets_a_schedule_and_the_pages_say_it(
     job: Job, agent: Enrolled, edda: User
 ) -> None:
@@ -157,6 +159,7 @@ def test_the_page_shows_what_is_typed_before_it_is_saved(
     assert "<li>" not in client.post(path, {"schedule-kind": ""}).content.decode()
 
 
+@pytest.mark.once
 def test_a_site_gets_its_schedule_on_a_page_and_over_rest(
     hall: Site, job: Job, alice: User, edda: User
 ) -> None:
