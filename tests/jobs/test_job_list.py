@@ -76,7 +76,7 @@ def test_tabs_count_what_the_viewer_may_see_under_the_filters(jobs, yard, alice,
 
 
 def test_what_is_paused_has_its_tab_and_its_filter(jobs, yard, alice) -> None:
-    assert listed(alice, "?paused=true") == []
+    assert "Nothing is paused" in html(alice, "/jobs/manage?paused=true")
     pausing.pause(jobs["backup"], alice)
     pausing.pause(yard, alice)
     assert listed(alice, "?paused=true") == ["Count at the crane", "Press line 1 backup"]
