@@ -11,8 +11,10 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import IO, NoReturn
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from config.supervisor import child_command
@@ -53,15 +55,14 @@ def run_both(arguments: list[str], *, what: str = "not soak") -> int:
     except servers.Missing as missing:
         print(missing, file=sys.stderr)
         return 1
+    compile_tests()
     runs: dict[str, subprocess.Popen[bytes]] = {}
     summaries, codes = {}, []
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="yardmaster-test-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         for number, (title, mark) in enumerate(RUNS.items()):
-            environment = {key: value for key, value in os.environ.items() if key not in DROPPED}
-            environment["DJANGO_SETTINGS_MODULE"] = "config.settings.test"
-            environment["YARDMASTER_DATA"] = str(folder / str(number))
+            environment = clean_environment() | {"YARDMASTER_DATA": str(folder / str(number))}
             if title != "SQLite":
                 environment["DATABASE_URL"] = (
                     os.environ.get("DATABASE_URL") or stack.enter_context(servers.postgres()).url
@@ -84,6 +85,22 @@ def run_both(arguments: list[str], *, what: str = "not soak") -> int:
     if all(code == NO_TESTS for code in codes):
         return NO_TESTS
     return next((code for code in codes if code not in (0, NO_TESTS)), 0)
+
+
+def clean_environment() -> dict[str, str]:
+    """Give what the runs have of this process's environment, with the settings of tests."""
+    kept = {key: value for key, value in os.environ.items() if key not in DROPPED}
+    return kept | {"DJANGO_SETTINGS_MODULE": "config.settings.test"}
+
+
+def compile_tests() -> None:
+    """Let one process compile the tests of a fresh checkout: else each of a run would, all of them.
+
+    What is wrong with them the runs will say.
+    """
+    if not (settings.BASE_DIR / "tests/jobs/__pycache__").exists():
+        command = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
+        subprocess.run(command, env=clean_environment(), stdout=DEVNULL, stderr=DEVNULL)
 
 
 def with_mark(arguments: list[str], mark: str) -> list[str]:
