@@ -264,9 +264,7 @@ def _pin(request: PortalRequest, public_id: UUID, rule: Callable[[JobRun], None]
 @require_POST
 def call_off(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Let no other try of a run follow by itself."""
-    run = run_policy.get(request.user, "view", JobRun.objects.for_rows(), public_id=public_id)
-    if not may_retry(request.user, run):
-        raise PermissionDenied("Calling a retry off needs the role that starts the job.")
+    run = _of_who_may_retry(request, public_id)
     try:
         retries.call_off(run, by=request.user)
     except Refused as refusal:
@@ -278,9 +276,7 @@ def call_off(request: PortalRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def retry(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Start the same again as a new run, and go to it."""
-    run = run_policy.get(request.user, "view", JobRun.objects.for_rows(), public_id=public_id)
-    if not may_retry(request.user, run):
-        raise PermissionDenied("You may see this run, but not start it again.")
+    run = _of_who_may_retry(request, public_id)
     try:
         again = starts.retry(run, by=request.user)
     except Refused as refusal:
@@ -289,3 +285,10 @@ def retry(request: PortalRequest, public_id: UUID) -> HttpResponse:
     if not again.created:
         messages.info(request, f"{again.run.name} is at work already; no second run was started.")
     return redirect("run-detail", again.run.public_id)
+
+
+def _of_who_may_retry(request: PortalRequest, public_id: UUID) -> JobRun:
+    run = run_policy.get(request.user, "view", JobRun.objects.for_rows(), public_id=public_id)
+    if not may_retry(request.user, run):
+        raise PermissionDenied("You may see this run, but not start it again.")
+    return run
