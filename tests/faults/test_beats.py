@@ -47,31 +47,36 @@ def minutely(hall: Site, backup: Function, edda: User) -> list[Job]:
 
 @pytest.fixture
 def beats(tmp_path: Path) -> Iterator[Beats]:
-    """Start beats as the Procfile does, with two clock workers; on SQLite as `up` does, in one."""
+    """Start beats as the Procfile does, with two clock workers; on SQLite as `up` does, in one.
+
+    One after the other: whoever comes to the folders of the broker that SQLite has, reads what
+    another one may be writing there.
+    """
     celery = [sys.executable, "-m", "celery", "-A", "config"]
     worker = [*celery, "worker", "-Q", "clock", "--pool", "threads", "--concurrency", "2"]
     started: list[Program] = []
 
-    def start(command: list[str]) -> Program:
-        with (tmp_path / f"log {len(started)}").open("wb") as output:
-            started.append(
-                subprocess.Popen(
-                    child_command(command),
-                    cwd=settings.BASE_DIR,
-                    env=environment(),
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                )
+    def start(command: list[str], up: bytes) -> Program:
+        log = tmp_path / f"log {len(started)}"
+        with log.open("wb") as output:
+            new = subprocess.Popen(
+                child_command([*command, "--loglevel", "info"]),
+                cwd=settings.BASE_DIR,
+                env=environment(),
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
-        return started[-1]
+        started.append(new)
+        until(lambda: up in log.read_bytes(), lambda: log.read_text()[-3000:])
+        return new
 
     if connection.vendor == "postgresql":
         for number in range(2):
-            start([*worker, "-n", f"clock{number}@%h"])
-        yield lambda: start([*celery, "beat"])
+            start([*worker, "-n", f"clock{number}@%h"], b" ready.")
+        yield lambda: start([*celery, "beat"], b"beat: Starting")
     else:
-        yield lambda: start([*worker, "-B", "-n", f"clock{len(started)}@%h"])
+        yield lambda: start([*worker, "-B", "-n", f"clock{len(started)}@%h"], b" ready.")
     for one in started:
         one.kill()
         one.wait()
