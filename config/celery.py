@@ -28,7 +28,11 @@ app.conf.beat_schedule = {
         "schedule": 5.0,
         "options": {"expires": 5, "queue": CLOCK},
     },
-    "try again": {"task": "jobs.tasks.retry", "schedule": 5.0, "options": {"expires": 5}},
+    "try again": {
+        "task": "jobs.tasks.retry",
+        "schedule": 5.0,
+        "options": {"expires": 5, "queue": CLOCK},
+    },
     "sweep runs": {
         "task": "jobs.tasks.sweep",
         "schedule": 10.0,

@@ -32,6 +32,12 @@ _SECRETS = (
         ),
         r"\1…",
     ),
+    # What PostgreSQL adds of a row that a constraint refuses: parameters of runs among it.
+    (
+        "failing row contains",
+        re.compile(r"(Failing row contains \().*?\)\.(?=\n|$)", re.DOTALL),
+        r"\1…).",
+    ),
     ("://", re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@"), r"\1…@"),
 )
 # Made per request; a value given by a proxy must look like one, for it goes into every line.

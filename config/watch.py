@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection
+from django.db.models import F
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from config import health
@@ -88,9 +90,21 @@ def amiss(works: Collection[Work], least: Disk) -> list[str]:
     return said
 
 
+def unserved_s() -> float | None:
+    """For how long no web process has answered agents; None while one does, or none ever did."""
+    found = Pulse.objects.filter(name=pulse.SERVING).values_list(Now() - F("noted_at"), flat=True)
+    silent = found.first()
+    if silent is None or silent < timedelta(seconds=2 * pulse.GAP_S):
+        return None
+    return silent.total_seconds()
+
+
 def look() -> list[str]:
-    """Look at what all pages tell of, and give it."""
-    return amiss(work(), fullest())
+    """Look at what all pages and the monitor outside are told of, and give it."""
+    said = amiss(work(), fullest())
+    if unserved := unserved_s():
+        said.append(f"No web process has answered agents for {unserved / 60:.0f} min.")
+    return said
 
 
 def oldest_pending(organizations: frozenset[int] | None) -> JobRun | None:

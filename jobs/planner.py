@@ -14,6 +14,7 @@ from agents import catalogue
 from agents.models import Queue
 from sites import events, sql
 from sites.models import Event, User
+from sites.problems import words_of
 from sites.sql import Sql
 
 from . import making, planning, schedule, starts, turns
@@ -77,7 +78,7 @@ def _start_alone(pk: int) -> int:
         logger.exception("Job %d was not planned; the next tick tries again.", pk)
     except Exception as error:
         logger.exception("Job %d cannot be planned.", pk)
-        _put_aside(pk, f"Its next start could not be found: {error}"[:300])
+        _put_aside(pk, f"Its next start could not be found: {words_of(error)}"[:300])
     return 0
 
 
@@ -209,7 +210,7 @@ def _make_alone(planned: list[Planned]) -> int:
     except Exception as error:
         logger.exception("Job %s cannot be planned.", planned[0].job.name)
         for one in planned:
-            one.skip(Occurrence.Reason.REFUSED, f"It could not be planned: {error}")
+            one.skip(Occurrence.Reason.REFUSED, f"It could not be planned: {words_of(error)}")
         _record(planned)
         _tell(planned)
         return 0

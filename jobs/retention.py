@@ -13,6 +13,7 @@ from django.db.models.functions import Now
 
 from sites import sql
 from sites.models import Organization, Snapshot, Target
+from sites.problems import Refused
 
 from . import moves
 from .models import (
@@ -70,11 +71,12 @@ def prune(*, dry_run: bool = False) -> dict[Organization, Tally]:
         ):
             if days is None or days >= (organization.keep_runs_days or days + 1):
                 continue
-            for runs in _ended(organization, days, kept):
-                _drop_left(runs, kinds, days, tally, dry_run=dry_run)
+            for kind in kinds:
+                for runs in _ended(organization, days, kept, kind, dry_run=dry_run):
+                    _drop_left(runs, (kind,), days, tally, dry_run=dry_run)
         if organization.keep_runs_days is not None:
-            for runs in _ended(organization, organization.keep_runs_days, kept):
-                days = organization.keep_runs_days
+            days = organization.keep_runs_days
+            for runs in _ended(organization, days, kept):
                 _drop_left(runs, _EVERYTHING, days, tally, dry_run=dry_run)
                 _drop_runs(runs, tally, dry_run=dry_run)
     return found
@@ -95,7 +97,10 @@ def _set_pin(run: JobRun, at: Any) -> None:
         changed = JobRun.objects.filter(pk=run.pk, pinned_at__isnull=at is not None)
         if changed.update(pinned_at=at, updated_at=Now()):
             moves.tell([run.pk], "pinned" if at is not None else "unpinned")
-    run.refresh_from_db(fields=["pinned_at"])
+    try:
+        run.refresh_from_db(fields=["pinned_at"])
+    except JobRun.DoesNotExist:
+        raise Refused("gone", "This run was kept no longer.", status=404) from None
 
 
 @dataclass(frozen=True)
@@ -132,9 +137,26 @@ def _prunable(before: datetime | None = None) -> RunQuerySet:
     return runs if before is None else runs.filter(finished_at__lt=before)
 
 
-def _ended(organization: Organization, days: int, kept: set[int]) -> Iterator[list[int]]:
-    """Give the runs that ended so many days ago and may go, some at a time, the oldest first."""
-    old = _prunable(sql.clock() - timedelta(days=days)).filter(organization=organization)
+def _ended(
+    organization: Organization,
+    days: int,
+    kept: set[int],
+    kind: _Kind | None = None,
+    *,
+    dry_run: bool = False,
+) -> Iterator[list[int]]:
+    """Give the runs that ended so many days ago and may go, some at a time, the oldest first.
+
+    With a `kind` those alone that still have left some of it; when it is only counted, without
+    those that will go as a whole.
+    """
+    now = sql.clock()
+    old = _prunable(now - timedelta(days=days)).filter(organization=organization)
+    if kind is not None:
+        old = old.filter(Exists(kind.model._default_manager.filter(run=OuterRef("pk"))))
+        if dry_run and organization.keep_runs_days is not None:
+            whole = now - timedelta(days=organization.keep_runs_days)
+            old = old.filter(finished_at__gte=whole)
     last = 0
     while found := list(old.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:ROWS]):
         last = found[-1]

@@ -12,11 +12,12 @@ from django.db.models.functions import Now
 
 from sites import sql
 from sites.models import User
-from sites.problems import Refused
+from sites.problems import Refused, words_of
 
 from . import moves, starts
 from .models import Job, JobRun
 from .permissions import job_policy
+from .querysets import RunQuerySet
 from .states import ACTIVE
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,11 @@ logger = logging.getLogger(__name__)
 # So many are looked at in one tick; the rest follows in the next.
 BATCH = 500
 LONGEST_NOTE = JobRun._meta.get_field("retry_note").max_length
+
+
+WITHOUT_CREDENTIAL = (
+    "The job or its target was changed meanwhile, so a try would be given no credential."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +59,13 @@ def retry_due() -> int:
     Any number may be at it at once: each try is made or dropped in a transaction that holds the
     run, which says then that nothing follows it any more.
     """
-    due = JobRun.objects.filter(retry_at__lte=Now()).exclude(_PAUSED).order_by("retry_at", "pk")
-    return sum(_retry(pk) for pk in list(due.values_list("pk", flat=True)[:BATCH]))
+    return sum(_retry(pk) for pk in list(due().values_list("pk", flat=True)[:BATCH]))
+
+
+def due() -> RunQuerySet:
+    """Those whose next try has come, the oldest first."""
+    waiting = JobRun.objects.filter(retry_at__lte=Now()).exclude(_PAUSED)
+    return waiting.order_by("retry_at", "pk")
 
 
 @transaction.atomic
@@ -78,7 +89,7 @@ def _retry(pk: int) -> int:
     except Exception as error:
         logger.exception("Run %d cannot be tried again.", pk)
         with transaction.atomic():
-            _give_up(pk, f"It could not be tried again: {error}")
+            _give_up(pk, f"It could not be tried again: {words_of(error)}")
     return 0
 
 
@@ -99,18 +110,21 @@ def _retry_held(pk: int) -> int:
         return 0
     assert run.started_by is not None
     try:
-        started = starts.start_run(
-            job,
-            by=run.started_by,
-            parameters=run.parameters,
-            inputs=starts.inputs_of(run),
-            retry_of=run,
-            counts_on=True,
-        )
+        with transaction.atomic():
+            started = starts.start_run(
+                job,
+                by=run.started_by,
+                parameters=run.parameters,
+                inputs=starts.inputs_of(run),
+                retry_of=run,
+                counts_on=True,
+            )
+            if run.credential_id is not None and started.run.credential_id is None:
+                raise Refused("changed", WITHOUT_CREDENTIAL)
     except Refused as refusal:
         _give_up(pk, refusal.detail)
         return 0
-    JobRun.objects.filter(pk=pk).update(retry_at=None)
+    JobRun.objects.filter(pk=pk).update(retry_at=None, updated_at=Now())
     moves.tell([pk], "retried")
     return int(started.created)
 
@@ -126,12 +140,13 @@ def _against(run: JobRun, job: Job) -> str:
     runs = JobRun.objects.filter(job=job)
     if runs.filter(status__in=ACTIVE).exists():
         return "The job is at work again already."
-    if runs.filter(created_at__gte=run.created_at).exclude(pk=run.pk).exists():
+    # The job is held, so its runs are numbered in their order, whatever became of the clock.
+    if runs.filter(pk__gt=run.pk).exists():
         return "The job was started again meanwhile."
     starter = run.started_by
     if starter is None:
         return "Nobody has started it."
-    if starter.pk != job.owner_id and not job_policy.allows(starter, "start", job):
+    if not starter.is_active or not job_policy.allows(starter, "start", job):
         return f"{starter}, who started it, may not start the job any more."
     return ""
 
@@ -139,7 +154,7 @@ def _against(run: JobRun, job: Job) -> str:
 def _give_up(pk: int, why: str) -> bool:
     """Write down, in the caller's transaction, why no try follows; False where none waited."""
     found = JobRun.objects.filter(pk=pk, retry_at__isnull=False).update(
-        retry_at=None, retry_note=why[:LONGEST_NOTE]
+        retry_at=None, retry_note=why[:LONGEST_NOTE], updated_at=Now()
     )
     if found:
         moves.tell([pk], "given_up")

@@ -77,6 +77,8 @@ def start_run(
             retry_of=retry_of.pk if retry_of else None,
             try_number=retry_of.try_number + 1 if retry_of and counts_on else None,
             tries_left=retry_of.tries_left - 1 if retry_of and counts_on else None,
+            # One that its site let in, is let in again: so many at once are so many tries.
+            in_turn=bool(retry_of and counts_on and retry_of.in_turn),
         )
         [pk] = making.make([wanted])
         run = _complete(pk, inputs)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import DatabaseError
+
 
 class Refused(Exception):
     """A rule refuses. Rolls back, and a door answers it as problem JSON or as a note on the page.
@@ -27,6 +29,13 @@ class Refused(Exception):
         self.status = status
         self.errors = errors
         self.more = more
+
+
+def words_of(error: Exception) -> str:
+    """Say what failed; a database's error may quote a row, which not everybody may read."""
+    if isinstance(error, DatabaseError):
+        return "the database refused it, and the portal's log says why"
+    return str(error)
 
 
 def problem(

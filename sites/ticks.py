@@ -29,6 +29,8 @@ TICKS: dict[str, Tick] = {
     "tidy": Tick(3600, "Drops what uploads left behind"),
 }
 _KEY = "tick:{}"
+# So far two machines' clocks may be apart.
+AHEAD_S = 30
 
 
 def record(name: str) -> None:
@@ -37,10 +39,12 @@ def record(name: str) -> None:
 
 
 def ages() -> dict[str, float]:
-    """Give the seconds since each was last done; what was never done is absent."""
+    """Give the seconds since each was last done; absent is what was never done, or nobody knows."""
     keys = {_KEY.format(name): name for name in TICKS}
     found = cache.get_many(keys)
-    return {keys[key]: max(time.time() - at, 0.0) for key, at in found.items()}
+    now = time.time()
+    # One in the future is that of a clock which was set back since: nobody knows its age.
+    return {keys[key]: max(now - at, 0.0) for key, at in found.items() if at < now + AHEAD_S}
 
 
 def late(known: dict[str, float], *, watched_s: float = float("inf")) -> list[str]:

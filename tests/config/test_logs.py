@@ -94,11 +94,12 @@ def test_no_secret_of_a_request_reaches_the_log(written, agent, alice):
         raise ValueError(f"https://alice:hunter22@host/ {token} Bearer abc.def {agent.api.token}")
     except ValueError:
         logging.getLogger("some.library").exception("It failed with %s", {"token": token})
+        logging.getLogger("ours").error("DETAIL:  Failing row contains (1, s3cret\n, 2).")
         structlog.get_logger("ours").warning("said", headers={"Authorization": "Basic QWxhZGRpbg"})
     text = written.getvalue()
     assert len(lines(written)) >= 6
     for secret in (
-        *("ABCD-EFGH-IJKL", "wr0ng-passw0rd", "hunter22", "abc.def", "QWxhZGRpbg"),
+        *("ABCD-EFGH-IJKL", "wr0ng-passw0rd", "hunter22", "abc.def", "QWxhZGRpbg", "s3cret"),
         *(token, token[-20:], agent.api.token, agent.api.token[-20:]),
     ):
         assert secret not in text

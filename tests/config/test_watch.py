@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -88,6 +89,21 @@ def test_late_work_and_disk_are_one_list(monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     all_done(but=("lost_agents", "tidy"))
     assert watch.look() == ["Late: Lost agents, Tidy.", "The disk has 0.0 GiB left."]
+
+
+@pytest.mark.parametrize(("noted_s", "said"), [(5, []), (59, []), (3600, ["60 min"])])
+def test_a_portal_that_no_web_process_serves_is_told_of(noted_s, said):
+    """By the worker to the monitor outside: there is no page to say so."""
+    all_done()
+    pulse_was("serving", noted_s=noted_s)
+    assert [one.split(" for ")[1].strip(".") for one in watch.look()] == said
+
+
+def test_after_the_clock_was_set_back_nothing_is_taken_for_done():
+    all_done()
+    for name in ticks.TICKS:
+        cache.set(f"tick:{name}", time.time() + 3600, timeout=None)
+    assert watch.look() == ["Late: Plan, Retry, Sweep, Lost agents, Tidy."]
 
 
 # --- the page -------------------------------------------------------------------------------------

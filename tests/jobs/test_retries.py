@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Any
 
 import pytest
+from django.db import IntegrityError
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from agents import enrolment
 from agents.models import Function
-from jobs import definitions, making, retries, starts, sweeps, transitions
-from jobs.models import Job, JobRun, RunInput
+from jobs import definitions, making, planner, planning, retries, starts, sweeps, transitions, turns
+from jobs.models import Job, JobRun, RunInput, SiteSchedule
 from jobs.states import RETRIED, RETRIED_BY_ITSELF
 from sites import places, sql
 from sites.archiving import archive_target
-from sites.models import Event, Site, User
+from sites.models import Event, Site, Target, User
 from sites.problems import Refused
 from tests import factories
 from tests.factories import Enrolled
@@ -214,6 +215,8 @@ def test_it_is_dropped_where_the_job_was_started_again(
     run = fail(agent)
     factories.run(stubborn, by=alice)
     second = fail(agent)
+    # Also by a clock that was set back since.
+    JobRun.objects.exclude(pk=run.pk).update(created_at=Now() - timedelta(hours=1))
     assert given_up(run) == "The job was started again meanwhile."
     assert JobRun.objects.filter(retry_of=run).count() == 0
     assert tried_again(second).started_by == alice
@@ -228,11 +231,15 @@ def test_it_is_dropped_where_the_job_was_started_again(
         ("target", "Target “Press line 1” is archived; nothing starts there."),
         ("agent", "Agent “hall-agent” is retired; give job “Press line 1 backup” another one."),
         ("starter", "Manuel, who started it, may not start the job any more."),
+        ("owner", "Manuel, who started it, may not start the job any more."),
+        ("account", "Manuel, who started it, may not start the job any more."),
     ],
 )
 def test_it_is_dropped_where_nothing_may_start(
     change: str, words: str, stubborn: Job, agent: Enrolled, manuel: User, alice: User
 ) -> None:
+    if change in ("owner", "account"):
+        Job.objects.update(owner=manuel)
     factories.run(stubborn, by=manuel)
     run = fail(agent)
     match change:
@@ -247,11 +254,15 @@ def test_it_is_dropped_where_nothing_may_start(
         case "agent":
             Job.objects.update(assignment="agent", agent=agent.agent)
             enrolment.retire(agent.agent, by=alice)
+        case "account":
+            User.objects.filter(pk=manuel.pk).update(is_active=False)
         case _:
             manuel.memberships.all().delete()
+    before = run.updated_at
     assert given_up(run) == words
+    assert run.updated_at > before
     assert f"It is not tried again: {words}" in _page(alice, run)
-    if change != "starter":
+    if change not in ("starter", "owner"):
         assert API(alice).get(f"runs/{run.public_id}").json()["retry_note"] == words
 
 
@@ -292,14 +303,62 @@ def test_one_that_cannot_be_made_holds_up_no_other(
 
     def odd(wanted: Any) -> Any:
         if wanted[0].job == stubborn.pk:
-            raise ValueError("a stone in the gear")
+            raise IntegrityError("Failing row contains (7, secret).")
         return make(wanted)
 
     monkeypatch.setattr(making, "make", odd)
     assert retries.retry_due() == 1
     runs[0].refresh_from_db()
-    assert runs[0].retry_note == "It could not be tried again: a stone in the gear"
+    refused = "the database refused it, and the portal's log says why"
+    assert runs[0].retry_note == f"It could not be tried again: {refused}"
     assert retries.retry_due() == 0
+
+
+def test_a_try_without_the_credential_of_the_first_is_not_made(
+    stubborn: Job, agent: Enrolled, alice: User, manuel: User
+) -> None:
+    """Who starts a job may have its owner's parameters sent a secret, and no others."""
+    secret = factories.credential(stubborn.organization, by=alice)
+    Target.objects.filter(pk=stubborn.target_id).update(credential=secret)
+    starts.start_run(stubborn, by=manuel)
+    run = fail(agent)
+    assert run.credential_id == secret.pk
+    Job.objects.filter(pk=stubborn.pk).update(parameters={"exclude": ["b"]})
+    assert given_up(run) == retries.WITHOUT_CREDENTIAL
+    assert not run.retries.exists()
+
+
+def test_a_job_that_is_switched_off_is_promised_no_try(
+    stubborn: Job, agent: Enrolled, edda: User
+) -> None:
+    Job.objects.update(enabled=False)
+    factories.run(stubborn, by=edda)
+    assert retries.will_retry(fail(agent)) is None
+
+
+def test_of_what_a_site_lets_in_no_more_are_tried_again_than_it_lets_in(
+    stubborn: Job, agent: Enrolled, edda: User, backup: Function
+) -> None:
+    other = factories.job(factories.target(stubborn.site, "Line 2"), backup, owner=edda)
+    site = planning.of_site(stubborn.site)
+    site.schedule_kind, site.schedule_time, site.at_once = "daily", time(1), 1
+    planning.save_for_site(site)
+    for place, job in enumerate((stubborn, other)):
+        job.schedule_kind, job.site_order = "site", place
+        definitions.save(job, by=edda)
+    SiteSchedule.objects.update(next_run_at=sql.clock() - timedelta(seconds=1))
+    assert planner.plan() == 2
+    run = fail(agent)
+    assert run.job == stubborn
+    turns.release()
+    held = begin(agent)
+    assert held["target"]["name"] == "Line 2"
+    again = tried_again(run)
+    assert turns.release() == 0
+    assert agent.api.claim() == []
+    agent.api.finish(held, "failed", message="No.")
+    assert turns.release() == 1
+    assert [one["id"] for one in agent.api.claim()] == [str(again.public_id)]
 
 
 @pytest.mark.once
@@ -309,6 +368,9 @@ def test_the_page_leads_from_try_to_try(stubborn: Job, agent: Enrolled, edda: Us
     page = _page(edda, run)
     assert "Tried again at" in page
     assert "try 2 of 3." in page
+    Site.objects.update(paused_until=Now() + timedelta(days=1), pause_reason="Oil")
+    assert "Tried again, try 2 of 3, when the pause is over, not before" in _page(edda, run)
+    Site.objects.update(paused_until=None)
     again = tried_again(run)
     first, second = (html(edda, f"/jobs/{each.public_id}") for each in (run, again))
     assert (facts(first)["Try"], facts(second)["Try"]) == ("1 of 3", "2 of 3")
@@ -405,6 +467,5 @@ def test_only_what_is_due_is_looked_at(
     fail(agent)
     with django_assert_num_queries(1):
         assert retries.retry_due() == 0
-    due = JobRun.objects.filter(retry_at__lte=Now()).order_by("retry_at", "pk")
     if not sql.on_postgresql():
-        assert "run_retry_due" in due.explain()
+        assert "run_retry_due" in retries.due().explain()
