@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from django.db.models import QuerySet
-from django_filters import rest_framework as filters
 
-from sites.filters import ArchivedFilter, ChoicesFilter, KeyFilter, ListFilter, TextFilter, by_name
+from sites.filters import (
+    ArchivedFilter,
+    ChoicesFilter,
+    FlagFilter,
+    KeyFilter,
+    ListFilter,
+    TextFilter,
+    by_name,
+)
 from sites.permissions import organization_policy, site_policy
 
 from .models import Agent, AgentPool, Function
@@ -45,9 +52,7 @@ class FunctionFilter(ListFilter):
     organization = KeyFilter(organization_policy, "organization")
     tool = TextFilter(field_name="tool__name", label="Name of the tool.")
     name = TextFilter(field_name="name", label="Name of the function.")
-    current = filters.BooleanFilter(
-        method="advertised", label="Only functions that an agent in use has now."
-    )
+    current = FlagFilter(method="advertised", label="Only functions that an agent in use has now.")
 
     class Meta:
         model = Function

@@ -97,7 +97,7 @@ def gaps_of(user: Person, organization: Organization | None = None) -> QuerySet[
     found = targets_of(user)
     if organization is not None:
         found = found.filter(organization=organization)
-    jobs = _backing_up().order_by("name", "pk")
+    jobs = _backing_up().select_related("site").order_by("name", "pk")
     newest = _newest_good(user)
     return (
         found.exclude(gap="")

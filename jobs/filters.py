@@ -12,6 +12,7 @@ from agents.permissions import agent_policy, function_policy
 from sites.filters import (
     ArchivedFilter,
     ChoicesFilter,
+    FlagFilter,
     KeyFilter,
     ListFilter,
     TextFilter,
@@ -51,7 +52,7 @@ class RunFilter(ListFilter):
     tool = TextFilter(field_name="tool", label="Name of the tool (Source).")
     external_id = TextFilter(field_name="external_id", label="The id in the tool it comes from.")
     tag = TextFilter(method="tagged", label="One of the run's tags.")
-    mine = filters.BooleanFilter(method="own", label="Only the runs that you started.")
+    mine = FlagFilter(method="own", label="Only the runs that you started.")
     started_after = TimeFilter(
         method="since",
         label="Started at or after this instant; what never started counts by when it was made.",
@@ -122,10 +123,8 @@ class JobFilter(ListFilter):
         method="look_for",
         label="Part of the name of the job, its target or agent, or the external id's beginning.",
     )
-    backs_up = filters.BooleanFilter(
-        method="that_back_up", label="Whether the function leaves a snapshot."
-    )
-    paused = filters.BooleanFilter(
+    backs_up = FlagFilter(method="that_back_up", label="Whether the function leaves a snapshot.")
+    paused = FlagFilter(
         method="that_are_paused", label="Whether the job or its site is paused now."
     )
     organization = KeyFilter(organization_policy, "organization")
@@ -178,8 +177,8 @@ class OccurrenceFilter(ListFilter):
     target = KeyFilter(target_policy, "target")
     job = KeyFilter(job_policy, "job")
     outcome = ChoicesFilter(Occurrence.Outcome.choices)
-    reason = ChoicesFilter(Occurrence.Reason.choices)
-    late = filters.BooleanFilter(
+    reason = ChoicesFilter(Occurrence.Reason.choices, method="for_reasons")
+    late = FlagFilter(
         method="that_were_late",
         label="Started, and more than a minute after its time; false: on time.",
     )
@@ -193,6 +192,11 @@ class OccurrenceFilter(ListFilter):
     class Meta:
         model = Occurrence
         fields: list[str] = []
+
+    def for_reasons(self, queryset: Any, name: str, value: list[str]) -> Any:
+        # Whatever was not started has a reason, and there is an index of these.
+        rare = (Occurrence.Outcome.SKIPPED, Occurrence.Outcome.MISSED)
+        return queryset.filter(reason__in=value, outcome__in=rare) if value else queryset
 
     def that_were_late(self, queryset: Any, name: str, value: bool | None) -> Any:
         if value is None:

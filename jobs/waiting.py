@@ -14,10 +14,10 @@ from django.db.models.expressions import RawSQL
 from agents import catalogue
 from agents.models import Agent, Queue
 from agents.permissions import agent_policy, pool_policy
+from sites import pauses
 from sites.access.policy import Person
 from sites.permissions import site_policy
 
-from . import doubts
 from .models import JobRun, SiteSchedule
 from .models.run import statuses
 from .permissions import job_policy, run_policy
@@ -163,9 +163,9 @@ def of(run: JobRun, *, by: Person) -> Waiting | None:
     page = _page(known, code, only)
     return Waiting(
         code,
-        _message(known, code, queue, only),
+        _message(known, code, queue, only, by),
         brief(known),
-        _act(known, code, only),
+        "Wait until then." if _is_hidden(known, code, by) else _act(known, code, only),
         page if page is not None and _may_open(by, known, page, only) else None,
         known.behind if code == Code.BEHIND else None,
     )
@@ -210,14 +210,34 @@ def _only(queue: Queue, by: Person) -> Agent | None:
     return agent
 
 
-def _message(run: Any, code: Code, queue: Queue | None, only: Agent | None) -> str:
+def _is_hidden(run: Any, code: Code, by: Person) -> bool:
+    """Say so of a run that waits for what its starter may not see, and so not resume."""
+    return code == Code.PAUSED and not any(seen for _, _, seen in _paused(run, by))
+
+
+def _paused(run: Any, by: Person) -> list[tuple[str, Any, bool]]:
+    """List what is paused that a run needs: kind, itself, and whether this person may see it."""
+    needed = (("Site", run.site, site_policy), ("Job", run.job, job_policy))
+    return [
+        (kind, one, policy.allows(by, "view", one))
+        for kind, one, policy in needed
+        if one is not None and one.is_paused
+    ]
+
+
+def _message(run: Any, code: Code, queue: Queue | None, only: Agent | None, by: Person) -> str:
     match code:
         case Code.ELSEWHERE:
             return "It waits in the system that it was started in."
         case Code.PAUSED:
-            return " ".join(doubts.paused(run.site, run.job))
+            zone = pauses.zone_of(run.site)
+            return " ".join(
+                f"{kind} {one} is {pauses.words(one, zone=zone, why=seen)}."
+                for kind, one, seen in _paused(run, by)
+            )
         case Code.TURN:
-            return f"It waits for its turn: {_at_once(run)}."
+            stuck = "" if _some_at_work(run) else ", and no agent has taken what it let in"
+            return f"It waits for its turn: {_at_once(run)}{stuck}."
         case Code.BEHIND if run.behind is not None:
             return f"It waits behind run {str(run.behind)[:6]}… on the same target."
         case Code.BEHIND:
@@ -226,7 +246,7 @@ def _message(run: Any, code: Code, queue: Queue | None, only: Agent | None) -> s
             runs = "the one run" if only.slots == 1 else f"the {only.slots} runs"
             return f"{only} has {runs} that it takes at a time."
         case Code.SLOTS:
-            return "Each agent that could take it has as many runs as it takes at a time."
+            return "Each agent that is there for it has as many runs as it takes at a time."
     assert queue is not None
     said = ""
     if code in (Code.AWAY, Code.DRAINING):
@@ -237,6 +257,11 @@ def _message(run: Any, code: Code, queue: Queue | None, only: Agent | None) -> s
         return said
     # One is free; or came back between two questions.
     return f"{run.requested_agent or 'An agent'} is about to take it."
+
+
+def _some_at_work(run: Any) -> bool:
+    """Say whether an agent is at what its site's schedule has let in."""
+    return JobRun.objects.executing().filter(site=run.site_id, in_turn=True).exists()
 
 
 def _at_once(run: Any) -> str:
@@ -251,8 +276,11 @@ def _act(run: Any, code: Code, only: Agent | None) -> str:
     agent, pool = run.requested_agent, run.requested_pool
     one = agent or only
     where = f"of the pool {pool}" if pool else f"of {run.site}"
+    # What a run asks for is fixed: another choice is one of the next run.
     otherwise = (
-        "choose another one for the job" if run.job else "cancel it and start it for another one"
+        "cancel it, choose another one for the job and start it again"
+        if run.job
+        else "cancel it and start it for another one"
     )
     match code:
         case Code.PAUSED:
@@ -260,7 +288,10 @@ def _act(run: Any, code: Code, only: Agent | None) -> str:
             what = "both" if both else "the site" if run.site and run.site.is_paused else "the job"
             return f"Resume {what}, or wait until then."
         case Code.TURN:
-            return "Wait, or let the site's schedule have more at work at once."
+            return (
+                "Wait, see why those before it wait, or let the site's schedule have more at work"
+                " at once."
+            )
         case Code.NO_AGENT if agent:
             return f"{otherwise[0].upper()}{otherwise[1:]}."
         case Code.NO_AGENT if pool:
@@ -272,7 +303,9 @@ def _act(run: Any, code: Code, only: Agent | None) -> str:
             to = f"{agent}" if agent else f"an agent {where}"
             return f"Give {to} the tool {what}, or {otherwise if agent else 'wait for one'}."
         case Code.RESTRICTED:
-            return "Choose one of those agents or its pool, or take one out of its restricted pool."
+            chosen = "choose one of those agents or its pool for the job and start it again"
+            anew = chosen if run.job else "start it for one of those agents or its pool"
+            return f"Cancel it and {anew}, or take one out of its restricted pool."
         case Code.AWAY:
             who = f"{one}" if one else "one of them"
             return f"Start {who} on its machine" + (f", or {otherwise}." if agent else ".")
@@ -281,8 +314,11 @@ def _act(run: Any, code: Code, only: Agent | None) -> str:
             return f"Let {who} take runs again" + (f", or {otherwise}." if agent else ".")
         case Code.BEHIND:
             return "Wait for its end."
+        case Code.SLOTS if agent:
+            return f"Wait, or raise the slots of {agent}."
         case Code.SLOTS:
-            return f"Wait, raise the slots of {one or 'one of them'}, or add an agent."
+            to = f" to the pool {pool}" if pool else ""
+            return f"Wait, raise the slots of {one or 'one of them'}, or add an agent{to}."
     return ""
 
 
@@ -315,6 +351,8 @@ def _may_open(by: Person, run: Any, page: Page, only: Agent | None) -> bool:
     match page.name:
         case "job-edit":
             return job_policy.allows(by, "edit", run.job)
+        case "site-list":
+            return site_policy.allows(by, "view", run.site)
         case "job-detail":
             return job_policy.allows(by, "view", run.job)
         case "site-schedule":

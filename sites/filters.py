@@ -121,6 +121,27 @@ class TextFilter(filters.CharFilter):
         super().__init__(*args, max_length=SEARCH_LIMIT, **kwargs)
 
 
+class _FlagField(forms.NullBooleanField):
+    def to_python(self, value: Any) -> bool | None:  # type: ignore[override]
+        try:
+            return _FLAGS[str(value or "").lower()]
+        except KeyError:
+            raise ValidationError("Say true or false.", code="invalid") from None
+
+
+# As a query says it; nothing at all is no filter.
+_FLAGS = {"": None, "true": True, "1": True, "false": False, "0": False}
+
+
+class FlagFilter(filters.BooleanFilter):
+    """Narrow by true or false; another word is no filter that lets everything through."""
+
+    field_class = _FlagField
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, widget=forms.TextInput, **kwargs)
+
+
 def person_name(path: str) -> Expression:
     """Spell in SQL the name under which people know a user, in small letters."""
     full = Trim(Concat(f"{path}__first_name", Value(" "), f"{path}__last_name"))
@@ -133,7 +154,7 @@ def by_name(label: str = "Part of the name.") -> TextFilter:
     return TextFilter(field_name="name", lookup_expr="icontains", label=label)
 
 
-class ArchivedFilter(filters.BooleanFilter):
+class ArchivedFilter(FlagFilter):
     """Show what was put away: `true` only that, else only what is in use."""
 
     def __init__(self, field_name: str = "archived_at") -> None:

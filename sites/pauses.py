@@ -103,11 +103,12 @@ def zone_of(paused: Pausable | None) -> str:
     return site.time_zone if site else "UTC"
 
 
-def words(paused: Pausable, *, zone: str) -> str:
-    """Say until when and why; empty where no pause lasts."""
+def words(paused: Pausable, *, zone: str, why: bool = True) -> str:
+    """Say until when, and `why` to whom may see it; empty where no pause lasts."""
     if not paused.is_paused or paused.paused_until is None:
         return ""
-    return f"paused until {clock(paused.paused_until, zone)}: {paused.pause_reason.rstrip('.')}"
+    until = f"paused until {clock(paused.paused_until, zone)}"
+    return f"{until}: {paused.pause_reason.rstrip('.')}" if why else until
 
 
 def clock(until: datetime, zone: str) -> str:

@@ -30,7 +30,7 @@ from sites.api.diffs import DiffOut, DiffQuery, diff_of
 from sites.api.downloads import DOWNLOAD, download_stored
 from sites.api.fields import query_of
 from sites.api.idempotent import HEADER, answer_once
-from sites.api.pages import PARAMETERS, CursorPages, order_of, place_of, refuse_unknown, size_of
+from sites.api.pages import PARAMETERS, refuse_unknown
 from sites.keyset import Order, both_ways
 from sites.models import Target
 from sites.permissions import target_policy
@@ -41,7 +41,7 @@ from ..evidence import log_of
 from ..filters import RunFilter
 from ..inputs import keep
 from ..models import JobRun, Proposal, RunInput
-from ..pages import ORDERS, page_of_runs
+from ..pages import ORDERS
 from ..permissions import may_pin, may_retry, run_policy
 from ..querysets import RunQuerySet
 from .run_shapes import (
@@ -337,35 +337,22 @@ class RunViewSet(Retrieved, ScopedViewSet):
 def _answer_page(
     view: ScopedViewSet, narrowed: Any, serializer: type[BaseSerializer[Any]], shown: RunQuerySet
 ) -> HttpResponseBase:
-    """Answer runs, of which `shown` reads; what page_of_runs would forgive is 422 here."""
+    """Answer runs, of which `shown` reads."""
     request, context = view.request, view.get_serializer_context()
 
     def show(runs: list[JobRun]) -> Any:
         prefetch_related_objects(runs, "function__versions", "retry_of")
         return serializer(runs, many=True, context=context).data
 
-    if streams.is_whole(request):
-        rows = streams.Rows(
+    return view.united(
+        streams.Rows(
             narrowed,
             serializer(context=context),
             show,
             branches=run_policy.branches(request.user, "view"),
             fetch=shown.in_bulk,
         )
-        return streams.send(request, rows, view.sorts())
-    order = order_of(request, view.sorts())
-    place_of(request, order)
-    page = page_of_runs(
-        request.user,
-        narrowed,
-        size=size_of(request),
-        cursor=request.GET.get("cursor", ""),
-        order=order.name,
-        shown=shown,
     )
-    assert isinstance(view.paginator, CursorPages)
-    view.paginator.stands_at(request, page.newer, page.older)
-    return view.get_paginated_response(show(page.rows))
 
 
 def _download(request: Request, rows: Any, public_id: UUID) -> HttpResponseBase:

@@ -77,18 +77,20 @@ def coverage(request: PortalRequest) -> HttpResponse:
             "kept": narrowing.kept(request.GET, "size"),
             "size": size_of(request),
             "sizes": SIZES,
-            "export": _export(request),
+            "export": _export(request, gap),
             "export_most": f"{MOST:,}",
         },
     )
 
 
-def _export(request: PortalRequest) -> str:
+def _export(request: PortalRequest, gap: str) -> str:
     """Give the address at which the API sends the same list as CSV."""
     sent = QueryDict(mutable=True)
-    for name in ("site", "kind", "gap"):
+    for name in ("site", "kind"):
         if values := [value for value in request.GET.getlist(name) if value]:
             sent.setlist(name, values)
+    if gap:
+        sent["gap"] = gap
     sent["organization"] = str(request.organization.public_id)
     sent["format"] = "csv"
     return f"{reverse('api-coverage-list')}?{sent.urlencode()}"

@@ -10,7 +10,6 @@ from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from jobs import ledger
@@ -65,7 +64,8 @@ def planned_list(request: PortalRequest) -> HttpResponse:
     errors = narrowing.read_days(params, zone, of="planned")
     filters = OccurrenceFilter(params, queryset=here, request=request)
     errors += narrowing.errors_of(filters)
-    span, wrong = _span(request.GET, datetime.now(zone).date())
+    today = datetime.now(zone).date()
+    span, wrong = _span(request.GET, today)
     errors += wrong
     page = keyset.cut(
         here.none() if errors else filters.qs,
@@ -90,10 +90,14 @@ def planned_list(request: PortalRequest) -> HttpResponse:
         {
             "nav": "planned",
             "starts": found,
+            # Whoever has started it may see the start, and the job no more.
+            "permitted": job_policy.permitted(
+                request.user, ["view"], [start.job_id for start in found]
+            ),
             "zone": zones.pop() if len(zones) == 1 else "",
             "days_zone": name,
             "calendar": ledger.calendar(request.user, _within(request, places), span, zone, name),
-            "months": _months(request.GET, span),
+            "months": _months(request.GET, span, today),
             "path": _open(narrowing.address(request.GET, ["from", "to", "within"])),
             "tabs": TABS,
             "fate": fate if fate in TABS else "",
@@ -180,7 +184,7 @@ def _span(params: QueryDict, today: date) -> tuple[Span, list[str]]:
     return ledger.month_of(day, today), []
 
 
-def _months(params: QueryDict, span: Span) -> dict[str, Any]:
+def _months(params: QueryDict, span: Span, today: date) -> dict[str, Any]:
     """Give the addresses of the calendars beside this one."""
     # From the weeks one goes to the month that it is.
     before = span.first - ledger.DAY if span.month else span.last
@@ -189,7 +193,7 @@ def _months(params: QueryDict, span: Span) -> dict[str, Any]:
         "name": f"{span.first:%B %Y}" if span.month else f"The last {ledger.WEEKS} weeks",
         "before": narrowing.address(params, month=f"{before:%Y-%m}"),
         "after": narrowing.address(params, month=f"{after:%Y-%m}")
-        if span.month and after <= timezone.now().date()
+        if span.month and after <= today
         else "",
         "weeks": narrowing.address(params, ["month"]) if span.month else "",
     }

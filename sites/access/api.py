@@ -15,8 +15,9 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
+from .. import keyset
 from ..api import streams
-from ..api.pages import PARAMETERS, refuse_unknown
+from ..api.pages import PARAMETERS, CursorPages, order_of, place_of, refuse_unknown, size_of
 from ..keyset import Order
 from .policy import Policy
 
@@ -127,6 +128,18 @@ class ScopedViewSet(GenericViewSet):
         if streams.is_whole(self.request):
             return streams.send(self.request, streams.Rows(rows, serializer, show), self.sorts())
         return self.get_paginated_response(show(self.paginate_queryset(rows) or []))
+
+    def united(self, rows: streams.Rows) -> HttpResponseBase:
+        """Answer a list of what any branch of the rows holds, each read along its own index."""
+        request = self.request
+        if streams.is_whole(request):
+            return streams.send(request, rows, self.sorts())
+        order = order_of(request, self.sorts())
+        place, size = place_of(request, order), size_of(request)
+        found = keyset.cut(rows.queryset, rows.branches, order, size=size, place=place)
+        assert isinstance(self.paginator, CursorPages)
+        self.paginator.stands_at(request, found.previous, found.next)
+        return self.get_paginated_response(rows.show(rows.read(found.ids)))
 
 
 class Listed:

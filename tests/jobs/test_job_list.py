@@ -87,6 +87,9 @@ def test_what_is_paused_has_its_tab_and_its_filter(jobs, yard, alice) -> None:
 
     assert told("true") == ["Count at the crane", "Press line 1 backup"]
     assert told("false") == ["Count files"]
+    for nonsense in ("on", "nonsense", "NaN", "\0", "2"):
+        answer = API(alice).get("jobs", paused=nonsense)
+        assert (answer.status_code, list(answer.json()["errors"])) == (422, ["paused"])
     assert API(alice).post(pausing.in_api(yard, "/resume")).status_code == 200
     assert told("true") == ["Press line 1 backup"]
 

@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -203,6 +204,13 @@ def test_only_starts_whose_runs_one_may_see_are_counted_and_listed(
         wanted = {f"{noon(ago):%Y-%m-%d}" for ago in days}
         assert len(rows_of(page)) == len(days), name
         assert (squares(page).keys() if days else set()) == wanted, name
+    # Whose job one may not see, its start is no link.
+    link = f'href="/jobs/manage/{own.public_id}"'
+    assert link in html(cast["manuel"], "/jobs/planned")
+    Occurrence.objects.filter(job=own).update(starter=cast["mia"])
+    page = html(cast["mia"], "/jobs/planned")
+    assert [row["Job"] for row in rows_of(page)] == ["Own Yard crane, Yard"]
+    assert link not in page
     # A job that one sees shows no start that one may not see.
     page = html(cast["manuel"], f"/jobs/manage/{job.public_id}")
     assert "Planned starts</h2>" not in page
@@ -216,6 +224,10 @@ def test_a_month_is_shown_and_the_ones_beside_it(job: Job, edda: User) -> None:
     assert "February 2026" in page
     assert "month=2026-01" in page
     assert "month=2026-03" in page
+    # It is December there already.
+    Site.objects.update(time_zone="Pacific/Apia")
+    with time_machine.travel(datetime(2026, 11, 30, 12, tzinfo=UTC)):
+        assert "month=2026-12" in html(edda, "/jobs/planned?month=2026-11")
 
 
 def test_pages_follow_each_other_by_key(job: Job, edda: User) -> None:
@@ -282,12 +294,13 @@ def test_the_admin_shows_both_to_administrators_and_changes_neither(
         occurred(job, noon(3, minute=minute))
 
 
-@pytest.mark.parametrize(("who", "queries"), [("alice", 9), ("edda", 9), ("manuel", 9)])
+@pytest.mark.parametrize(("who", "queries"), [("alice", 10), ("edda", 10), ("manuel", 10)])
 @pytest.mark.once
 def test_the_page_costs_the_same_with_more_starts(
     cast: dict[str, User], job: Job, who: str, queries: int, django_assert_num_queries: Any
 ) -> None:
-    """Session, person, membership, organization, grants; then menus, page, rows, calendar."""
+    """Session, person, membership, organization, grants; then menus, page, rows, which of their
+    jobs one may see, calendar."""
     client = as_(cast[who])
     Job.objects.filter(pk=job.pk).update(owner=cast[who])
     job.refresh_from_db()

@@ -198,6 +198,19 @@ def full_two(place: Yard) -> JobRun:
     return JobRun.objects.pending().get() if run.status == "pending" else run
 
 
+def full_one(place: Yard) -> JobRun:
+    Agent.objects.update(slots=1)
+    place.at_work(factories.target(place.hall, "Line 2"), "First")
+    return place.pinned()
+
+
+def full_pool(place: Yard) -> JobRun:
+    pool = place.pool("Presses", place.agent.agent)
+    Agent.objects.update(slots=1)
+    place.at_work(factories.target(place.hall, "Line 2"), "First")
+    return place.run(assignment="pool", pool=pool)
+
+
 def beside(place: Yard) -> JobRun:
     """Jobs that allow overlap do not wait for each other."""
     place.at_work(place.press, "First")
@@ -218,6 +231,7 @@ def foreign(place: Yard) -> JobRun:
     return run
 
 
+ANEW = "cancel it, choose another one for the job and start it again."
 CAUSES: list[tuple[Callable[[Yard], JobRun], str, str, str, str]] = [
     # how it comes about, the code, the message, the act, what a row says
     (pause_site, "paused", r"Site Press hall is paused until \S+ \S+ \(CES?T\): Stocktaking\.",
@@ -226,14 +240,17 @@ CAUSES: list[tuple[Callable[[Yard], JobRun], str, str, str, str]] = [
      r"Job Press line 1 backup is paused until \S+ \S+ \(CES?T\): New bearings\.",
      "Resume the job, or wait until then.", "its job is paused"),
     (wait_for_turn, "turn",
-     r"It waits for its turn: the schedule of Press hall has one run at work at once\.",
-     "Wait, or let the site's schedule have more at work at once.", "waits for its turn"),
+     (r"It waits for its turn: the schedule of Press hall has one run at work at once, and no agent"
+     r" has taken what it let in\."),
+     "Wait, see why those before it wait, or let the site's schedule have more at work at once.",
+     "waits for its turn"),
     (no_agent, "no_agent", r"No agent of the site has folder\.backup now\.",
      "Add an agent for Press hall.", "no agent can take it"),
     (empty_pool, "no_agent", r"No agent of the pool Presses has folder\.backup now\.",
      "Add an agent that serves Press hall to the pool Presses.", "no agent can take it"),
     (retired, "no_agent", r"hall-agent is retired\.",
-     "Choose another one for the job.", "its agent cannot take it"),
+     "Cancel it, choose another one for the job and start it again.",
+     "its agent cannot take it"),
     (unlearned, "no_function", r"No agent of the site has folder\.backup now\.",
      "Give an agent of Press hall the tool folder, or wait for one.", "no agent has the function"),
     (other_version, "no_function", r"No agent of the site has folder\.backup 1\.0 now\.",
@@ -241,18 +258,19 @@ CAUSES: list[tuple[Callable[[Yard], JobRun], str, str, str, str]] = [
      "no agent has the function"),
     (restricted, "restricted",
      r"Each agent of the site that has \S+ is in a restricted pool now, .* no automatic runs\.",
-     "Choose one of those agents or its pool, or take one out of its restricted pool.",
+     ("Cancel it and choose one of those agents or its pool for the job and start it again, or take"
+     " one out of its restricted pool."),
      "its agents are kept for others"),
     (silent, "away", r"hall-agent is disconnected\.",
      "Start hall-agent on its machine.", "its agents are away"),
     (silent_one, "away", r"hall-agent is disconnected\.",
-     "Start hall-agent on its machine, or choose another one for the job.", "its agent is away"),
+     f"Start hall-agent on its machine, or {ANEW}", "its agent is away"),
     (silent_two, "away", r"Each agent of the site that has folder\.backup is disconnected\.",
      "Start one of them on its machine.", "its agents are away"),
     (never_seen, "away", r"hall-agent was never seen yet\.",
-     "Start hall-agent on its machine, or choose another one for the job.", "its agent is away"),
+     f"Start hall-agent on its machine, or {ANEW}", "its agent is away"),
     (draining, "draining", r"hall-agent is draining and takes no new runs\.",
-     "Let hall-agent take runs again, or choose another one for the job.",
+     f"Let hall-agent take runs again, or {ANEW}",
      "its agent takes no runs now"),
     (paused_agent, "draining", r"hall-agent is paused until \S+ \S+ \(CES?T\)\.",
      "Let hall-agent take runs again.", "its agents take no runs now"),
@@ -260,8 +278,14 @@ CAUSES: list[tuple[Callable[[Yard], JobRun], str, str, str, str]] = [
      "Wait for its end.", "behind another run"),
     (full, "slots", r"hall-agent has the one run that it takes at a time\.",
      "Wait, raise the slots of hall-agent, or add an agent.", "every slot is taken"),
-    (full_two, "slots", r"Each agent that could take it has as many runs as it takes at a time\.",
+    (full_two, "slots",
+     r"Each agent that is there for it has as many runs as it takes at a time\.",
      "Wait, raise the slots of one of them, or add an agent.", "every slot is taken"),
+    (full_one, "slots", r"hall-agent has the one run that it takes at a time\.",
+     "Wait, or raise the slots of hall-agent.", "its agent has no free slot"),
+    (full_pool, "slots", r"hall-agent has the one run that it takes at a time\.",
+     "Wait, raise the slots of hall-agent, or add an agent to the pool Presses.",
+     "every slot is taken"),
     (beside, "soon", r"An agent is about to take it\.", "", "about to be taken"),
     (free, "soon", r"An agent is about to take it\.", "", "about to be taken"),
     (free_one, "soon", r"hall-agent is about to take it\.", "", "about to be taken"),
@@ -331,6 +355,42 @@ def link(by: User, run: JobRun) -> str | None:
     sentence = page[page.index('id="run-says">') :].split("</span>")[0]
     found = re.search(r'<a class="underlined" href="([^"]+)">', sentence)
     return found[1] if found else None
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("make", [silent_one, draining, retired])
+def test_another_agent_for_the_job_takes_what_is_started_again(
+    make: Callable[[Yard], JobRun], place: Yard
+) -> None:
+    """What the act says, done: the run that waited stays with the agent it was made for."""
+    run = make(place)
+    assert run.job is not None
+    other = place.second()
+    api = API(place.alice)
+    changed = api.patch(f"jobs/{run.job.public_id}", {"agent": str(other.agent.public_id)})
+    assert changed.status_code == 200
+    assert other.api.claim() == []
+    assert api.post(f"runs/{run.public_id}/cancel").status_code == 200
+    again = api.post(f"jobs/{run.job.public_id}/run").json()
+    assert [one["id"] for one in other.api.claim()] == [again["id"]]
+
+
+@pytest.mark.once
+def test_who_may_not_see_what_is_paused_reads_until_when_alone(place: Yard, mia: User) -> None:
+    """A run is its starter's to read, also without the role that showed them its job."""
+    run = pause_job(place)
+    pause_site(place)
+    JobRun.objects.filter(pk=run.pk).update(started_by=mia)
+    said = says(mia, run)
+    assert "Site Press hall is paused until" in said
+    assert "Job Press line 1 backup is paused until" in said
+    assert said.endswith("Wait until then.")
+    assert "Stocktaking" not in said
+    assert "New bearings" not in said
+    assert link(mia, run) is None
+    told = API(mia).get(f"runs/{run.public_id}").json()["waiting"]
+    assert (told["act"], "Stocktaking" in told["message"]) == ("Wait until then.", False)
+    assert "Stocktaking" in says(place.alice, run)
 
 
 def test_who_may_not_see_the_agent_reads_no_name_and_finds_no_link(
