@@ -140,7 +140,7 @@ def test_an_agent_that_is_away_is_told_of(
     assert api.get(f"jobs/{job.public_id}").json()["warnings"] == ["hall-agent is retired."]
     assert JobRun.objects.filter(status="pending").count() == 3
     waiting = api.get("runs", status="pending").json()["results"]
-    assert all("waiting" not in run for run in waiting)
+    assert sorted(run["waiting"]["code"] for run in waiting) == ["away", "away", "no_agent"]
 
 
 def test_an_agent_of_all_sites_serves_each_and_can_be_asked_for_at_each(
