@@ -144,12 +144,10 @@ class JobFilter(ListFilter):
         of_agent = Q(agent__name__icontains=value) | Q(pool__name__icontains=value)
         return queryset.filter(named | of_agent | Q(external_id__startswith=value))
 
-    def that_back_up(self, queryset: Any, name: str, value: bool | None) -> Any:
-        return queryset if value is None else queryset.with_kind().filter(backs_up=value)
+    def that_back_up(self, queryset: Any, name: str, value: bool) -> Any:
+        return queryset.with_kind().filter(backs_up=value)
 
-    def that_are_paused(self, queryset: Any, name: str, value: bool | None) -> Any:
-        if value is None:
-            return queryset
+    def that_are_paused(self, queryset: Any, name: str, value: bool) -> Any:
         return queryset.paused() if value else queryset.exclude(pk__in=Job.objects.paused())
 
     def tagged(self, queryset: Any, name: str, value: str) -> Any:
@@ -196,10 +194,8 @@ class OccurrenceFilter(ListFilter):
     def for_reasons(self, queryset: Any, name: str, value: list[str]) -> Any:
         # Whatever was not started has a reason, and there is an index of these.
         rare = (Occurrence.Outcome.SKIPPED, Occurrence.Outcome.MISSED)
-        return queryset.filter(reason__in=value, outcome__in=rare) if value else queryset
+        return queryset.filter(reason__in=value, outcome__in=rare)
 
-    def that_were_late(self, queryset: Any, name: str, value: bool | None) -> Any:
-        if value is None:
-            return queryset
+    def that_were_late(self, queryset: Any, name: str, value: bool) -> Any:
         span = "late_s__gt" if value else "late_s__lte"
         return queryset.filter(outcome=Occurrence.Outcome.STARTED, **{span: LATE_S})

@@ -13,8 +13,6 @@ from django.db.models.functions import Coalesce, Concat, Lower, NullIf, Trim
 from django_filters import FilterSet
 from django_filters import rest_framework as filters
 from django_filters.fields import IsoDateTimeField
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema_field
 
 from .access import Policy
 from .models import Credential, Invitation, Membership, Organization, Role, Site, Target, Team
@@ -135,7 +133,6 @@ class _FlagField(forms.NullBooleanField):
 _FLAGS = {"": None, "true": True, "1": True, "false": False, "0": False}
 
 
-@extend_schema_field(OpenApiTypes.BOOL)
 class FlagFilter(filters.BooleanFilter):
     """Narrow by true or false; another word is no filter that lets everything through."""
 
