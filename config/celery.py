@@ -6,8 +6,11 @@ from celery import Celery
 from celery.schedules import crontab
 from kombu import Exchange, Queue
 
+from . import broker
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.production")
 
+broker.install()
 app = Celery("yardmaster")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
