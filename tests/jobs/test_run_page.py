@@ -129,11 +129,11 @@ def test_a_run_that_a_restricted_pool_strands_says_so(
     assert agent.api.claim(8) == []
     assert says(edda, run).startswith(
         "Each agent of the site that has folder.backup is in a restricted pool now, which takes no"
-        " automatic runs. Choose one of those agents or its pool"
+        " automatic runs. Cancel it and choose one of those agents or its pool"
     )
     assert says(edda, for_fast).startswith(
         "Each agent of the pool fast that has folder.backup is in a restricted pool now, which"
-        " takes no runs of an open one. Choose one of those agents or its pool"
+        " takes no runs of an open one. Cancel it and choose one of those agents or its pool"
     )
     JobRun.objects.filter(pk=run.pk).update(queue_until=Now())
     assert sweeps.sweep() == 1
@@ -154,7 +154,7 @@ def test_a_run_whose_agent_cannot_take_it_any_more_says_so(
     hello = {"version": "1", "platform": "", "tools": []}
     assert agent.api.post("hello", hello).status_code == 200
     assert says(edda, run).startswith(
-        "hall-agent does not have folder.backup now. Give hall-agent the tool folder, or choose"
+        "hall-agent does not have folder.backup now. Give hall-agent the tool folder, or cancel it,"
     )
 
 
