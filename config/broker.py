@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
+from kombu.exceptions import ChannelError
 from kombu.transport import TRANSPORT_ALIASES, filesystem
 from kombu.utils.json import dumps
 
@@ -18,8 +19,12 @@ class Channel(filesystem.Channel):
         """Put a message where it is looked for, once all of it is written."""
         message = Path(self.data_folder_out) / f"{monotonic() * 1000:.0f}_{uuid4()}.{queue}.msg"
         part = message.with_suffix(".part")
-        part.write_text(dumps(payload))
-        part.replace(message)
+        try:
+            part.write_text(dumps(payload))
+            part.replace(message)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise ChannelError(f"{message} cannot be written: {error}") from error
 
 
 class Transport(filesystem.Transport):

@@ -35,7 +35,7 @@ _SECRETS = (
     # What PostgreSQL adds of a row that a constraint refuses: parameters of runs among it.
     (
         "failing row contains",
-        re.compile(r"(Failing row contains \().*?\)\.(?=\n|$)", re.DOTALL),
+        re.compile(r"(Failing row contains \().*?\)\.(?=\\n|\n|['\"]|$)", re.DOTALL),
         r"\1…).",
     ),
     ("://", re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@"), r"\1…@"),

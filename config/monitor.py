@@ -26,7 +26,7 @@ _failing = False
 def ping() -> bool:
     """Ask `MONITOR_URL` once, unless that was done a moment ago; says whether it took it.
 
-    Where something is late `/fail` stands behind its path, as healthchecks.io has it. Whatever
+    Where something is amiss `/fail` stands behind its path, as healthchecks.io has it. Whatever
     comes of it is logged when it changes and harms nothing. The address is a secret.
     """
     global _failing

@@ -35,7 +35,7 @@ _BEGUN = time.monotonic()
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Something that repeats; `age_s` is None where it was never done."""
+    """Something that repeats; `age_s` is None where it was never done, or nobody knows when."""
 
     name: str
     does: str
@@ -100,7 +100,10 @@ def unserved_s() -> float | None:
 
 
 def look() -> list[str]:
-    """Look at what all pages and the monitor outside are told of, and give it."""
+    """Look at what all pages and the monitor outside are told of, and give it.
+
+    That nobody serves pages is for the monitor alone.
+    """
     said = amiss(work(), fullest())
     if unserved := unserved_s():
         said.append(f"No web process has answered agents for {unserved / 60:.0f} min.")

@@ -173,14 +173,17 @@ def _assignments(
 
 
 def _retry_at(reason: str) -> str:
-    """When a run that ends so is tried again by itself; null where it is not, or would be dropped.
+    """When a run that ends so is tried again by itself; null where it is not.
+
+    Nor where its job is archived, or switched off, or its retries are: it would be dropped then.
 
     The job's wait before the first retry, twice that before the second, up to a day.
     """
     wait = sql.least(str(LONGEST_RETRY_WAIT_S), "job.retry_wait_s * (1 << (run.try_number - 1))")
     return (
         f"CASE WHEN run.tries_left > 0 THEN (SELECT {sql.later(wait)} FROM jobs_job AS job"
-        " WHERE job.id = run.job_id AND job.enabled AND job.archived_at IS NULL"
+        " WHERE job.id = run.job_id AND job.enabled AND job.retries > 0"
+        " AND job.archived_at IS NULL"
         f" AND {sql.has_text('job.retry_reasons', reason)}) END"
     )
 

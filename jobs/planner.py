@@ -181,7 +181,7 @@ def _start_site(due: SiteSchedule) -> int:
     except Exception as error:
         logger.exception("The schedule of site %s cannot be planned.", due.site)
         due.next_run_at = None
-        due.schedule_fault = f"Its next start could not be found: {error}"[:300]
+        due.schedule_fault = f"Its next start could not be found: {words_of(error)}"[:300]
         due.save(update_fields=["next_run_at", "schedule_fault"])
         planning.tell_of_site(due)
         return 0

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import OperationalError, transaction
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from sites import sql
@@ -28,7 +27,8 @@ LONGEST_NOTE = JobRun._meta.get_field("retry_note").max_length
 
 
 WITHOUT_CREDENTIAL = (
-    "The job or its target was changed meanwhile, so a try would be given no credential."
+    "The job, its target or what its owner may do was changed meanwhile: a try would be given no"
+    " credential."
 )
 
 
@@ -64,8 +64,9 @@ def retry_due() -> int:
 
 def due() -> RunQuerySet:
     """Those whose next try has come, the oldest first."""
-    waiting = JobRun.objects.filter(retry_at__lte=Now()).exclude(_PAUSED)
-    return waiting.order_by("retry_at", "pk")
+    waiting = JobRun.objects.filter(retry_at__lte=Now())
+    # Tries wait until a pause is over.
+    return waiting.exclude(job__in=Job.objects.paused()).order_by("retry_at", "pk")
 
 
 @transaction.atomic
@@ -73,10 +74,6 @@ def call_off(run: JobRun, *, by: User) -> None:
     """Let no other try of a run follow; 409 `no_retry` where none waits (any more)."""
     if not _give_up(run.pk, f"{by} called it off."):
         raise Refused("no_retry", "No other try of this run waits.")
-
-
-# Its tries wait until the pause is over.
-_PAUSED = Q(job__paused_until__gt=Now()) | Q(site__paused_until__gt=Now())
 
 
 def _retry(pk: int) -> int:

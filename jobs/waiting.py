@@ -126,13 +126,13 @@ def brief(run: Any) -> str:
 
 
 def in_brief(run: Any) -> Waiting | None:
-    """Say why a run waits that `told` has read, as a list does: without names of agents."""
+    """Say why a run waits that `told` has read, as a list does: nothing is looked up for it."""
     if run.status != Status.PENDING:
         return None
     code, words = _code(run), brief(run)
     message = f"{words[0].upper()}{words[1:]}."
     behind = run.behind if code == Code.BEHIND else None
-    return Waiting(code, message, words, _act(run, code, None), behind=behind)
+    return Waiting(code, message, words, _act_in_brief(run, code), behind=behind)
 
 
 def act(run: Any) -> str:
@@ -141,7 +141,14 @@ def act(run: Any) -> str:
     Also of one that a list shows beside something else, and `told` has not read.
     """
     known = run.status == Status.PENDING and hasattr(run, "stands")
-    return _act(run, _code(run), None) if known else ""
+    return _act_in_brief(run, _code(run)) if known else ""
+
+
+def _act_in_brief(run: Any, code: Code) -> str:
+    """Say what would help to anybody: a row does not ask what its reader may see and do."""
+    if code == Code.PAUSED:
+        return "Wait until the pause is over, or have it ended."
+    return _act(run, code, None, mine=False)
 
 
 def of(run: JobRun, *, by: Person) -> Waiting | None:
@@ -165,7 +172,9 @@ def of(run: JobRun, *, by: Person) -> Waiting | None:
         code,
         _message(known, code, queue, only, by),
         brief(known),
-        "Wait until then." if _is_hidden(known, code, by) else _act(known, code, only),
+        "Wait until then."
+        if _is_hidden(known, code, by)
+        else _act(known, code, only, mine=known.started_by_id == by.pk),
         page if page is not None and _may_open(by, known, page, only) else None,
         known.behind if code == Code.BEHIND else None,
     )
@@ -236,7 +245,7 @@ def _message(run: Any, code: Code, queue: Queue | None, only: Agent | None, by: 
                 for kind, one, seen in _paused(run, by)
             )
         case Code.TURN:
-            stuck = "" if _some_at_work(run) else ", and no agent has taken what it let in"
+            stuck = ", and no agent has taken what it let in" if _is_stuck(run) else ""
             return f"It waits for its turn: {_at_once(run)}{stuck}."
         case Code.BEHIND if run.behind is not None:
             return f"It waits behind run {str(run.behind)[:6]}… on the same target."
@@ -259,9 +268,11 @@ def _message(run: Any, code: Code, queue: Queue | None, only: Agent | None, by: 
     return f"{run.requested_agent or 'An agent'} is about to take it."
 
 
-def _some_at_work(run: Any) -> bool:
-    """Say whether an agent is at what its site's schedule has let in."""
-    return JobRun.objects.executing().filter(site=run.site_id, in_turn=True).exists()
+def _is_stuck(run: Any) -> bool:
+    """Say whether all that its site's schedule has let in waits for agents."""
+    entered = JobRun.objects.active().filter(site=run.site_id, in_turn=True, next_queue=None)
+    found = set(entered.order_by().values_list("status", flat=True).distinct())
+    return found == {Status.PENDING}
 
 
 def _at_once(run: Any) -> str:
@@ -272,15 +283,17 @@ def _at_once(run: Any) -> str:
     return f"the schedule of {run.site} has {runs} at work at once"
 
 
-def _act(run: Any, code: Code, only: Agent | None) -> str:
+def _act(run: Any, code: Code, only: Agent | None, *, mine: bool) -> str:
+    """`mine`: the reader has started the run, and so may cancel it (domain rule 1)."""
     agent, pool = run.requested_agent, run.requested_pool
     one = agent or only
     where = f"of the pool {pool}" if pool else f"of {run.site}"
     # What a run asks for is fixed: another choice is one of the next run.
+    cancel = "cancel it" if mine else "have it canceled by who started it"
     otherwise = (
-        "cancel it, choose another one for the job and start it again"
+        f"{cancel}, choose another one for the job and start it again"
         if run.job
-        else "cancel it and start it for another one"
+        else f"{cancel} and start it for another one"
     )
     match code:
         case Code.PAUSED:
@@ -305,7 +318,8 @@ def _act(run: Any, code: Code, only: Agent | None) -> str:
         case Code.RESTRICTED:
             chosen = "choose one of those agents or its pool for the job and start it again"
             anew = chosen if run.job else "start it for one of those agents or its pool"
-            return f"Cancel it and {anew}, or take one out of its restricted pool."
+            first = f"{cancel[0].upper()}{cancel[1:]}"
+            return f"{first} and {anew}, or take one out of its restricted pool."
         case Code.AWAY:
             who = f"{one}" if one else "one of them"
             return f"Start {who} on its machine" + (f", or {otherwise}." if agent else ".")

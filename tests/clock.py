@@ -1,6 +1,6 @@
 """A clock of the database that a test moves, for each process that connects after `moving` began.
 
-Nothing else decides what time it is (sites/sql.py), so this is the portal's clock.
+It is what planners, sweeps and claims ask for the time (sites/sql.py).
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Zygote:
             )
 
     def fork(self, function: str, *arguments: object) -> Fork:
-        """Let a process of its own call `module:function`; it has begun when this returns."""
+        """Let a process of its own call `module:function`."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(function, *arguments, file=self.process.stdin, flush=True)

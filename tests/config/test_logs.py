@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 from django.core.exceptions import ImproperlyConfigured
+from django.db import IntegrityError
 from django.test import Client
 
 from config import logs
@@ -94,7 +95,9 @@ def test_no_secret_of_a_request_reaches_the_log(written, agent, alice):
         raise ValueError(f"https://alice:hunter22@host/ {token} Bearer abc.def {agent.api.token}")
     except ValueError:
         logging.getLogger("some.library").exception("It failed with %s", {"token": token})
-        logging.getLogger("ours").error("DETAIL:  Failing row contains (1, s3cret\n, 2).")
+        error = IntegrityError("no\nDETAIL:  Failing row contains (1, s3cret\n, 2).\nMORE")
+        for form in ("%s", "%r"):
+            logging.getLogger("ours").error(form, error)
         structlog.get_logger("ours").warning("said", headers={"Authorization": "Basic QWxhZGRpbg"})
     text = written.getvalue()
     assert len(lines(written)) >= 6

@@ -49,8 +49,8 @@ def minutely(hall: Site, backup: Function, edda: User) -> list[Job]:
 def beats(tmp_path: Path) -> Iterator[Beats]:
     """Start beats as the Procfile does, with two clock workers; on SQLite as `up` does, in one.
 
-    One after the other: whoever comes to the folders of the broker that SQLite has, reads what
-    another one may be writing there.
+    One after the other: Kombu has the queues of the folders that SQLite has for a broker in a
+    file that two who come at once spoil for each other.
     """
     celery = [sys.executable, "-m", "celery", "-A", "config"]
     worker = [*celery, "worker", "-Q", "clock", "--pool", "threads", "--concurrency", "2"]

@@ -22,6 +22,9 @@ from tests.zygote import Processes
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
 
+KILLED = 10  # at as many moments of a plan, which takes some hundredths of a second
+
+
 @pytest.fixture
 def nightly(hall: Site, backup: Function, edda: User) -> list[Job]:
     """Twenty jobs of as many targets that start every night."""
@@ -65,15 +68,20 @@ def test_planners_that_are_killed_leave_whole_starts(
     nightly: list[Job], processes: Processes
 ) -> None:
     """What a killed one had begun is undone, and found again by the next."""
-    processes("plan", 1)
-    for _ in range(4):
+    *jobs, canary = nightly
+    for number in range(KILLED):
         [victim] = processes("plan", 1)
-        at = come(nightly)
-        until(lambda at=at: started(at) > 0)  # type: ignore[misc]
+        # It is at work, and begins with the others a moment later.
+        first = come([canary])
+        until(lambda at=first: started(at) == 1)  # type: ignore[misc]
+        at = come(jobs)
+        sleep(0.004 * number)
         victim.kill()
-        until(lambda at=at: started(at) == len(nightly))  # type: ignore[misc]
-    assert JobRun.objects.count() == Occurrence.objects.count() == 4 * len(nightly)
-    assert check_runs() == 4 * len(nightly)
+        [other] = processes("plan", 1)
+        until(lambda at=at: started(at) == len(jobs))  # type: ignore[misc]
+        other.kill()
+    assert JobRun.objects.count() == Occurrence.objects.count() == KILLED * len(nightly)
+    assert check_runs() == KILLED * len(nightly)
 
 
 def test_a_clock_that_is_moved_by_an_hour_starts_nothing_twice(

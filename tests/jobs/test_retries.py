@@ -328,11 +328,12 @@ def test_a_try_without_the_credential_of_the_first_is_not_made(
     assert not run.retries.exists()
 
 
+@pytest.mark.parametrize("change", [{"enabled": False}, {"retries": 0}], ids=["off", "no more"])
 def test_a_job_that_is_switched_off_is_promised_no_try(
-    stubborn: Job, agent: Enrolled, edda: User
+    change: dict[str, Any], stubborn: Job, agent: Enrolled, edda: User
 ) -> None:
-    Job.objects.update(enabled=False)
     factories.run(stubborn, by=edda)
+    Job.objects.update(**change)
     assert retries.will_retry(fail(agent)) is None
 
 
@@ -391,8 +392,8 @@ def test_who_may_start_the_job_calls_a_waiting_try_off(
     factories.run(stubborn, by=edda)
     run = fail(agent)
     address = f"/jobs/{run.public_id}"
-    assert "Call it off" in html(edda, address)
-    assert "Call it off" not in html(vera, address)
+    assert "Call the retry off" in html(edda, address)
+    assert "Call the retry off" not in html(vera, address)
     assert as_(vera).post(f"{address}/call-off").status_code == 403
     if door == "page":
         assert as_(edda).post(f"{address}/call-off").status_code == 302
@@ -404,7 +405,7 @@ def test_who_may_start_the_job_calls_a_waiting_try_off(
     assert Event.objects.filter(kind="run.given_up", subject_id=run.public_id).count() == 1
     page = html(edda, address)
     assert "It is not tried again: Edda called it off." in words(page)
-    assert "Call it off" not in page
+    assert "Call the retry off" not in page
     # It comes by itself no more, and nothing is left to call off.
     assert retries.retry_due() == 0
     again = API(edda).post(f"runs/{run.public_id}/call-off")

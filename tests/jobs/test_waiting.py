@@ -303,6 +303,16 @@ def says(by: User, run: JobRun) -> str:
     return words(page[page.index('id="run-says">') :].split(">", 1)[1].split("</span>")[0])
 
 
+def in_brief(act: str, run: JobRun, code: str) -> str:
+    """What a row says of an act: it looks no names up, and does not ask what its reader may do."""
+    if code == "paused":
+        return "Wait until the pause is over, or have it ended."
+    for said in ("cancel it", "Cancel it"):
+        other = "have it canceled by who started it"
+        act = act.replace(said, other if said[0] == "c" else f"H{other[1:]}")
+    return act if run.requested_agent_id else act.replace("hall-agent", "one of them")
+
+
 @EVERY
 def test_every_cause(
     make: Callable[[Yard], JobRun], code: str, message: str, act: str, brief: str, place: Yard
@@ -313,8 +323,7 @@ def test_every_cause(
     assert (told["code"], told["act"]) == (code, act)
     assert re.fullmatch(message, told["message"])
     [row] = [one for one in api.get("runs").json()["results"] if one["id"] == str(run.public_id)]
-    # A row looks no names up.
-    short = act if run.requested_agent_id else act.replace("hall-agent", "one of them")
+    short = in_brief(act, run, code)
     assert row["waiting"] == told | {"message": f"{brief[0].upper()}{brief[1:]}.", "act": short}
     assert (told["behind"] is None) is (code != "behind")
 
@@ -334,7 +343,7 @@ def test_every_cause_at_every_door(
     row = html(place.alice, "/jobs/manage")
     if code != "turn":
         assert brief in words(row)
-        title = act if run.requested_agent_id else act.replace("hall-agent", "one of them")
+        title = in_brief(act, run, code)
         assert (f'title="{escape(title)}"' in row) is bool(act)
     page = as_(place.alice).get(admin_path(run, "change", run.pk)).content.decode()
     assert said[0] in words(page)
@@ -391,6 +400,28 @@ def test_who_may_not_see_what_is_paused_reads_until_when_alone(place: Yard, mia:
     told = API(mia).get(f"runs/{run.public_id}").json()["waiting"]
     assert (told["act"], "Stocktaking" in told["message"]) == ("Wait until then.", False)
     assert "Stocktaking" in says(place.alice, run)
+    [row] = API(mia).get("runs").json()["results"]
+    assert row["waiting"]["act"] == "Wait until the pause is over, or have it ended."
+
+
+@pytest.mark.once
+def test_who_may_not_cancel_is_not_told_to(place: Yard, edda: User) -> None:
+    """Rule 1: the starter alone does, also of what a schedule started as them."""
+    run = silent_one(place)
+    assert "or cancel it, choose another" in says(place.alice, run)
+    assert "or have it canceled by who started it, choose another" in says(edda, run)
+
+
+@pytest.mark.once
+def test_a_turn_that_is_at_work_is_not_called_stuck(place: Yard) -> None:
+    run = wait_for_turn(place)
+    assert "no agent has taken" in says(place.alice, run)
+    [held] = place.agent.api.claim()
+    assert "one run at work at once. Wait" in says(place.alice, run)
+    place.agent.api.move(held, "running")
+    place.agent.api.finish(held, "failed", message="No.")
+    # Nothing is let in for a moment, and nobody is stuck.
+    assert "no agent has taken" not in says(place.alice, run)
 
 
 def test_who_may_not_see_the_agent_reads_no_name_and_finds_no_link(

@@ -14,16 +14,16 @@ from .test import run_both
 class Command(BaseCommand):
     """Wait for what takes its time, and repeat what chance decides."""
 
-    help = "Run real beats for half an hour, then races and faults until the time is over."
+    help = "Run real beats for half an hour, then races and faults for so many minutes."
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Stop at the first round that fails."""
         parser = argparse.ArgumentParser(prog="manage.py soak", description=self.help)
-        parser.add_argument("--minutes", type=float, default=60)
+        parser.add_argument("--minutes", type=float, default=30)
         options, more = parser.parse_known_args(argv[2:])
-        until = time.monotonic() + options.minutes * 60
         print("Real beats, half an hour", flush=True)
         rounds, code = 0, run_both(more, what="soak")
+        until = time.monotonic() + options.minutes * 60
         while code == 0 and time.monotonic() < until:
             rounds += 1
             print(f"Round {rounds}", flush=True)

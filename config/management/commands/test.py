@@ -25,7 +25,7 @@ RUNS = {"SQLite": "not postgres", "PostgreSQL and Redis": "not browser and not o
 PROCESSES = {"SQLite": 1.5, "PostgreSQL and Redis": 1}
 # Of the environment. Each run is told of its own servers. Without compiled modules each of some
 # hundred processes compiles its own.
-DROPPED = ("DATABASE_URL", "CELERY_BROKER_URL", "PYTHONDONTWRITEBYTECODE")
+DROPPED = ("DATABASE_URL", "CELERY_BROKER_URL", "YARDMASTER_DATA", "PYTHONDONTWRITEBYTECODE")
 NO_TESTS = 5  # pytest's exit code
 
 
