@@ -15,7 +15,7 @@ from kombu.utils.json import dumps
 class Channel(filesystem.Channel):
     """Kombu's, whose own writes a file that is there already: who takes it meanwhile, fails."""
 
-    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:
+    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Put a message where it is looked for, once all of it is written."""
         message = Path(self.data_folder_out) / f"{monotonic() * 1000:.0f}_{uuid4()}.{queue}.msg"
         part = message.with_suffix(".part")

@@ -78,7 +78,7 @@ class Sweeps(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self.ending.wait(0.2):
+            while not self.ending.wait(0.5):
                 sweeps.sweep()
         except BaseException as error:
             self.error = error

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import IO, NoReturn
@@ -55,21 +56,22 @@ def run_both(arguments: list[str], *, what: str = "not soak") -> int:
     except servers.Missing as missing:
         print(missing, file=sys.stderr)
         return 1
-    compile_tests()
     runs: dict[str, subprocess.Popen[bytes]] = {}
     summaries, codes = {}, []
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="yardmaster-test-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        with tests_compiled():
+            of_servers = {
+                "DATABASE_URL": os.environ.get("DATABASE_URL")
+                or stack.enter_context(servers.postgres()).url,
+                "CELERY_BROKER_URL": os.environ.get("CELERY_BROKER_URL")
+                or stack.enter_context(servers.redis()),
+            }
         for number, (title, mark) in enumerate(RUNS.items()):
             environment = clean_environment() | {"YARDMASTER_DATA": str(folder / str(number))}
             if title != "SQLite":
-                environment["DATABASE_URL"] = (
-                    os.environ.get("DATABASE_URL") or stack.enter_context(servers.postgres()).url
-                )
-                environment["CELERY_BROKER_URL"] = os.environ.get(
-                    "CELERY_BROKER_URL"
-                ) or stack.enter_context(servers.redis())
+                environment |= of_servers
             output = stack.enter_context((folder / f"{number}.txt").open("wb"))
             runs[title] = pytest(
                 with_mark(arguments, f"{what} and {mark}"), environment, output, processes(title)
@@ -93,14 +95,19 @@ def clean_environment() -> dict[str, str]:
     return kept | {"DJANGO_SETTINGS_MODULE": "config.settings.test"}
 
 
-def compile_tests() -> None:
+@contextmanager
+def tests_compiled() -> Iterator[None]:
     """Let one process compile the tests of a fresh checkout: else each of a run would, all of them.
 
-    What is wrong with them the runs will say.
+    It does so during the block, and has done at its end. What is wrong with them the runs will say.
     """
-    if not (settings.BASE_DIR / "tests/jobs/__pycache__").exists():
-        command = [sys.executable, "-m", "pytest", "--collect-only", "-q"]
-        subprocess.run(command, env=clean_environment(), stdout=DEVNULL, stderr=DEVNULL)
+    if (settings.BASE_DIR / "tests/jobs/__pycache__").exists():
+        yield
+        return
+    command = child_command([sys.executable, "-m", "pytest", "--collect-only", "-q"])
+    process = subprocess.Popen(command, env=clean_environment(), stdout=DEVNULL, stderr=DEVNULL)
+    yield
+    process.wait()
 
 
 def with_mark(arguments: list[str], mark: str) -> list[str]:
