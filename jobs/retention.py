@@ -12,7 +12,7 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from sites import sql
-from sites.models import Organization, Snapshot, Target
+from sites.models import Organization, Snapshot, Target, User
 from sites.problems import Refused
 
 from . import moves
@@ -27,6 +27,7 @@ from .models import (
     RunLog,
     RunRecord,
 )
+from .permissions import may_pin
 from .querysets import RunQuerySet
 from .states import FINAL
 
@@ -82,17 +83,19 @@ def prune(*, dry_run: bool = False) -> dict[Organization, Tally]:
     return found
 
 
-def pin(run: JobRun) -> None:
-    """Keep a run with all that it left, whatever its age; the door has asked who may."""
-    _set_pin(run, Now())
+def pin(run: JobRun, *, by: User) -> None:
+    """Keep a run with all that it left, whatever its age; for who may edit its job."""
+    _set_pin(run, Now(), by)
 
 
-def unpin(run: JobRun) -> None:
-    """Let a run go when its time comes."""
-    _set_pin(run, None)
+def unpin(run: JobRun, *, by: User) -> None:
+    """Let a run go when its time comes; for who may edit its job."""
+    _set_pin(run, None, by)
 
 
-def _set_pin(run: JobRun, at: Any) -> None:
+def _set_pin(run: JobRun, at: Any, by: User) -> None:
+    if not may_pin(by, run):
+        raise Refused("not_allowed", "Keeping a run needs the role that edits its job.", status=403)
     with transaction.atomic():
         changed = JobRun.objects.filter(pk=run.pk, pinned_at__isnull=at is not None)
         if changed.update(pinned_at=at, updated_at=Now()):

@@ -15,7 +15,7 @@ from sites.problems import Refused, words_of
 
 from . import moves, starts
 from .models import Job, JobRun
-from .permissions import job_policy
+from .permissions import job_policy, may_retry
 from .querysets import RunQuerySet
 from .states import ACTIVE
 
@@ -71,7 +71,11 @@ def due() -> RunQuerySet:
 
 @transaction.atomic
 def call_off(run: JobRun, *, by: User) -> None:
-    """Let no other try of a run follow; 409 `no_retry` where none waits (any more)."""
+    """Let no other try of a run follow, for who may retry it; 409 `no_retry` where none waits."""
+    if not may_retry(by, run):
+        raise Refused(
+            "not_allowed", "Calling a retry off needs the role that starts the job.", status=403
+        )
     if not _give_up(run.pk, f"{by} called it off."):
         raise Refused("no_retry", "No other try of this run waits.")
 

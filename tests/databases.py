@@ -14,9 +14,14 @@ from hashlib import sha256
 from pathlib import Path
 
 import psycopg
+import pytest
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
+from django.test import TransactionTestCase
+
+# What migrating has written stays.
+KEPT = {"django_migrations", "django_content_type", "auth_permission"}
 
 
 @contextmanager
@@ -36,12 +41,29 @@ def migrated_copy() -> Iterator[None]:
         shutil.copyfile(template(), own)
     outer = use(own)
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: empty())
+            yield
     finally:
         use(outer)
         if connection.vendor == "postgresql":
             # By force: what a test has started may hold a connection a moment longer.
             on_server(f"DROP DATABASE {quoted} WITH (FORCE)")
+
+
+def empty() -> None:
+    """Delete what a test has committed, instead of Django's way.
+
+    That truncates a hundred tables for a dozen rows, and writes all permissions anew.
+    """
+    tables = set(connection.introspection.django_table_names(include_views=False)) - KEPT
+    filled = " UNION ALL ".join(
+        f"SELECT '{table}' WHERE EXISTS (SELECT 1 FROM {table})" for table in sorted(tables)
+    )
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(filled)
+        for (table,) in cursor.fetchall():
+            cursor.execute(f"DELETE FROM {table}")
 
 
 def drop_template() -> None:

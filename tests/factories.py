@@ -10,9 +10,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from auditlog.context import disable_auditlog
 from django.db import transaction
+from django.db.models.functions import Now
 from django.test import Client
 
-from agents import enrolment
+from agents import catalogue, presence
 from agents.models import Agent, Function
 from jobs import making, starts
 from jobs.models import Job, JobRun
@@ -179,12 +180,22 @@ def enrolled(
     slots: int = 8,
     tools: list[dict[str, Any]] | None = None,
 ) -> Enrolled:
-    """An agent that has enrolled with a one-time code."""
-    made, code = enrolment.add_agent(organization, name=name, site=site, by=by, slots=slots)
-    agent, token = enrolment.enroll(
-        code, name="", version="1.0", platform="test", tools=tools or [FOLDER], address=None
+    """An agent as its enrolment leaves it; what is tested of that enrols through its door."""
+    agent = Agent(
+        organization=organization,
+        site=site,
+        name=name,
+        slots=slots,
+        version="1.0",
+        platform="test",
+        created_by=by,
+        enrolled_at=Now(),
     )
-    assert agent.pk == made.pk
+    token, agent.token_hash = tokens.make("agent", agent.public_id)
+    agent.save()
+    catalogue.advertise(agent, tools or [FOLDER])
+    presence.seen(agent)
+    agent.refresh_from_db()
     return Enrolled(agent, AgentAPI(token))
 
 
@@ -198,7 +209,6 @@ def job(target: Target, function: Function, *, owner: User, **fields: Any) -> Jo
         owner=owner,
         **{"name": f"{target.name} backup"} | fields,
     )
-    made.full_clean()
     made.save()
     return made
 

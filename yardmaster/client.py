@@ -1,6 +1,7 @@
 """What to do with each answer of the portal, and how a request gets to it."""
 
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -8,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from functools import cache
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -159,6 +161,12 @@ def check_address(url: str, *, insecure_http: bool = False) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Read once which authorities this machine trusts: it takes longer than a request."""
+    return httpx.create_ssl_context()
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -195,6 +203,7 @@ class Client:
             # The environment's proxy has no business between this machine and itself, and would
             # read the token there.
             trust_env=not _is_loopback(urlsplit(self.portal).hostname or ""),
+            verify=_trusted(),
         )
 
     def close(self) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import PermissionDenied
 from django.db.models import F, QuerySet, prefetch_related_objects
 from django.http import Http404
 from django.http.response import HttpResponseBase
@@ -40,9 +39,9 @@ from .. import proposals, retention, retries, starts, transitions, waiting
 from ..evidence import log_of
 from ..filters import RunFilter
 from ..inputs import keep
-from ..models import JobRun, Proposal, RunInput
+from ..models import JobRun, RunInput
 from ..pages import ORDERS
-from ..permissions import may_pin, may_retry, run_policy
+from ..permissions import run_policy
 from ..querysets import RunQuerySet
 from .run_shapes import (
     ConnectionJobOut,
@@ -174,8 +173,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
     )
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, id: Any) -> Response:
-        run = transitions.cancel(self.get_object(), by=person(request))
-        return Response(told(run, request))
+        return self._act(request, transitions.cancel)
 
     @extend_schema(
         summary="Accept the change that a run proposes",
@@ -186,7 +184,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
     )
     @action(detail=True, methods=["post"])
     def accept(self, request: Request, id: Any) -> Response:
-        return self._decide(request, proposals.accept)
+        return self._act(request, proposals.accept, **self.read(DecisionIn))
 
     @extend_schema(
         summary="Reject the change that a run proposes",
@@ -196,12 +194,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
     )
     @action(detail=True, methods=["post"])
     def reject(self, request: Request, id: Any) -> Response:
-        return self._decide(request, proposals.reject)
-
-    def _decide(self, request: Request, rule: Callable[..., Proposal]) -> Response:
-        run = self.get_object()
-        rule(run, by=person(request), comment=self.read(DecisionIn)["comment"])
-        return Response(told(run, request))
+        return self._act(request, proposals.reject, **self.read(DecisionIn))
 
     @extend_schema(
         summary="Start the same again as a new run",
@@ -227,11 +220,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
     )
     @action(detail=True, methods=["post"], url_path="call-off")
     def call_off(self, request: Request, id: Any) -> Response:
-        run = self.get_object()
-        if not may_retry(person(request), run):
-            raise PermissionDenied("Calling a retry off needs the role that starts the job.")
-        retries.call_off(run, by=person(request))
-        return Response(told(run, request))
+        return self._act(request, retries.call_off)
 
     @extend_schema(
         summary="Keep a run with all that it left, whatever its age",
@@ -241,18 +230,17 @@ class RunViewSet(Retrieved, ScopedViewSet):
     )
     @action(detail=True, methods=["post"])
     def pin(self, request: Request, id: Any) -> Response:
-        return self._pin(request, retention.pin)
+        return self._act(request, retention.pin)
 
     @extend_schema(summary="Let a run go when its time comes", request=None, responses=RunDetailOut)
     @action(detail=True, methods=["post"])
     def unpin(self, request: Request, id: Any) -> Response:
-        return self._pin(request, retention.unpin)
+        return self._act(request, retention.unpin)
 
-    def _pin(self, request: Request, rule: Callable[[JobRun], None]) -> Response:
+    def _act(self, request: Request, rule: Callable[..., object], **given: Any) -> Response:
+        """Do to the run what the rule says; it, or the policy of the action, knows who may."""
         run = self.get_object()
-        if not may_pin(person(request), run):
-            raise PermissionDenied("Keeping a run needs the role that edits its job.")
-        rule(run)
+        rule(run, by=person(request), **given)
         return Response(told(run, request))
 
     @extend_schema(

@@ -16,7 +16,7 @@ from jobs import retention, retries, starts, transitions, waiting
 from jobs.export import export_of
 from jobs.models import JobRun
 from jobs.pages import NEWEST, count_runs, count_up_to, page_of_runs
-from jobs.permissions import may_pin, may_retry, run_policy
+from jobs.permissions import run_policy
 from jobs.querysets import RunQuerySet
 from jobs.states import OUTCOMES, Status
 from jobs.views import narrowing
@@ -242,33 +242,30 @@ def cancel(request: PortalRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def pin(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Keep a run with all that it left, whatever its age."""
-    return _pin(request, public_id, retention.pin)
+    return _act(request, public_id, retention.pin)
 
 
 @within_organization
 @require_POST
 def unpin(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Let a run go when its time comes."""
-    return _pin(request, public_id, retention.unpin)
-
-
-def _pin(request: PortalRequest, public_id: UUID, rule: Callable[[JobRun], None]) -> HttpResponse:
-    run = run_policy.get(request.user, "view", JobRun.objects.for_rows(), public_id=public_id)
-    if not may_pin(request.user, run):
-        raise PermissionDenied("Keeping a run needs the role that edits its job.")
-    rule(run)
-    return redirect("run-detail", run.public_id)
+    return _act(request, public_id, retention.unpin)
 
 
 @within_organization
 @require_POST
 def call_off(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Let no other try of a run follow by itself."""
-    run = _of_who_may_retry(request, public_id)
+    return _act(request, public_id, retries.call_off)
+
+
+def _act(request: PortalRequest, public_id: UUID, rule: Callable[..., object]) -> HttpResponse:
+    """Do to a run that the person sees what the rule says, which knows who may."""
+    run = _seen(request, public_id)
     try:
-        retries.call_off(run, by=request.user)
+        rule(run, by=request.user)
     except Refused as refusal:
-        messages.error(request, refusal.detail)
+        _say(request, refusal)
     return redirect("run-detail", run.public_id)
 
 
@@ -276,19 +273,22 @@ def call_off(request: PortalRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def retry(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Start the same again as a new run, and go to it."""
-    run = _of_who_may_retry(request, public_id)
     try:
-        again = starts.retry(run, by=request.user)
+        again = starts.retry(_seen(request, public_id), by=request.user)
     except Refused as refusal:
-        messages.error(request, refusal.detail)
+        _say(request, refusal)
         return back(request, "run-history")
     if not again.created:
         messages.info(request, f"{again.run.name} is at work already; no second run was started.")
     return redirect("run-detail", again.run.public_id)
 
 
-def _of_who_may_retry(request: PortalRequest, public_id: UUID) -> JobRun:
-    run = run_policy.get(request.user, "view", JobRun.objects.for_rows(), public_id=public_id)
-    if not may_retry(request.user, run):
-        raise PermissionDenied("You may see this run, but not start it again.")
-    return run
+def _seen(request: PortalRequest, public_id: UUID) -> JobRun:
+    return run_policy.get(request.user, "view", JobRun.objects.for_rows(), public_id=public_id)
+
+
+def _say(request: PortalRequest, refusal: Refused) -> None:
+    """Say on the page what a rule refused; who may not do it at all is told so by a 403."""
+    if refusal.status == 403:
+        raise PermissionDenied(refusal.detail)
+    messages.error(request, refusal.detail)

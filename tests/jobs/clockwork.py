@@ -1,4 +1,4 @@
-"""Processes that do without a pause what a beat asks for now and then, as many workers would."""
+"""Processes that do the work of a beat without a pause, as many workers at once would."""
 
 from __future__ import annotations
 

@@ -44,6 +44,14 @@ def elsewhere_job(yard: Site, backup: Function, alice: User) -> Job:
 
 
 @pytest.fixture
+def stubborn(job: Job) -> Job:
+    """Edda's backup, tried again twice: after five and after ten minutes."""
+    Job.objects.filter(pk=job.pk).update(retries=2)
+    job.refresh_from_db()
+    return job
+
+
+@pytest.fixture
 def thing(request: pytest.FixtureRequest, job: Job, hall: Site, agent: Enrolled) -> Any:
     """A job, its site, or the agent that carries it out."""
     return {"job": job, "site": hall, "agent": agent.agent}[request.param]

@@ -175,7 +175,7 @@ def _newest_success(job: Job, agent: Enrolled, edda: User) -> JobRun:
 
 def _pinned(job: Job, agent: Enrolled, edda: User) -> JobRun:
     run = ended(job, agent, edda, days=400)
-    retention.pin(run)
+    retention.pin(run, by=edda)
     return run
 
 
@@ -218,7 +218,7 @@ def test_what_never_goes(
     assert whole(run)
     assert snapshot is None or Snapshot.objects.filter(pk=snapshot.pk).exists()
     if make is _pinned:
-        retention.unpin(run)
+        retention.unpin(run, by=edda)
     elif make is _to_be_retried:
         JobRun.objects.filter(pk=run.pk).update(retry_at=None)
     elif make is _proposed:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from agents import enrolment
 from agents.models import Function
-from jobs import definitions, making, planner, planning, retries, starts, sweeps, transitions, turns
+from jobs import definitions, making, planner, planning, retries, starts, transitions, turns
 from jobs.models import Job, JobRun, RunInput, SiteSchedule
 from jobs.states import RETRIED, RETRIED_BY_ITSELF
 from sites import places, sql
@@ -21,84 +21,12 @@ from sites.models import Event, Site, Target, User
 from sites.problems import Refused
 from tests import factories
 from tests.factories import Enrolled
-from tests.jobs.passing import deadline_over, lease_over, pause_over, queue_limit_over
-from tests.pages import admin_path, as_, facts, html, words
+from tests.jobs.passing import pause_over
+from tests.jobs.trying import begin, come, end, fail, given_up, tried_again
+from tests.pages import html, words
 from tests.people import API
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def stubborn(job: Job) -> Job:
-    """Edda's backup, tried again twice: after five and after ten minutes."""
-    Job.objects.filter(pk=job.pk).update(retries=2)
-    job.refresh_from_db()
-    return job
-
-
-def begin(agent: Enrolled) -> dict[str, Any]:
-    [held] = agent.api.claim()
-    agent.api.move(held, "running")
-    return held
-
-
-def fail(agent: Enrolled) -> JobRun:
-    """Let the run that waits end as failed."""
-    held = begin(agent)
-    assert agent.api.finish(held, "failed", message="No.").status_code == 200
-    return JobRun.objects.get(public_id=held["id"])
-
-
-def end(reason: str, run: JobRun, agent: Enrolled, alice: User) -> JobRun:
-    """Let a run end for a reason, as it comes about."""
-    if reason == "never_claimed":
-        queue_limit_over(run)
-        sweeps.sweep()
-    else:
-        held = begin(agent)
-        if reason == "error":
-            agent.api.finish(held, "failed", message="No.")
-        elif reason == "agent_restarted":
-            agent.api.finish(held, "failed", reason="agent_restarted", message="Restarted.")
-        elif reason == "credential_revoked":
-            enrolment.retire(agent.agent, by=alice)
-        elif reason == "deadline":
-            deadline_over(held)
-            sweeps.sweep()
-        else:
-            lease_over(held)
-            sweeps.sweep()
-    run.refresh_from_db()
-    assert run.reason == reason
-    return run
-
-
-def come(run: JobRun) -> None:
-    """Let the time of a run's next try have come."""
-    changed = JobRun.objects.filter(pk=run.pk, retry_at__isnull=False).update(
-        retry_at=Now() - timedelta(seconds=1)
-    )
-    assert changed == 1
-
-
-def tried_again(run: JobRun) -> JobRun:
-    come(run)
-    assert retries.retry_due() == 1
-    run.refresh_from_db()
-    assert (run.retry_at, run.retry_note) == (None, "")
-    return run.retries.get()
-
-
-def given_up(run: JobRun) -> str:
-    """Let its time come; gives why no try was made."""
-    come(run)
-    number = JobRun.objects.count()
-    assert retries.retry_due() == 0
-    run.refresh_from_db()
-    assert (run.retry_at, JobRun.objects.count()) == (None, number)
-    assert Event.objects.filter(kind="run.given_up", subject_id=run.public_id).count() == 1
-    assert retries.retry_due() == 0
-    return run.retry_note
 
 
 @pytest.mark.parametrize("reason", RETRIED)
@@ -223,7 +151,7 @@ def test_it_is_dropped_where_the_job_was_started_again(
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "note"),
     [
         ("archived", "The job was archived."),
         ("off", "The job's schedule was switched off."),
@@ -236,7 +164,7 @@ def test_it_is_dropped_where_the_job_was_started_again(
     ],
 )
 def test_it_is_dropped_where_nothing_may_start(
-    change: str, words: str, stubborn: Job, agent: Enrolled, manuel: User, alice: User
+    change: str, note: str, stubborn: Job, agent: Enrolled, manuel: User, alice: User
 ) -> None:
     if change in ("owner", "account"):
         Job.objects.update(owner=manuel)
@@ -259,15 +187,11 @@ def test_it_is_dropped_where_nothing_may_start(
         case _:
             manuel.memberships.all().delete()
     before = run.updated_at
-    assert given_up(run) == words
+    assert given_up(run) == note
     assert run.updated_at > before
-    assert f"It is not tried again: {words}" in _page(alice, run)
+    assert f"It is not tried again: {note}" in words(html(alice, f"/jobs/{run.public_id}"))
     if change not in ("starter", "owner"):
-        assert API(alice).get(f"runs/{run.public_id}").json()["retry_note"] == words
-
-
-def _page(by: User, run: JobRun) -> str:
-    return words(html(by, f"/jobs/{run.public_id}"))
+        assert API(alice).get(f"runs/{run.public_id}").json()["retry_note"] == note
 
 
 @pytest.mark.parametrize("kind", ["job", "site"])
@@ -360,95 +284,6 @@ def test_of_what_a_site_lets_in_no_more_are_tried_again_than_it_lets_in(
     agent.api.finish(held, "failed", message="No.")
     assert turns.release() == 1
     assert [one["id"] for one in agent.api.claim()] == [str(again.public_id)]
-
-
-@pytest.mark.once
-def test_the_page_leads_from_try_to_try(stubborn: Job, agent: Enrolled, edda: User) -> None:
-    factories.run(stubborn, by=edda)
-    run = fail(agent)
-    page = _page(edda, run)
-    assert "Tried again at" in page
-    assert "try 2 of 3." in page
-    Site.objects.update(paused_until=Now() + timedelta(days=1), pause_reason="Oil")
-    assert "Tried again, try 2 of 3, when the pause is over, not before" in _page(edda, run)
-    Site.objects.update(paused_until=None)
-    again = tried_again(run)
-    first, second = (html(edda, f"/jobs/{each.public_id}") for each in (run, again))
-    assert (facts(first)["Try"], facts(second)["Try"]) == ("1 of 3", "2 of 3")
-    assert f"It was tried again as {str(again.public_id)[:6]}…" in words(first)
-    assert f'href="/jobs/{again.public_id}"' in first
-    assert f'href="/jobs/{run.public_id}"' in second
-    fail(agent)
-    tried_again(JobRun.objects.get(pk=again.pk))
-    last = fail(agent)
-    assert "It was the last of 3 tries." in _page(edda, last)
-    assert "2, the first after 5 min" in words(html(edda, f"/jobs/manage/{stubborn.public_id}"))
-
-
-@pytest.mark.parametrize("door", ["page", "API"])
-def test_who_may_start_the_job_calls_a_waiting_try_off(
-    door: str, stubborn: Job, agent: Enrolled, edda: User, vera: User
-) -> None:
-    factories.run(stubborn, by=edda)
-    run = fail(agent)
-    address = f"/jobs/{run.public_id}"
-    assert "Call the retry off" in html(edda, address)
-    assert "Call the retry off" not in html(vera, address)
-    assert as_(vera).post(f"{address}/call-off").status_code == 403
-    if door == "page":
-        assert as_(edda).post(f"{address}/call-off").status_code == 302
-    else:
-        told = API(edda).post(f"runs/{run.public_id}/call-off").json()
-        assert (told["retry_at"], told["retry_note"]) == (None, "Edda called it off.")
-    run.refresh_from_db()
-    assert (run.retry_at, run.retry_note) == (None, "Edda called it off.")
-    assert Event.objects.filter(kind="run.given_up", subject_id=run.public_id).count() == 1
-    page = html(edda, address)
-    assert "It is not tried again: Edda called it off." in words(page)
-    assert "Call the retry off" not in page
-    # It comes by itself no more, and nothing is left to call off.
-    assert retries.retry_due() == 0
-    again = API(edda).post(f"runs/{run.public_id}/call-off")
-    assert (again.status_code, again.json()["code"]) == (409, "no_retry")
-    said = as_(edda).post(f"{address}/call-off", follow=True).content.decode()
-    assert "No other try of this run waits." in said
-
-
-@pytest.mark.once
-def test_what_a_job_says_of_it_is_taken_and_refused_at_every_door(
-    job: Job, edda: User, alice: User
-) -> None:
-    api, address = API(edda), f"jobs/{job.public_id}"
-    told = api.get(address).json()
-    assert (told["retries"], told["retry_wait_s"]) == (0, 300)
-    assert told["retry_reasons"] == [str(one) for one in RETRIED_BY_ITSELF]
-    sent = {"retries": 3, "retry_wait_s": 60, "retry_reasons": ["error", "deadline", "error"]}
-    told = api.patch(address, sent).json()
-    assert (told["retries"], told["retry_wait_s"]) == (3, 60)
-    assert told["retry_reasons"] == ["error", "deadline"]
-    wrong: dict[str, Any]
-    for wrong in (
-        {"retries": 11}, {"retries": -1}, {"retry_wait_s": 9}, {"retry_wait_s": 86401},
-        {"retry_reasons": ["lease_ended"]}, {"retry_reasons": []}, {"retry_reasons": "error"},
-    ):  # fmt: skip
-        answer = api.patch(address, wrong)
-        field = next(iter(answer.json()["errors"])).split(".")[0]
-        assert (answer.status_code, field) == (422, *wrong)
-    path = f"/jobs/manage/{job.public_id}/edit"
-    form = html(edda, path)
-    assert 'name="retries" value="3"' in form
-    page = {
-        "name": job.name, "who": "automatic", "run_timeout": "60", "queue_timeout": "60",
-        "retries": "2", "retry_wait": "0.17", "retry_reasons": ["agent_lost"],
-    }  # fmt: skip
-    assert as_(edda).post(path, page).status_code == 302
-    job.refresh_from_db()
-    assert (job.retries, job.retry_wait_s, job.retry_reasons) == (2, 10, ["agent_lost"])
-    refused = as_(edda).post(path, page | {"retry_reasons": []})
-    assert refused.status_code == 422
-    assert "Say after which ends it is tried again." in refused.content.decode()
-    admin = as_(alice).get(admin_path(job, "change", job.pk)).content.decode()
-    assert "Tried again after" in admin
 
 
 def test_a_job_that_is_not_tried_again_may_name_no_end(job: Job, edda: User) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import time, timedelta
+from datetime import timedelta
 from html import escape
 from typing import Any
 
@@ -14,59 +13,20 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from agents import enrolment
-from agents.models import Agent, AgentPool, AgentPresence, Function
-from jobs import definitions, planner, planning, waiting
-from jobs.models import Job, JobRun, SiteSchedule
-from sites import places, sql
+from agents.models import AgentPresence, Function
+from jobs import waiting
+from jobs.models import Job, JobRun
+from sites import places
 from sites.models import Organization, Site, Target, User
 from tests import factories
-from tests.factories import FOLDER, Enrolled
+from tests.factories import Enrolled
+from tests.jobs import waiters
 from tests.jobs.passing import pause_over
+from tests.jobs.waiters import SOON, Yard
 from tests.pages import admin_path, as_, html, words
 from tests.people import API
 
 pytestmark = pytest.mark.django_db
-
-
-@dataclass
-class Yard:
-    """What a cause is made of."""
-
-    works: Organization
-    hall: Site
-    press: Target
-    backup: Function
-    agent: Enrolled
-    alice: User
-    edda: User
-
-    def job(self, **fields: Any) -> Job:
-        return factories.job(self.press, self.backup, owner=self.alice, **fields)
-
-    def run(self, **fields: Any) -> JobRun:
-        return factories.run(self.job(**fields), by=self.alice)
-
-    def pinned(self) -> JobRun:
-        return self.run(assignment="agent", agent=self.agent.agent)
-
-    def pool(self, name: str, *agents: Agent, restricted: bool = False) -> AgentPool:
-        pool = AgentPool.objects.create(organization=self.works, name=name, restricted=restricted)
-        pool.agents.add(*agents)
-        return pool
-
-    def second(self, **fields: Any) -> Enrolled:
-        return factories.enrolled(
-            self.works, "second-agent", by=self.alice, **{"site": self.hall} | fields
-        )
-
-    def at_work(self, target: Target, name: str) -> JobRun:
-        """A run of the same function that the agent has taken."""
-        run = factories.run(
-            factories.job(target, self.backup, owner=self.alice, name=name), by=self.alice
-        )
-        [claimed] = self.agent.api.claim()
-        assert claimed["id"] == str(run.public_id)
-        return run
 
 
 @pytest.fixture
@@ -77,219 +37,67 @@ def place(
     return Yard(works, hall, press, backup, agent, alice, edda)
 
 
-SOON = timedelta(hours=2)
-
-
-def pause_site(place: Yard) -> JobRun:
-    until = timezone.now() + SOON
-    places.pause_site(place.hall, until=until, reason="Stocktaking", by=place.alice)
-    return place.run()
-
-
-def pause_job(place: Yard) -> JobRun:
-    run = place.run()
-    assert run.job is not None
-    until = timezone.now() + SOON
-    definitions.pause(run.job, until=until, reason="New bearings", by=place.alice)
-    return run
-
-
-def wait_for_turn(place: Yard) -> JobRun:
-    planned = planning.of_site(place.hall)
-    planned.schedule_kind, planned.schedule_time, planned.at_once = "daily", time(1), 1
-    planning.save_for_site(planned)
-    for number in range(2):
-        job = factories.job(
-            factories.target(place.hall, f"Line {number}"), place.backup, owner=place.alice
-        )
-        job.schedule_kind, job.site_order = "site", number
-        definitions.save(job, by=place.alice)
-    SiteSchedule.objects.update(next_run_at=sql.clock() - timedelta(seconds=1))
-    assert planner.plan() == 2
-    return JobRun.objects.get(next_queue__isnull=False)
-
-
-def no_agent(place: Yard) -> JobRun:
-    run = place.run()
-    Agent.objects.filter(pk=place.agent.agent.pk).update(site=None)
-    enrolment.retire(place.agent.agent, by=place.alice)
-    return run
-
-
-def empty_pool(place: Yard) -> JobRun:
-    return place.run(assignment="pool", pool=place.pool("Presses"))
-
-
-def retired(place: Yard) -> JobRun:
-    run = place.pinned()
-    enrolment.retire(place.agent.agent, by=place.alice)
-    return run
-
-
-def unlearned(place: Yard) -> JobRun:
-    run = place.run()
-    place.agent.api.post("hello", {"version": "1", "platform": "", "tools": []})
-    return run
-
-
-def other_version(place: Yard) -> JobRun:
-    run = place.run(version="1.0")
-    tools = [FOLDER | {"version": "2.0"}]
-    place.agent.api.post("hello", {"version": "1", "platform": "", "tools": tools})
-    return run
-
-
-def restricted(place: Yard) -> JobRun:
-    run = place.run()
-    place.pool("Vault", place.agent.agent, restricted=True)
-    return run
-
-
-def silent(place: Yard) -> JobRun:
-    AgentPresence.objects.update(seen_at=Now() - timedelta(minutes=5))
-    return place.run()
-
-
-def silent_one(place: Yard) -> JobRun:
-    AgentPresence.objects.update(seen_at=Now() - timedelta(minutes=5))
-    return place.pinned()
-
-
-def silent_two(place: Yard) -> JobRun:
-    place.second()
-    return silent(place)
-
-
-def never_seen(place: Yard) -> JobRun:
-    AgentPresence.objects.all().delete()
-    return place.pinned()
-
-
-def draining(place: Yard) -> JobRun:
-    enrolment.drain(place.agent.agent, on=True)
-    return place.pinned()
-
-
-def paused_agent(place: Yard) -> JobRun:
-    until = timezone.now() + SOON
-    enrolment.pause(place.agent.agent, until=until, reason="Confidential", by=place.alice)
-    return place.run()
-
-
-def behind(place: Yard) -> JobRun:
-    place.at_work(place.press, "First")
-    return place.run()
-
-
-def full(place: Yard) -> JobRun:
-    Agent.objects.update(slots=1)
-    place.at_work(factories.target(place.hall, "Line 2"), "First")
-    return place.run()
-
-
-def full_two(place: Yard) -> JobRun:
-    other = place.second(slots=1)
-    run = full(place)
-    factories.run(
-        factories.job(factories.target(place.hall, "Line 3"), place.backup, owner=place.alice),
-        by=place.alice,
-    )
-    assert other.api.claim()
-    return JobRun.objects.pending().get() if run.status == "pending" else run
-
-
-def full_one(place: Yard) -> JobRun:
-    Agent.objects.update(slots=1)
-    place.at_work(factories.target(place.hall, "Line 2"), "First")
-    return place.pinned()
-
-
-def full_pool(place: Yard) -> JobRun:
-    pool = place.pool("Presses", place.agent.agent)
-    Agent.objects.update(slots=1)
-    place.at_work(factories.target(place.hall, "Line 2"), "First")
-    return place.run(assignment="pool", pool=pool)
-
-
-def beside(place: Yard) -> JobRun:
-    """Jobs that allow overlap do not wait for each other."""
-    place.at_work(place.press, "First")
-    return place.run(overlap="allow")
-
-
-def free(place: Yard) -> JobRun:
-    return place.run()
-
-
-def free_one(place: Yard) -> JobRun:
-    return place.pinned()
-
-
-def foreign(place: Yard) -> JobRun:
-    run = place.run()
-    JobRun.objects.filter(pk=run.pk).update(origin="synced", queue=None)
-    return run
-
-
 ANEW = "cancel it, choose another one for the job and start it again."
 CAUSES: list[tuple[Callable[[Yard], JobRun], str, str, str, str]] = [
     # how it comes about, the code, the message, the act, what a row says
-    (pause_site, "paused", r"Site Press hall is paused until \S+ \S+ \(CES?T\): Stocktaking\.",
+    (waiters.pause_site, "paused",
+     r"Site Press hall is paused until \S+ \S+ \(CES?T\): Stocktaking\.",
      "Resume the site, or wait until then.", "its site is paused"),
-    (pause_job, "paused",
+    (waiters.pause_job, "paused",
      r"Job Press line 1 backup is paused until \S+ \S+ \(CES?T\): New bearings\.",
      "Resume the job, or wait until then.", "its job is paused"),
-    (wait_for_turn, "turn",
+    (waiters.wait_for_turn, "turn",
      (r"It waits for its turn: the schedule of Press hall has one run at work at once, and no agent"
      r" has taken what it let in\."),
      "Wait, see why those before it wait, or let the site's schedule have more at work at once.",
      "waits for its turn"),
-    (no_agent, "no_agent", r"No agent of the site has folder\.backup now\.",
+    (waiters.no_agent, "no_agent", r"No agent of the site has folder\.backup now\.",
      "Add an agent for Press hall.", "no agent can take it"),
-    (empty_pool, "no_agent", r"No agent of the pool Presses has folder\.backup now\.",
+    (waiters.empty_pool, "no_agent", r"No agent of the pool Presses has folder\.backup now\.",
      "Add an agent that serves Press hall to the pool Presses.", "no agent can take it"),
-    (retired, "no_agent", r"hall-agent is retired\.",
+    (waiters.retired, "no_agent", r"hall-agent is retired\.",
      "Cancel it, choose another one for the job and start it again.",
      "its agent cannot take it"),
-    (unlearned, "no_function", r"No agent of the site has folder\.backup now\.",
+    (waiters.unlearned, "no_function", r"No agent of the site has folder\.backup now\.",
      "Give an agent of Press hall the tool folder, or wait for one.", "no agent has the function"),
-    (other_version, "no_function", r"No agent of the site has folder\.backup 1\.0 now\.",
+    (waiters.other_version, "no_function", r"No agent of the site has folder\.backup 1\.0 now\.",
      "Give an agent of Press hall the tool folder 1.0, or wait for one.",
      "no agent has the function"),
-    (restricted, "restricted",
+    (waiters.restricted, "restricted",
      r"Each agent of the site that has \S+ is in a restricted pool now, .* no automatic runs\.",
      ("Cancel it and choose one of those agents or its pool for the job and start it again, or take"
      " one out of its restricted pool."),
      "its agents are kept for others"),
-    (silent, "away", r"hall-agent is disconnected\.",
+    (waiters.silent, "away", r"hall-agent is disconnected\.",
      "Start hall-agent on its machine.", "its agents are away"),
-    (silent_one, "away", r"hall-agent is disconnected\.",
+    (waiters.silent_one, "away", r"hall-agent is disconnected\.",
      f"Start hall-agent on its machine, or {ANEW}", "its agent is away"),
-    (silent_two, "away", r"Each agent of the site that has folder\.backup is disconnected\.",
+    (waiters.silent_two, "away",
+     r"Each agent of the site that has folder\.backup is disconnected\.",
      "Start one of them on its machine.", "its agents are away"),
-    (never_seen, "away", r"hall-agent was never seen yet\.",
+    (waiters.never_seen, "away", r"hall-agent was never seen yet\.",
      f"Start hall-agent on its machine, or {ANEW}", "its agent is away"),
-    (draining, "draining", r"hall-agent is draining and takes no new runs\.",
+    (waiters.draining, "draining", r"hall-agent is draining and takes no new runs\.",
      f"Let hall-agent take runs again, or {ANEW}",
      "its agent takes no runs now"),
-    (paused_agent, "draining", r"hall-agent is paused until \S+ \S+ \(CES?T\)\.",
+    (waiters.paused_agent, "draining", r"hall-agent is paused until \S+ \S+ \(CES?T\)\.",
      "Let hall-agent take runs again.", "its agents take no runs now"),
-    (behind, "behind", r"It waits behind run \w{6}… on the same target\.",
+    (waiters.behind, "behind", r"It waits behind run \w{6}… on the same target\.",
      "Wait for its end.", "behind another run"),
-    (full, "slots", r"hall-agent has the one run that it takes at a time\.",
+    (waiters.full, "slots", r"hall-agent has the one run that it takes at a time\.",
      "Wait, raise the slots of hall-agent, or add an agent.", "every slot is taken"),
-    (full_two, "slots",
+    (waiters.full_two, "slots",
      r"Each agent that is there for it has as many runs as it takes at a time\.",
      "Wait, raise the slots of one of them, or add an agent.", "every slot is taken"),
-    (full_one, "slots", r"hall-agent has the one run that it takes at a time\.",
+    (waiters.full_one, "slots", r"hall-agent has the one run that it takes at a time\.",
      "Wait, or raise the slots of hall-agent.", "its agent has no free slot"),
-    (full_pool, "slots", r"hall-agent has the one run that it takes at a time\.",
+    (waiters.full_pool, "slots", r"hall-agent has the one run that it takes at a time\.",
      "Wait, raise the slots of hall-agent, or add an agent to the pool Presses.",
      "every slot is taken"),
-    (beside, "soon", r"An agent is about to take it\.", "", "about to be taken"),
-    (free, "soon", r"An agent is about to take it\.", "", "about to be taken"),
-    (free_one, "soon", r"hall-agent is about to take it\.", "", "about to be taken"),
-    (foreign, "elsewhere", r"It waits in the system that it was started in\.", "",
+    (waiters.beside, "soon", r"An agent is about to take it\.", "", "about to be taken"),
+    (waiters.free, "soon", r"An agent is about to take it\.", "", "about to be taken"),
+    (waiters.free_one, "soon", r"hall-agent is about to take it\.", "", "about to be taken"),
+    (waiters.foreign, "elsewhere", r"It waits in the system that it was started in\.", "",
      "waits elsewhere"),
 ]  # fmt: skip
 EVERY = pytest.mark.parametrize(
@@ -297,10 +105,12 @@ EVERY = pytest.mark.parametrize(
 )
 
 
-def says(by: User, run: JobRun) -> str:
-    """The sentence under the run's name."""
+def says(by: User, run: JobRun) -> tuple[str, str | None]:
+    """The sentence under the run's name, and where its link leads."""
     page = html(by, f"/jobs/{run.public_id}")
-    return words(page[page.index('id="run-says">') :].split(">", 1)[1].split("</span>")[0])
+    sentence = page[page.index('id="run-says">') :].split(">", 1)[1].split("</span>")[0]
+    found = re.search(r'<a class="underlined" href="([^"]+)">', sentence)
+    return words(sentence), found[1] if found else None
 
 
 def in_brief(act: str, run: JobRun, code: str) -> str:
@@ -330,44 +140,42 @@ def test_every_cause(
 
 @EVERY
 @pytest.mark.once
-def test_every_cause_at_every_door(
+def test_every_cause_on_the_pages(
     make: Callable[[Yard], JobRun], code: str, message: str, act: str, brief: str, place: Yard
 ) -> None:
     """And a link leads where the act is done, which nobody is given who may not open that page."""
     run = make(place)
-    told = says(place.alice, run)
-    said = re.match(f"{message} ?{re.escape(act)}".rstrip(), told)
-    assert said
-    for path in ("/jobs/history", "/jobs?tab=all", "/"):
-        assert brief.lower() in words(html(place.alice, path)).lower(), path
+    told, administrator = says(place.alice, run)
+    assert re.match(f"{message} ?{re.escape(act)}".rstrip(), told)
     row = html(place.alice, "/jobs/manage")
     if code != "turn":
         assert brief in words(row)
         title = in_brief(act, run, code)
         assert (f'title="{escape(title)}"' in row) is bool(act)
-    page = as_(place.alice).get(admin_path(run, "change", run.pk)).content.decode()
-    assert said[0] in words(page)
-    administrator = link(place.alice, run)
     assert (administrator is None) is (code in ("soon", "elsewhere"))
     if administrator is not None:
         assert as_(place.alice).get(administrator).status_code == 200
     vera = factories.member(place.works, "vera", "member", viewer=place.hall)
-    hers = link(vera, run)
+    _, hers = says(vera, run)
     if hers is not None:
         assert as_(vera).get(hers).status_code == 200
-    if code in ("turn", "no_agent") and make is not no_agent:
+    if code in ("turn", "no_agent") and make is not waiters.no_agent:
         assert hers is None
 
 
-def link(by: User, run: JobRun) -> str | None:
-    page = html(by, f"/jobs/{run.public_id}")
-    sentence = page[page.index('id="run-says">') :].split("</span>")[0]
-    found = re.search(r'<a class="underlined" href="([^"]+)">', sentence)
-    return found[1] if found else None
+@pytest.mark.once
+@pytest.mark.parametrize("make", [waiters.pause_site, waiters.silent_two, waiters.behind])
+def test_lists_and_the_admin_say_it_too(make: Callable[[Yard], JobRun], place: Yard) -> None:
+    [(message, act, brief)] = [row[2:] for row in CAUSES if row[0] is make]
+    run = make(place)
+    for path in ("/jobs/history", "/jobs?tab=all", "/"):
+        assert brief.lower() in words(html(place.alice, path)).lower(), path
+    page = as_(place.alice).get(admin_path(run, "change", run.pk)).content.decode()
+    assert re.search(f"{message} {re.escape(act)}", words(page))
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("make", [silent_one, draining, retired])
+@pytest.mark.parametrize("make", [waiters.silent_one, waiters.draining, waiters.retired])
 def test_another_agent_for_the_job_takes_what_is_started_again(
     make: Callable[[Yard], JobRun], place: Yard
 ) -> None:
@@ -387,19 +195,19 @@ def test_another_agent_for_the_job_takes_what_is_started_again(
 @pytest.mark.once
 def test_who_may_not_see_what_is_paused_reads_until_when_alone(place: Yard, mia: User) -> None:
     """A run is its starter's to read, also without the role that showed them its job."""
-    run = pause_job(place)
-    pause_site(place)
+    run = waiters.pause_job(place)
+    waiters.pause_site(place)
     JobRun.objects.filter(pk=run.pk).update(started_by=mia)
-    said = says(mia, run)
+    said, led = says(mia, run)
     assert "Site Press hall is paused until" in said
     assert "Job Press line 1 backup is paused until" in said
     assert said.endswith("Wait until then.")
     assert "Stocktaking" not in said
     assert "New bearings" not in said
-    assert link(mia, run) is None
+    assert led is None
     told = API(mia).get(f"runs/{run.public_id}").json()["waiting"]
     assert (told["act"], "Stocktaking" in told["message"]) == ("Wait until then.", False)
-    assert "Stocktaking" in says(place.alice, run)
+    assert "Stocktaking" in says(place.alice, run)[0]
     [row] = API(mia).get("runs").json()["results"]
     assert row["waiting"]["act"] == "Wait until the pause is over, or have it ended."
 
@@ -407,21 +215,21 @@ def test_who_may_not_see_what_is_paused_reads_until_when_alone(place: Yard, mia:
 @pytest.mark.once
 def test_who_may_not_cancel_is_not_told_to(place: Yard, edda: User) -> None:
     """Rule 1: the starter alone does, also of what a schedule started as them."""
-    run = silent_one(place)
-    assert "or cancel it, choose another" in says(place.alice, run)
-    assert "or have it canceled by who started it, choose another" in says(edda, run)
+    run = waiters.silent_one(place)
+    assert "or cancel it, choose another" in says(place.alice, run)[0]
+    assert "or have it canceled by who started it, choose another" in says(edda, run)[0]
 
 
 @pytest.mark.once
 def test_a_turn_that_is_at_work_is_not_called_stuck(place: Yard) -> None:
-    run = wait_for_turn(place)
-    assert "no agent has taken" in says(place.alice, run)
+    run = waiters.wait_for_turn(place)
+    assert "no agent has taken" in says(place.alice, run)[0]
     [held] = place.agent.api.claim()
-    assert "one run at work at once. Wait" in says(place.alice, run)
+    assert "one run at work at once. Wait" in says(place.alice, run)[0]
     place.agent.api.move(held, "running")
     place.agent.api.finish(held, "failed", message="No.")
     # Nothing is let in for a moment, and nobody is stuck.
-    assert "no agent has taken" not in says(place.alice, run)
+    assert "no agent has taken" not in says(place.alice, run)[0]
 
 
 def test_who_may_not_see_the_agent_reads_no_name_and_finds_no_link(
@@ -432,22 +240,24 @@ def test_who_may_not_see_the_agent_reads_no_name_and_finds_no_link(
     job = factories.job(factories.target(yard, "Crane"), backup, owner=alice)
     run = factories.run(job, by=mia)
     AgentPresence.objects.update(seen_at=Now() - timedelta(minutes=5))
-    assert says(alice, run).startswith("yard-agent is disconnected. Start yard-agent on its")
-    assert link(alice, run) == f"/agents/{made.agent.public_id}"
-    hers = says(mia, run)
+    told, led = says(alice, run)
+    assert told.startswith("yard-agent is disconnected. Start yard-agent on its")
+    assert led == f"/agents/{made.agent.public_id}"
+    hers, her_link = says(mia, run)
     assert hers.startswith(
         "Each agent of the site that has folder.backup is disconnected. Start one of them"
     )
     assert "yard-agent" not in html(mia, f"/jobs/{run.public_id}")
     assert "yard-agent" not in str(API(mia).get(f"runs/{run.public_id}").json())
-    assert link(mia, run) == "/agents"
+    assert her_link == "/agents"
     # The one that was asked for is named by the run itself.
     Job.objects.update(assignment="agent", agent=made.agent)
     job.refresh_from_db()
     JobRun.objects.all().delete()
     asked = factories.run(job, by=mia)
-    assert says(mia, asked).startswith("yard-agent is disconnected.")
-    assert link(mia, asked) is None
+    hers, her_link = says(mia, asked)
+    assert hers.startswith("yard-agent is disconnected.")
+    assert her_link is None
 
 
 def test_who_may_not_see_the_run_before_it_reads_only_that_there_is_one(
@@ -462,7 +272,7 @@ def test_who_may_not_see_the_run_before_it_reads_only_that_there_is_one(
     }
     for who in (edda, vera):
         assert told[who]["behind"] == str(first.public_id)
-        assert link(who, run) == f"/jobs/{first.public_id}"
+        assert says(who, run)[1] == f"/jobs/{first.public_id}"
     assert told[manuel] == {
         "code": "behind",
         "message": "It waits behind another run on the same target.",
@@ -487,7 +297,7 @@ def test_it_is_said_only_while_the_run_waits(job: Job, agent: Enrolled, edda: Us
 
 def test_the_first_cause_wins_and_the_next_one_follows(place: Yard) -> None:
     """A site that is paused, whose agent drains, and a run before it."""
-    run = behind(place)
+    run = waiters.behind(place)
     enrolment.drain(place.agent.agent, on=True)
     until = timezone.now() + SOON
     places.pause_site(place.hall, until=until, reason="Oil", by=place.alice)
@@ -511,7 +321,7 @@ def test_a_run_without_a_job_is_started_again_otherwise(place: Yard) -> None:
         "function": str(place.backup.public_id),
         "agent": str(place.agent.agent.public_id),
     }
-    silent_one(place)
+    waiters.silent_one(place)
     JobRun.objects.all().delete()
     told = API(place.alice).post("runs", body).json()["waiting"]
     assert told["act"].endswith("or cancel it and start it for another one.")

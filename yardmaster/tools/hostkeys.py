@@ -4,7 +4,6 @@ import base64
 import hashlib
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
@@ -12,6 +11,7 @@ from paramiko.hostkeys import HostKeys
 from paramiko.ssh_exception import IncompatiblePeer
 
 from yardmaster.sdk import Failed
+from yardmaster.tools.places import Server
 
 CONNECT_S = 15.0
 # The kinds of keys that a server may show, the newest first; a server has one key of each.
@@ -20,19 +20,6 @@ KINDS: tuple[tuple[str, ...], ...] = (
     ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"),
     ("rsa-sha2-512", "rsa-sha2-256"),
 )
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where an SSH server is."""
-
-    host: str
-    port: int
-
-    @property
-    def known_as(self) -> str:
-        """Return its name in a known_hosts file."""
-        return self.host if self.port == 22 else f"[{self.host}]:{self.port}"
 
 
 def connected(server: Server, known_hosts: Path, fingerprint: str) -> paramiko.Transport:

@@ -1,11 +1,34 @@
-"""Who may be given a run's credentials, and what a person wrote for a place."""
+"""Places that a tool goes to, and who may be given a run's credentials."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from yardmaster.sdk import Context, Failed
 
 NAMES = frozenset({"username", "password", "private_key", "passphrase", "token", "headers"})
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where an SSH server is."""
+
+    host: str
+    port: int
+
+    @property
+    def known_as(self) -> str:
+        """Return its name in a known_hosts file."""
+        return self.host if self.port == 22 else f"[{self.host}]:{self.port}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a target's address says."""
+
+    server: Server
+    username: str
+    path: str
 
 
 def credentials_for(context: Context, host: str) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from tests.yardmaster.conftest import StartAgent
 from tests.yardmaster.portal import Portal
 from tests.yardmaster.sshd import USER, KeyPair, Sshd, key_pair, sshd
 from yardmaster.testkit import Report, run
-from yardmaster.tools import sftp as module
+from yardmaster.tools import sftp_walk as module
 from yardmaster.tools.hostkeys import fingerprint_of
 from yardmaster.tools.sftp import Sftp
 
