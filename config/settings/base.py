@@ -176,7 +176,10 @@ else:
         "options": "-c statement_timeout=30000 -c idle_in_transaction_session_timeout=30000"
         # A row that an index leads to lies in memory or on an SSD. PostgreSQL's own 4 is a disk's:
         # the 50 rows of a list would be joined with whole tables.
-        " -c random_page_cost=1.1",
+        " -c random_page_cost=1.1"
+        # Compiling a statement takes longer than any of ours; what is asked of a queue of 60,000
+        # looks dear enough for it, though it ends with its first row.
+        " -c jit=off",
         # The same statements come again and again: planned once per connection, not each time.
         "server_side_binding": True,
         "prepare_threshold": 2,

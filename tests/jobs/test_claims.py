@@ -337,7 +337,7 @@ def nodes(plan):
 
 @pytest.fixture
 def long_history(hall, listing, backup, edda):
-    """19,000 finished and 1,000 pending runs over 50 targets, and one that is executing."""
+    """10,000 finished and 10,000 pending runs over 50 targets, and one that is executing."""
     targets = [factories.target(hall, f"Line {number}") for number in range(50)]
     first = start_function(targets[0], listing, by=edda)
     start_function(targets[0], backup, by=edda)
@@ -348,7 +348,7 @@ def long_history(hall, listing, backup, edda):
     ]
     same = ", ".join(f'"{column}"' for column in columns)
     with connection.cursor() as cursor:
-        for status, count in (("completed", 19_000), ("pending", 1_000)):
+        for status, count in (("completed", 10_000), ("pending", 10_000)):
             final = status == "completed"
             cursor.execute(
                 "INSERT INTO jobs_jobrun"
@@ -357,12 +357,12 @@ def long_history(hall, listing, backup, edda):
                 f" {same} FROM jobs_jobrun, generate_series(1, %s) n WHERE id = %s",
                 [targets[0].pk, status, "success" if final else "", count, first.pk],
             )
-        cursor.execute("ANALYZE jobs_jobrun")
+        cursor.execute("ANALYZE")
 
 
 @pytest.mark.postgres
 def test_a_claim_reads_the_heads_of_its_queues_and_no_more(agent, long_history):
-    """Rule 5: among 20,000 runs, most of them finished, by the partial index alone."""
+    """Rule 5: among 20,000 runs, half of them finished, by the partial index alone."""
     statements = []
 
     def note(execute, sql, params, many, context):
@@ -376,12 +376,15 @@ def test_a_claim_reads_the_heads_of_its_queues_and_no_more(agent, long_history):
     used = set()
     with connection.cursor() as cursor:
         for sql, params in statements:
-            cursor.execute(f"EXPLAIN (FORMAT JSON) {sql}", params)
+            asks = sql.lstrip().upper().startswith("SELECT")
+            cursor.execute(f"EXPLAIN (FORMAT JSON, ANALYZE {asks}) {sql}", params)
             found = cursor.fetchone()[0]
             plan = (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
             for node in nodes(plan):
                 if node.get("Relation Name") == "jobs_jobrun":
                     assert node["Node Type"] != "Seq Scan", sql
+                # Neither all that waits, nor the targets of all, to find eight.
+                assert not asks or node["Actual Rows"] * node["Actual Loops"] <= 200, node
                 used.add(node.get("Index Name"))
     assert "run_pending_in_queue" in used
 
