@@ -45,10 +45,15 @@ def paused(site: Site | None, job: Job | None) -> list[str]:
     """Say what is paused that a run needs, until when and why."""
     zone = pauses.zone_of(site)
     return [
-        f"{kind} {one} is {words}."
+        pause_of(kind, one, zone=zone)
         for kind, one in (("Site", site), ("Job", job))
-        if one is not None and (words := pauses.words(one, zone=zone))
+        if one is not None and one.is_paused
     ]
+
+
+def pause_of(kind: str, one: Site | Job, *, zone: str, why: bool = True) -> str:
+    """Say until when one is paused, and to who may see it why."""
+    return f"{kind} {one} is {pauses.words(one, zone=zone, why=why)}."
 
 
 def _without_credentials(target: str) -> str:

@@ -81,12 +81,13 @@ def _miss(planned: Sequence[Planned]) -> None:
 def _skip_paused(wanted: Iterable[Planned]) -> None:
     for one in wanted:
         job = one.job
-        for kind, name, until, why in (
-            ("Job", job.name, job.paused_until, job.pause_reason),
-            ("Site", job.site__name, job.site__paused_until, job.site__pause_reason),
+        for kind, name, until in (
+            ("Job", job.name, job.paused_until),
+            ("Site", job.site__name, job.site__paused_until),
         ):
+            # Not why: the record is also for those who may not see what was paused.
             if until is not None and until > job.now and not one.reason:
-                one.skip(Occurrence.Reason.PAUSED, f"{kind} {name} was paused: {why}")
+                one.skip(Occurrence.Reason.PAUSED, f"{kind} {name} was paused.")
 
 
 def _skip_at_work(wanted: Iterable[Planned]) -> None:

@@ -128,7 +128,7 @@ _READ = (
     "pk", "public_id", "name", "organization_id", "site_id", "target_id", "function_id", "version",
     "assignment", "agent_id", "pool_id", "owner_id", "overlap", "grace_s", "spread_s", "checked_at",
     "next_run_at", "schedule_kind", "schedule_time", "schedule_days", "schedule_cron",
-    "paused_until", "pause_reason", "site__paused_until", "site__pause_reason", "site__name",
+    "paused_until", "site__paused_until", "site__name",
     "site__time_zone", "target__name", "target__archived_at", "target__credential_id",
     "agent__name", "agent__retired_at",
 )  # fmt: skip

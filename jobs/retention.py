@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from sites import sql
+from sites.access.policy import Person
 from sites.models import Organization, Snapshot, Target, User
 from sites.problems import Refused
 
@@ -30,6 +32,8 @@ from .models import (
 from .permissions import may_pin
 from .querysets import RunQuerySet
 from .states import FINAL
+
+logger = logging.getLogger(__name__)
 
 # So many rows go in a transaction.
 ROWS = 500
@@ -65,22 +69,36 @@ def prune(*, dry_run: bool = False) -> dict[Organization, Tally]:
     found = {}
     for organization in Organization.objects.filter(asked | Q(keep_files_days__isnull=False)):
         found[organization] = tally = Tally()
-        kept = _newest_good(organization)
-        for days, kinds in (
-            (organization.keep_logs_days, (_LOGS,)),
-            (organization.keep_files_days, (_FILES, _INPUTS)),
-        ):
-            if days is None or days >= (organization.keep_runs_days or days + 1):
-                continue
-            for kind in kinds:
-                for runs in _ended(organization, days, kept, kind, dry_run=dry_run):
-                    _drop_left(runs, (kind,), days, tally, dry_run=dry_run)
-        if organization.keep_runs_days is not None:
-            days = organization.keep_runs_days
-            for runs in _ended(organization, days, kept):
-                _drop_left(runs, _EVERYTHING, days, tally, dry_run=dry_run)
-                _drop_runs(runs, tally, dry_run=dry_run)
+        try:
+            _prune(organization, tally, dry_run=dry_run)
+        except Exception:
+            logger.exception("%s was not pruned to its end; the next night goes on.", organization)
     return found
+
+
+def _prune(organization: Organization, tally: Tally, *, dry_run: bool) -> None:
+    kept = _newest_good(organization)
+    for days, kinds in (
+        (organization.keep_logs_days, (_LOGS,)),
+        (organization.keep_files_days, (_FILES, _INPUTS)),
+    ):
+        if days is None or days >= (organization.keep_runs_days or days + 1):
+            continue
+        for kind in kinds:
+            for runs in _ended(organization, days, kept, kind, dry_run=dry_run):
+                _drop_left(runs, (kind,), days, tally, dry_run=dry_run)
+    if organization.keep_runs_days is not None:
+        days = organization.keep_runs_days
+        for runs in _ended(organization, days, kept):
+            _drop_left(runs, _EVERYTHING, days, tally, dry_run=dry_run)
+            _drop_runs(runs, tally, dry_run=dry_run)
+
+
+def pruned_of(run: JobRun, *, by: Person) -> list[Pruned]:
+    """List what of a run is gone; that it was given files is for its starter alone (rule 4)."""
+    found = run.pruned.order_by("what")
+    hidden = () if run.started_by_id == by.pk else (Pruned.What.INPUTS,)
+    return list(found.exclude(what__in=hidden))
 
 
 def pin(run: JobRun, *, by: User) -> None:
@@ -194,6 +212,9 @@ def _drop_left(
                         ),
                         ignore_conflicts=True,
                     )
+                if kind is _LOGS:
+                    # Nobody is promised bytes that are gone.
+                    JobRun.objects.filter(pk__in={run for _, run in going}).update(log_length=0)
                 rows.filter(pk__in=[pk for pk, _ in going]).order_by().delete()
             _count(tally, kind.counted, len(going))
 

@@ -86,7 +86,12 @@ def start_run(
 
 
 def _held(job: Job) -> Job:
-    """Read a job anew with what a start needs, and hold it."""
+    """Hold a job, and read it anew with what a start needs.
+
+    In two statements: one that has waited for its row would join it with what stood beside the old
+    one, and find no agent where the job has got another meanwhile, or no job at all.
+    """
+    Job.objects.select_for_update(no_key=True).get(pk=job.pk)
     joined = (
         "site",
         "target__site",
@@ -96,8 +101,7 @@ def _held(job: Job) -> Job:
         "pool",
         "owner",
     )
-    rows = Job.objects.select_for_update(no_key=True, of=("self",)).select_related(*joined)
-    return rows.get(pk=job.pk)
+    return Job.objects.select_related(*joined).get(pk=job.pk)
 
 
 def start_function(
@@ -162,11 +166,15 @@ def retry(run: JobRun, *, by: User) -> Started:
             "This run has not ended; there is nothing to retry.",
             run_status=run.status,
         )
-    if run.pruned.filter(what=Pruned.What.INPUTS).exists():
-        raise Refused(
-            "inputs_pruned", "The files that this run was given are kept no longer: start it anew."
-        )
-    inputs = inputs_of(run) if run.started_by_id == by.pk else []
+    inputs = []
+    if run.started_by_id == by.pk:
+        inputs = inputs_of(run)
+        # Asked after they were read: they may have gone between the two.
+        if run.pruned.filter(what=Pruned.What.INPUTS).exists():
+            raise Refused(
+                "inputs_pruned",
+                "The files that this run was given are kept no longer: start it anew.",
+            )
     if run.job is not None:
         return start_run(run.job, by=by, parameters=run.parameters, inputs=inputs, retry_of=run)
     assert run.target is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F
 from django.db.models.functions import Now
 
 from sites import pauses, sql
@@ -42,16 +42,27 @@ def _release(site: int) -> int:
         found = SiteSchedule.objects.select_for_update(no_key=True, of=("self",)).filter(site=site)
         schedule = found.first()
         at_once = schedule.at_once if schedule else None
+        _put_back(site)
         entered = JobRun.objects.active().filter(site=site, in_turn=True, next_queue=None)
-        # One that a pause holds up keeps nobody else from going.
-        held_up = Q(status=Status.PENDING, job__paused_until__gt=Now())
-        under_way = entered.exclude(held_up).count()
-        free = None if at_once is None else at_once - under_way
+        free = None if at_once is None else at_once - entered.count()
         if free is not None and free <= 0:
             return 0
         text = _NEXT.format(paused=pauses.lasting("job"))
         ids = [pk for (pk,) in sql.rows(Sql(text, (site, ALL if free is None else free)))]
         return len(_enter(ids)) if ids else 0
+
+
+def _put_back(site: int) -> None:
+    """Take out of their queues what a pause holds up: it keeps nobody from going, and goes later.
+
+    Left there it would be claimed beside the others when its pause is over.
+    """
+    entered = JobRun.objects.pending().filter(site=site, in_turn=True, queue__isnull=False)
+    held_up = list(entered.filter(job__paused_until__gt=Now()).values_list("pk", flat=True))
+    # Asked again of the row itself: an agent may have taken it since.
+    JobRun.objects.filter(pk__in=held_up, status=Status.PENDING).update(
+        next_queue=F("queue"), queue=None, queue_until=None
+    )
 
 
 def _enter(ids: list[int]) -> list[int]:

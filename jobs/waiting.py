@@ -18,6 +18,7 @@ from sites import pauses
 from sites.access.policy import Person
 from sites.permissions import site_policy
 
+from . import doubts
 from .models import JobRun, SiteSchedule
 from .models.run import statuses
 from .permissions import job_policy, run_policy
@@ -107,6 +108,7 @@ def told(runs: RunQuerySet, *, by: Person) -> RunQuerySet:
         stands=_if_pending(RawSQL(stands, (), output_field=models.TextField())),
         is_behind=_if_pending(Exists(before), overlap=False),
         behind=_if_pending(Subquery(seen.values("public_id")[:1]), overlap=False),
+        is_readers=Case(When(started_by=by.pk, then=True), default=False),
     )
     return found
 
@@ -145,10 +147,10 @@ def act(run: Any) -> str:
 
 
 def _act_in_brief(run: Any, code: Code) -> str:
-    """Say what would help to anybody: a row does not ask what its reader may see and do."""
+    """Say what would help: a row does not ask what its reader may see."""
     if code == Code.PAUSED:
         return "Wait until the pause is over, or have it ended."
-    return _act(run, code, None, mine=False)
+    return _act(run, code, None)
 
 
 def of(run: JobRun, *, by: Person) -> Waiting | None:
@@ -168,13 +170,14 @@ def of(run: JobRun, *, by: Person) -> Waiting | None:
     queue = _queue_like(known) if code not in (Code.ELSEWHERE, Code.PAUSED, Code.TURN) else None
     only = _only(queue, by) if queue and code in (Code.AWAY, Code.DRAINING, Code.SLOTS) else None
     page = _page(known, code, only)
+    paused = _paused(known, by) if code == Code.PAUSED else []
+    # What the reader may not see they cannot resume either.
+    hidden = code == Code.PAUSED and not any(seen for _, _, seen in paused)
     return Waiting(
         code,
-        _message(known, code, queue, only, by),
+        _of_pauses(known, paused) if paused else _message(known, code, queue, only),
         brief(known),
-        "Wait until then."
-        if _is_hidden(known, code, by)
-        else _act(known, code, only, mine=known.started_by_id == by.pk),
+        "Wait until then." if hidden else _act(known, code, only),
         page if page is not None and _may_open(by, known, page, only) else None,
         known.behind if code == Code.BEHIND else None,
     )
@@ -219,11 +222,6 @@ def _only(queue: Queue, by: Person) -> Agent | None:
     return agent
 
 
-def _is_hidden(run: Any, code: Code, by: Person) -> bool:
-    """Say so of a run that waits for what its starter may not see, and so not resume."""
-    return code == Code.PAUSED and not any(seen for _, _, seen in _paused(run, by))
-
-
 def _paused(run: Any, by: Person) -> list[tuple[str, Any, bool]]:
     """List what is paused that a run needs: kind, itself, and whether this person may see it."""
     needed = (("Site", run.site, site_policy), ("Job", run.job, job_policy))
@@ -234,16 +232,15 @@ def _paused(run: Any, by: Person) -> list[tuple[str, Any, bool]]:
     ]
 
 
-def _message(run: Any, code: Code, queue: Queue | None, only: Agent | None, by: Person) -> str:
+def _of_pauses(run: Any, paused: list[tuple[str, Any, bool]]) -> str:
+    zone = pauses.zone_of(run.site)
+    return " ".join(doubts.pause_of(kind, one, zone=zone, why=seen) for kind, one, seen in paused)
+
+
+def _message(run: Any, code: Code, queue: Queue | None, only: Agent | None) -> str:
     match code:
         case Code.ELSEWHERE:
             return "It waits in the system that it was started in."
-        case Code.PAUSED:
-            zone = pauses.zone_of(run.site)
-            return " ".join(
-                f"{kind} {one} is {pauses.words(one, zone=zone, why=seen)}."
-                for kind, one, seen in _paused(run, by)
-            )
         case Code.TURN:
             stuck = ", and no agent has taken what it let in" if _is_stuck(run) else ""
             return f"It waits for its turn: {_at_once(run)}{stuck}."
@@ -283,13 +280,13 @@ def _at_once(run: Any) -> str:
     return f"the schedule of {run.site} has {runs} at work at once"
 
 
-def _act(run: Any, code: Code, only: Agent | None, *, mine: bool) -> str:
-    """`mine`: the reader has started the run, and so may cancel it (domain rule 1)."""
+def _act(run: Any, code: Code, only: Agent | None) -> str:
     agent, pool = run.requested_agent, run.requested_pool
     one = agent or only
     where = f"of the pool {pool}" if pool else f"of {run.site}"
-    # What a run asks for is fixed: another choice is one of the next run.
-    cancel = "cancel it" if mine else "have it canceled by who started it"
+    # What a run asks for is fixed: another choice is one of the next run. Who has started it, and
+    # nobody else, cancels it (domain rule 1).
+    cancel = "cancel it" if run.is_readers else "have it canceled by who started it"
     otherwise = (
         f"{cancel}, choose another one for the job and start it again"
         if run.job

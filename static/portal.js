@@ -326,8 +326,9 @@ function showNotificationChoice() {
 
 const KINDS = [
   "run.pending", "run.claimed", "run.running", "run.validating", "run.uploading", "run.completed",
-  "run.failed", "run.canceled", "run.timed_out", "run.changed", "run.log", "run.progress", "run.late",
-  "run.accepted", "run.rejected", "run.superseded",
+  "run.failed", "run.canceled", "run.timed_out", "run.changed", "run.log", "run.progress",
+  "run.late_report", "run.accepted", "run.rejected", "run.superseded", "run.pinned", "run.unpinned",
+  "run.retried", "run.given_up",
   "job.changed", "job.skipped", "job.missed", "site.changed", "snapshot.accepted", "agent.enrolled", "agent.changed", "agent.lost",
   "agent.seen", "agent.retired",
 ];

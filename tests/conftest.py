@@ -137,7 +137,7 @@ def cast(
 
 @pytest.fixture
 def agent(works: Organization, hall: Site, alice: User) -> factories.Enrolled:
-    """An agent of the hall, enrolled through the real rules; `.api` speaks the protocol as it."""
+    """An agent of the hall; `.api` speaks the protocol as it."""
     return factories.enrolled(works, "hall-agent", site=hall, by=alice)
 
 

@@ -66,6 +66,16 @@ def empty() -> None:
             cursor.execute(f"DELETE FROM {table}")
 
 
+def one_waits_for_a_lock() -> bool:
+    """Say whether some connection to PostgreSQL waits for what another one holds."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def drop_template() -> None:
     """Remove what the run has left on the server; its folder goes with all that is in it."""
     if connection.vendor == "postgresql":

@@ -180,7 +180,7 @@ def enrolled(
     slots: int = 8,
     tools: list[dict[str, Any]] | None = None,
 ) -> Enrolled:
-    """An agent as its enrolment leaves it; what is tested of that enrols through its door."""
+    """An agent that is set up, without the code and the Events of an enrolment."""
     agent = Agent(
         organization=organization,
         site=site,
@@ -209,6 +209,7 @@ def job(target: Target, function: Function, *, owner: User, **fields: Any) -> Jo
         owner=owner,
         **{"name": f"{target.name} backup"} | fields,
     )
+    made.clean()
     made.save()
     return made
 
@@ -218,11 +219,19 @@ def run(job: Job, *, by: User) -> JobRun:
 
 
 def runs(jobs: list[Job], *, by: User) -> list[JobRun]:
-    """Start many at once, as the planner does; a job that is named twice gets two."""
+    """Make many at once, as the planner does; a job that is named twice gets two.
+
+    No rule is asked, and none has a credential or a planned start.
+    """
     with transaction.atomic():
         queues = {job.pk: starts.queue_of(job).pk for job in set(jobs)}
         wanted = [
-            making.Wanted(job.pk, queues[job.pk], makes_snapshot=False, started_by=by.pk)
+            making.Wanted(
+                job.pk,
+                queues[job.pk],
+                makes_snapshot=starts.makes_snapshot(starts.version_of(job.function, job.version)),
+                started_by=by.pk,
+            )
             for job in jobs
         ]
         return list(JobRun.objects.filter(pk__in=making.make(wanted)))

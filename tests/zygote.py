@@ -21,6 +21,7 @@ class Zygote:
     """A zygote over the test's own database; what it has forked ends with it."""
 
     def __init__(self, log: Path, *modules: str) -> None:
+        self.log = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 child_command([sys.executable, "-m", "tests.forking", *modules]),
@@ -37,7 +38,9 @@ class Zygote:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(function, *arguments, file=self.process.stdin, flush=True)
-        return Fork(int(self.process.stdout.readline()))
+        number = self.process.stdout.readline()
+        assert number, self.log.read_text()[-3000:]
+        return Fork(int(number))
 
     def close(self) -> None:
         """End it with all that it has forked."""
@@ -50,6 +53,7 @@ class Fork:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
+        self.killed = False
 
     def lives(self) -> bool:
         """Say whether it is still there."""
@@ -59,7 +63,10 @@ class Fork:
         return False
 
     def kill(self) -> None:
-        """End it as a power cut does, and wait until it is gone."""
+        """End it as a power cut does, and wait until it is gone; then its number is another's."""
+        if self.killed:
+            return
+        self.killed = True
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         until(lambda: not self.lives())

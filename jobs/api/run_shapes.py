@@ -12,7 +12,7 @@ from agents.permissions import function_policy
 from sites.api.fields import Document, Key, Named, Person, Strict, Text, Whole
 from sites.permissions import target_policy
 
-from .. import doubts
+from .. import doubts, retention
 from .. import waiting as reasons
 from ..masking import shown_parameters
 from ..models import (
@@ -193,7 +193,7 @@ class PrunedOut(serializers.Serializer[Pruned]):
 class RunDetailOut(RunOut):
     """One run; `inputs` is there for its starter alone."""
 
-    pruned = PrunedOut(many=True)
+    pruned = serializers.SerializerMethodField()
     inputs = RunInputOut(many=True, required=False)
     proposal = ProposalOut(
         allow_null=True, help_text="Where the job accepts no change by itself and one was found."
@@ -202,6 +202,11 @@ class RunDetailOut(RunOut):
 
     def why(self, run: JobRun) -> reasons.Waiting | None:
         return reasons.of(run, by=self.context["request"].user)
+
+    @extend_schema_field(PrunedOut(many=True))
+    def get_pruned(self, run: JobRun) -> list[dict[str, Any]]:
+        found = retention.pruned_of(run, by=self.context["request"].user)
+        return [dict(PrunedOut(one).data) for one in found]
 
     @extend_schema_field(serializers.ListField(child=serializers.CharField()))
     def get_warnings(self, run: JobRun) -> list[str]:

@@ -92,7 +92,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
         # of a saved job by whoever may start it, of an ad hoc run by its starter: the rule asks
         "retry": "view",
         "call_off": "view",
-        # of a saved job by whoever may edit it: the door asks
+        # of a saved job by whoever may edit it, of an ad hoc run who may decide: the rule asks
         "pin": "view",
         "unpin": "view",
         "transitions": "view",
@@ -184,7 +184,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
     )
     @action(detail=True, methods=["post"])
     def accept(self, request: Request, id: Any) -> Response:
-        return self._act(request, proposals.accept, **self.read(DecisionIn))
+        return self._act(request, proposals.accept, DecisionIn)
 
     @extend_schema(
         summary="Reject the change that a run proposes",
@@ -194,7 +194,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
     )
     @action(detail=True, methods=["post"])
     def reject(self, request: Request, id: Any) -> Response:
-        return self._act(request, proposals.reject, **self.read(DecisionIn))
+        return self._act(request, proposals.reject, DecisionIn)
 
     @extend_schema(
         summary="Start the same again as a new run",
@@ -224,7 +224,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
 
     @extend_schema(
         summary="Keep a run with all that it left, whatever its age",
-        description="For who may edit its job.",
+        description="For who may edit its job; of a run without one who may accept its change.",
         request=None,
         responses=RunDetailOut,
     )
@@ -237,10 +237,18 @@ class RunViewSet(Retrieved, ScopedViewSet):
     def unpin(self, request: Request, id: Any) -> Response:
         return self._act(request, retention.unpin)
 
-    def _act(self, request: Request, rule: Callable[..., object], **given: Any) -> Response:
-        """Do to the run what the rule says; it, or the policy of the action, knows who may."""
+    def _act(
+        self,
+        request: Request,
+        rule: Callable[..., object],
+        shape: type[BaseSerializer[Any]] | None = None,
+    ) -> Response:
+        """Do to the run what the rule says; it, or the policy of the action, knows who may.
+
+        What is sent in this shape is read after that: who may not see the run learns nothing.
+        """
         run = self.get_object()
-        rule(run, by=person(request), **given)
+        rule(run, by=person(request), **(self.read(shape) if shape else {}))
         return Response(told(run, request))
 
     @extend_schema(

@@ -52,6 +52,12 @@ class Proposal(models.Model):
                 condition=Q(state="open"),
                 name="proposal_open",
             ),
+            # Runs that are kept no longer go with theirs.
+            models.Index(
+                fields=["superseded_by"],
+                condition=Q(superseded_by__isnull=False),
+                name="proposal_superseded_by",
+            ),
         ]
         constraints = [
             models.UniqueConstraint(

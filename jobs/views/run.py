@@ -27,8 +27,9 @@ from jobs.models import (
     RunLog,
     RunRecord,
 )
-from jobs.permissions import job_policy, may_retry, run_policy
+from jobs.permissions import job_policy, may_pin, may_retry, run_policy
 from jobs.proposals import still_compared
+from jobs.retention import pruned_of
 from jobs.states import FINAL, Origin, Reason, Result, Status
 from jobs.views.changes import changes_of
 from sites.api.downloads import download_stored
@@ -116,7 +117,7 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Show one run; only the tab that is open is read."""
     run = _run(request, public_id, **_for_page(request))
     transitions = list(run.transitions.select_related("user", "agent"))
-    pruned = list(run.pruned.order_by("what")) if run.has_pruned else []
+    pruned = pruned_of(run, by=request.user) if run.has_pruned else []
     tabs = _tabs(run, len(transitions), {one.what for one in pruned})
     tab = request.GET.get("tab", "summary")
     if tab not in tabs:
@@ -134,7 +135,7 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
         and run.origin == Origin.LOCAL
         and may_retry(request.user, run),
         "may_edit": run.may_edit,
-        "may_pin": run.may_edit if run.job_id is not None else run.may_decide,
+        "may_pin": may_pin(request.user, run),
         # On the tab where it would be; inputs have none of their own.
         "pruned": [one for one in pruned if tab in ("summary", one.what)],
         "says": meaning(run),
@@ -168,7 +169,7 @@ def _tabs(run: Any, transitions: int, pruned: set[str]) -> dict[str, tuple[str, 
         tabs["details"] = ("Details", run.records_number)
     if run.files_number or Pruned.What.FILES in pruned:
         tabs["files"] = ("Files", run.files_number)
-    if run.log_length:
+    if run.log_length or Pruned.What.LOG in pruned:
         tabs["log"] = ("Log", None)
     tabs["history"] = ("Status history", transitions)
     return tabs

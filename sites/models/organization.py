@@ -31,13 +31,13 @@ class User(AbstractUser):
 LONGEST_KEPT_DAYS = 100 * 365
 
 
-def keep_days(what: str) -> models.PositiveIntegerField:
+def keep_days(what: str, otherwise: str) -> models.PositiveIntegerField:
     """How long something is kept after its run ended, in days."""
     return models.PositiveIntegerField(
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(LONGEST_KEPT_DAYS)],
-        help_text=f"So many days after a run has ended {what} are pruned. Empty: never.",
+        help_text=f"So many days after a run has ended {what} are pruned. Empty: {otherwise}.",
     )
 
 
@@ -53,9 +53,9 @@ class Organization(models.Model):
         help_text="In megabytes: files of runs, inputs, and snapshots as they are packed. "
         "Empty is the installation's limit, 0 none.",
     )
-    keep_runs_days = keep_days("whole runs with their history and records")
-    keep_logs_days = keep_days("the logs of runs")
-    keep_files_days = keep_days("the files and inputs of runs")
+    keep_runs_days = keep_days("whole runs with their history and records", "kept for ever")
+    keep_logs_days = keep_days("the logs of runs", "kept as long as their runs")
+    keep_files_days = keep_days("the files and inputs of runs", "kept as long as their runs")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -15,7 +15,7 @@ from sites import tokens
 from sites.models import Event
 from tests import factories
 
-pytestmark = [pytest.mark.django_db, pytest.mark.once]
+pytestmark = pytest.mark.django_db
 
 
 def enroll(given: str, **body):
@@ -92,6 +92,14 @@ def test_a_refused_enrolment_leaves_the_code_usable(works, alice, change, status
     assert enroll(code).status_code == 201
 
 
+def test_a_name_that_is_taken_leaves_the_code_usable(works, alice):
+    factories.enrolled(works, "hall-agent", by=alice)
+    _, code = enrolment.add_agent(works, name="a", by=alice)
+    answer = enroll(code, name="hall-agent")
+    assert (answer.status_code, list(answer.json()["errors"])) == (422, ["name"])
+    assert enroll(code, name="yard-agent").status_code == 201
+
+
 def test_tries_at_once_are_counted_one_by_one(works, alice, monkeypatch):
     """Each request comes in while the one before it is still at its code."""
     _, code = enrolment.add_agent(works, name="a", by=alice)
@@ -122,6 +130,7 @@ def test_a_right_code_counts_as_no_wrong_one(works, alice, monkeypatch):
     assert enroll("AAAA-BBBB-CCCC").status_code == 429
 
 
+@pytest.mark.once
 def test_retiring_ends_the_token_and_what_the_agent_holds(agent, job, alice, edda, press, backup):
     factories.run(job, by=edda)
     held = agent.api.claim()[0]
@@ -137,6 +146,7 @@ def test_retiring_ends_the_token_and_what_the_agent_holds(agent, job, alice, edd
     assert answer["WWW-Authenticate"] == "Bearer"
 
 
+@pytest.mark.once
 def test_revoking_ends_what_is_claimed_and_leaves_what_waits(agent, job, alice, edda, press):
     factories.run(job, by=edda)
     waiting = factories.target(press.site, "Press line 2")
@@ -149,6 +159,7 @@ def test_revoking_ends_what_is_claimed_and_leaves_what_waits(agent, job, alice, 
     assert JobRun.objects.get(job=other).status == "pending"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "token",
     ["", "nonsense", "ym_agent_", "ym_user_{id}_{rest}", "of another agent, with this id", "ä"],
@@ -167,11 +178,13 @@ def test_only_its_own_token_opens_the_agent_api(agent, alice, token):
     assert agent.api.post("heartbeat", {"runs": []}).status_code == 200
 
 
+@pytest.mark.once
 def test_an_agent_token_never_opens_what_is_for_people(agent):
     answer = Client().get("/api/v1/runs", headers={"Authorization": f"Bearer {agent.api.token}"})
     assert answer.status_code == 401
 
 
+@pytest.mark.once
 def test_hello_gives_settings_and_queues(agent, job, edda):
     factories.run(job, by=edda)
     body = {"version": "2.0", "platform": "Linux", "tools": [factories.FOLDER]}

@@ -91,7 +91,7 @@ def test_late_work_and_disk_are_one_list(monkeypatch):
     assert watch.look() == ["Late: Lost agents, Tidy.", "The disk has 0.0 GiB left."]
 
 
-@pytest.mark.parametrize(("noted_s", "said"), [(5, []), (59, []), (3600, ["60 min"])])
+@pytest.mark.parametrize(("noted_s", "said"), [(5, []), (50, []), (3600, ["60 min"])])
 def test_a_portal_that_no_web_process_serves_is_told_of(noted_s, said):
     """By the worker to the monitor outside: there is no page to say so."""
     all_done()

@@ -71,15 +71,17 @@ def beats(tmp_path: Path) -> Iterator[Beats]:
         until(lambda: up in log.read_bytes(), lambda: log.read_text()[-3000:])
         return new
 
-    if connection.vendor == "postgresql":
-        for number in range(2):
-            start([*worker, "-n", f"clock{number}@%h"], b" ready.")
-        yield lambda: start([*celery, "beat"], b"beat: Starting")
-    else:
-        yield lambda: start([*worker, "-B", "-n", f"clock{len(started)}@%h"], b" ready.")
-    for one in started:
-        one.kill()
-        one.wait()
+    try:
+        if connection.vendor == "postgresql":
+            for number in range(2):
+                start([*worker, "-n", f"clock{number}@%h"], b" ready.")
+            yield lambda: start([*celery, "beat"], b"beat: Starting")
+        else:
+            yield lambda: start([*worker, "-B", "-n", f"clock{len(started)}@%h"], b" ready.")
+    finally:
+        for one in started:
+            one.kill()
+            one.wait()
 
 
 def wait(span: timedelta) -> None:

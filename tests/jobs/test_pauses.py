@@ -21,7 +21,7 @@ from jobs import definitions, dispatch, sweeps
 from jobs.models import Job, JobRun
 from sites.models import Event, Organization, Site, Target, User
 from sites.problems import Refused
-from tests import factories
+from tests import databases, factories
 from tests.factories import Enrolled
 from tests.jobs.passing import pause_over
 from tests.jobs.pausing import KINDS, ask_pause, in_api, kind_of, pause
@@ -298,7 +298,7 @@ def test_a_claim_that_waited_for_its_agent_sees_the_pause_of_meanwhile(
             cursor.execute("BEGIN")
             cursor.execute("SELECT 1 FROM agents_agent WHERE id = %s FOR SHARE", [agent.agent.pk])
         claim = pool.submit(_claim, agent.agent)
-        until(_one_waits_for_a_lock)
+        until(databases.one_waits_for_a_lock)
         if kind_of(thing) == "agent":
             # Who holds the row pauses it.
             with other.cursor() as cursor:
@@ -319,12 +319,3 @@ def _claim(agent: Agent) -> list[Any]:
         return dispatch.claim(agent, uuid4(), most=8)
     finally:
         connection.close()
-
-
-def _one_waits_for_a_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        return bool(cursor.fetchone()[0])

@@ -215,8 +215,8 @@ def test_a_pause_swallows_starts_and_they_are_on_record(nightly: Job, edda: User
     assert planner.plan() == 0
     assert fates(nightly) == [("skipped", "paused")] * 2
     first, second = nightly.occurrences.order_by("planned_at")
-    assert first.message == f"Job {nightly.name} was paused: New bearings"
-    assert second.message == f"Site {nightly.site.name} was paused: Holidays"
+    assert first.message == f"Job {nightly.name} was paused."
+    assert second.message == f"Site {nightly.site.name} was paused."
     assert Event.objects.filter(kind="job.skipped", subject_id=nightly.public_id).count() == 2
 
 

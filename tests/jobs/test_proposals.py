@@ -292,3 +292,15 @@ def test_the_admin_reads_them_and_decides_by_the_same_rule(
     press.refresh_from_db()
     assert press.accepted_snapshot_id == run.snapshot_id
     assert Proposal.objects.get().decided_by == alice
+
+
+@pytest.mark.parametrize("word", ["accept", "reject"])
+def test_who_may_not_decide_learns_nothing_of_what_was_sent(
+    word: str, job: Job, edda: User, vera: User, oscar: User
+) -> None:
+    run = factories.run(job, by=edda)
+    answers = [
+        API(who).post(f"runs/{run.public_id}/{word}", {"nonsense": 1}).status_code
+        for who in (oscar, vera, edda)
+    ]
+    assert answers == [404, 403, 422]

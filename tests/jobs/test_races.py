@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,18 +20,19 @@ from agents import enrolment
 from agents.models import Agent, Function, Queue
 from jobs import sweeps, transitions
 from jobs.models import (
+    Job,
     JobRun,
     LateReport,
     StatusTransition,
 )
 from jobs.starts import start_function, start_run
 from jobs.states import Status
-from sites.models import Event
+from sites.models import Event, Organization, Site, User
 from sites.problems import Refused
-from tests import factories
+from tests import databases, factories
 from tests.invariants import check_runs
 from tests.jobs.passing import lease_over
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 from tests.web import WebAgent, at_once
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
@@ -332,3 +335,34 @@ def test_batches_against_each_other(works, hall, alice, port):
         assert StatusTransition.objects.count() - before[0] == 60
         assert Event.objects.count() - before[1] == 60
     assert check_runs(all_final=True) == 60
+
+
+@pytest.mark.postgres
+def test_a_start_that_waited_for_its_job_sees_what_was_saved_meanwhile(
+    job: Job, works: Organization, hall: Site, alice: User, edda: User
+) -> None:
+    """Its new owner and its new agent, by the rows as they are then."""
+    second = factories.enrolled(works, "second-agent", site=hall, by=alice)
+    other = connection.copy()
+    with contextlib.closing(other), ThreadPoolExecutor(1) as pool:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(
+                "UPDATE jobs_job SET owner_id = %s, assignment = 'agent', agent_id = %s"
+                " WHERE id = %s",
+                [alice.pk, second.agent.pk, job.pk],
+            )
+        started = pool.submit(_started, job, edda)
+        until(databases.one_waits_for_a_lock)
+        with other.cursor() as cursor:
+            cursor.execute("COMMIT")
+        run = started.result()
+    assert (run.requested_agent, run.started_by) == (second.agent, edda)
+    assert second.api.claim()
+
+
+def _started(job: Job, by: User) -> JobRun:
+    try:
+        return start_run(job, by=by).run
+    finally:
+        connection.close()

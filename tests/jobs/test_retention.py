@@ -12,11 +12,11 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.management import call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.models.functions import Now
 
 from agents.models import Function
-from jobs import evidence, proposals, retention, starts
+from jobs import evidence, proposals, retention, starts, sweeps, transitions
 from jobs.models import (
     Job,
     JobRun,
@@ -32,6 +32,7 @@ from sites.problems import Refused
 from tests import factories
 from tests.backups import back_up
 from tests.factories import Enrolled
+from tests.jobs.passing import lease_over
 from tests.jobs.planned import occurred
 from tests.pages import admin_path, as_, filled, html
 from tests.people import API
@@ -48,7 +49,7 @@ def aged(run: JobRun, days: float) -> JobRun:
     return run
 
 
-def ended(job: Job, agent: Enrolled, by: User, *, days: float, failed: bool = True) -> JobRun:
+def ended_ago(job: Job, agent: Enrolled, by: User, *, days: float, failed: bool = True) -> JobRun:
     """A run that ended so many days ago; a failed one, or a backup that found the same."""
     run = factories.run(job, by=by)
     if failed:
@@ -91,9 +92,9 @@ def whole(run: JobRun) -> bool:
 
 
 def test_logs_and_files_go_when_their_time_comes_and_the_page_says_so(
-    job: Job, agent: Enrolled, works: Organization, edda: User
+    job: Job, agent: Enrolled, works: Organization, edda: User, alice: User
 ) -> None:
-    old, young = (left(ended(job, agent, edda, days=days)) for days in (91, 89))
+    old, young = (left(ended_ago(job, agent, edda, days=days)) for days in (91, 89))
     keeps(works, logs=90)
     retention.prune()
     assert not RunLog.objects.filter(run=old).exists()
@@ -112,23 +113,53 @@ def test_logs_and_files_go_when_their_time_comes_and_the_page_says_so(
         assert what in summary
     assert "after 90 days" in summary
     assert "The log was pruned" in html(edda, f"/jobs/{old.public_id}?tab=log")
+    log = API(edda).get(f"runs/{old.public_id}/log").json()
+    assert (log["text"], log["next_offset"], log["length"]) == ("", 0, 0)
     assert "The files were pruned" in html(edda, f"/jobs/{old.public_id}?tab=files")
     assert "pruned" not in html(edda, f"/jobs/{young.public_id}")
     told = API(edda).get(f"runs/{old.public_id}").json()["pruned"]
     assert {(one["what"], one["after_days"]) for one in told} == {
         ("log", 90), ("files", 90), ("inputs", 90),
     }  # fmt: skip
-    # What it was given is gone: the same cannot be started again.
+    # What it was given is gone: its starter, who alone hears of that, cannot start the same again.
     with pytest.raises(Refused, match="kept no longer"):
         starts.retry(old, by=edda)
+    assert "The inputs were pruned" not in html(alice, f"/jobs/{old.public_id}")
+    told = API(alice).get(f"runs/{old.public_id}").json()["pruned"]
+    assert [one["what"] for one in told] == ["files", "log"]
+    again = starts.retry(old, by=alice).run
+    assert again.started_by == alice
+    assert not again.inputs.exists()
+    transitions.cancel(again, by=alice)
     assert retention.prune() == {works: retention.Tally()}
+
+
+def test_an_organization_that_fails_stops_no_other(
+    job: Job, agent: Enrolled, works: Organization, elsewhere: Organization, edda: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    old = ended_ago(job, agent, edda, days=31)
+    ended_ago(job, agent, edda, days=1)
+    for one in (works, elsewhere):
+        keeps(one, runs=30)
+    real = retention._newest_good
+
+    def fail(organization: Organization) -> set[int]:
+        if organization == elsewhere:
+            raise OperationalError("canceling statement due to statement timeout")
+        return real(organization)
+
+    monkeypatch.setattr(retention, "_newest_good", fail)
+    found = retention.prune()
+    assert (found[works].runs, found[elsewhere].runs) == (1, 0)
+    assert not JobRun.objects.filter(pk=old.pk).exists()
 
 
 def test_a_whole_run_goes_with_its_history_and_leaves_its_planned_start(
     job: Job, agent: Enrolled, works: Organization, edda: User
 ) -> None:
-    old = left(ended(job, agent, edda, days=31))
-    again = ended(job, agent, edda, days=2)
+    old = left(ended_ago(job, agent, edda, days=31))
+    again = ended_ago(job, agent, edda, days=2)
     JobRun.objects.filter(pk=again.pk).update(retry_of=old)
     start = occurred(job, datetime.now(UTC) - timedelta(days=31), run=old)
     keeps(works, runs=30)
@@ -151,13 +182,13 @@ def _active(job: Job, agent: Enrolled, edda: User) -> JobRun:
 
 
 def _newest_good(job: Job, agent: Enrolled, edda: User) -> JobRun:
-    run = ended(job, agent, edda, days=400, failed=False)
-    ended(job, agent, edda, days=399)
+    run = ended_ago(job, agent, edda, days=400, failed=False)
+    ended_ago(job, agent, edda, days=399)
     return run
 
 
 def _newest_good_of_no_job(job: Job, agent: Enrolled, edda: User) -> JobRun:
-    run = ended(job, agent, edda, days=400, failed=False)
+    run = ended_ago(job, agent, edda, days=400, failed=False)
     JobRun.objects.filter(pk=run.pk).update(job=None)
     return run
 
@@ -166,7 +197,11 @@ def _newest_success(job: Job, agent: Enrolled, edda: User) -> JobRun:
     listing = factories.job(
         job.target, Function.objects.get(tool__name="folder", name="list"), owner=edda, name="List"
     )
-    run = factories.run(listing, by=edda)
+    return _listed(listing, agent, edda)
+
+
+def _listed(listing: Job, agent: Enrolled, by: User) -> JobRun:
+    run = factories.run(listing, by=by)
     [held] = agent.api.claim()
     agent.api.move(held, "running")
     agent.api.finish(held)
@@ -174,7 +209,7 @@ def _newest_success(job: Job, agent: Enrolled, edda: User) -> JobRun:
 
 
 def _pinned(job: Job, agent: Enrolled, edda: User) -> JobRun:
-    run = ended(job, agent, edda, days=400)
+    run = ended_ago(job, agent, edda, days=400)
     retention.pin(run, by=edda)
     return run
 
@@ -182,12 +217,12 @@ def _pinned(job: Job, agent: Enrolled, edda: User) -> JobRun:
 def _proposed(job: Job, agent: Enrolled, edda: User) -> JobRun:
     Job.objects.filter(pk=job.pk).update(auto_commit=False)
     job.refresh_from_db()
-    return ended(job, agent, edda, days=400, failed=False)
+    return ended_ago(job, agent, edda, days=400, failed=False)
 
 
 def _to_be_retried(job: Job, agent: Enrolled, edda: User) -> JobRun:
     """Its job has been paused for long; its next try waits."""
-    run = ended(job, agent, edda, days=400)
+    run = ended_ago(job, agent, edda, days=400)
     JobRun.objects.filter(pk=run.pk).update(retry_at=Now())
     return run
 
@@ -223,10 +258,15 @@ def test_what_never_goes(
         JobRun.objects.filter(pk=run.pk).update(retry_at=None)
     elif make is _proposed:
         proposals.reject(run, by=edda, comment="Nobody ordered it.")
-    elif make in (_newest_good, _newest_good_of_no_job):
-        ended(job, agent, edda, days=1, failed=False)
+    elif make is _newest_success:
+        assert run.job is not None
+        _listed(run.job, agent, edda)
     else:
-        return
+        if make is _active:
+            lease_over(JobRun.objects.get(pk=run.pk))
+            assert sweeps.sweep() == 1
+            aged(run, 400)
+        ended_ago(job, agent, edda, days=1, failed=False)
     retention.prune()
     assert not JobRun.objects.filter(pk=run.pk).exists()
 
@@ -263,8 +303,8 @@ def test_nothing_of_another_organization_is_touched(
     other = factories.enrolled(elsewhere, "quay-agent", site=harbour, by=oscar)
     function = Function.objects.get(organization=elsewhere, name="backup")
     theirs = factories.job(factories.target(harbour, "Crane"), function, owner=oscar)
-    kept = left(ended(theirs, other, oscar, days=400))
-    gone = left(ended(job, agent, edda, days=400))
+    kept = left(ended_ago(theirs, other, oscar, days=400))
+    gone = left(ended_ago(job, agent, edda, days=400))
     keeps(works, **ALL)
     assert retention.prune().keys() == {works}
     assert whole(kept)
@@ -274,12 +314,12 @@ def test_nothing_of_another_organization_is_touched(
 def test_no_transaction_deletes_more_than_so_many_rows(
     job: Job, agent: Enrolled, works: Organization, edda: User
 ) -> None:
-    run = ended(job, agent, edda, days=400)
+    run = ended_ago(job, agent, edda, days=400)
     RunLog.objects.bulk_create(
         RunLog(run=run, offset=n, size=1, sha256="0" * 64, text="x") for n in range(1_200)
     )
     for _ in range(60):
-        ended(job, agent, edda, days=400)
+        ended_ago(job, agent, edda, days=400)
     keeps(works, **ALL)
     transactions = [0]
 
@@ -302,7 +342,7 @@ def test_no_transaction_deletes_more_than_so_many_rows(
 def test_a_row_goes_before_its_file_and_the_sweep_takes_the_file(
     job: Job, agent: Enrolled, works: Organization, edda: User
 ) -> None:
-    run = ended(job, agent, edda, days=400)
+    run = ended_ago(job, agent, edda, days=400)
     name = f"runs/{works.public_id}/{run.public_id}/{uuid.uuid4()}"
     default_storage.save(name, ContentFile(b"report"))
     RunFile.objects.create(
@@ -324,7 +364,7 @@ def test_the_command_says_first_what_it_would_do(
         call_command("prune", *more, stdout=out)
         return out.getvalue()
 
-    run = left(ended(job, agent, edda, days=400))
+    run = left(ended_ago(job, agent, edda, days=400))
     assert said() == "Every organization keeps everything for ever.\n"
     # What goes with its whole run is counted once.
     keeps(works, runs=30, logs=7, files=7)
@@ -339,7 +379,7 @@ def test_the_command_says_first_what_it_would_do(
 def test_a_run_is_pinned_by_who_edits_its_job(
     job: Job, agent: Enrolled, edda: User, vera: User
 ) -> None:
-    run = ended(job, agent, edda, days=1)
+    run = ended_ago(job, agent, edda, days=1)
     path = f"/jobs/{run.public_id}"
     assert "Unpin" not in html(edda, path)
     assert as_(edda).post(f"{path}/pin").status_code == 302

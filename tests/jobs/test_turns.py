@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import time, timedelta
 
 import pytest
+from django.db import OperationalError
 
 from agents.models import Function
 from jobs import definitions, making, planner, planning, sweeps, transitions, turns
@@ -15,7 +16,7 @@ from sites.models import Event, Site, User
 from sites.problems import Refused
 from tests import factories
 from tests.factories import Enrolled
-from tests.jobs.passing import queue_limit_over
+from tests.jobs.passing import pause_over, queue_limit_over
 
 pytestmark = pytest.mark.django_db
 
@@ -147,10 +148,36 @@ def test_missed_and_overlapping_starts_of_a_site_are_on_record_by_job(
     assert all(job.occurrences.filter(outcome="missed").count() == 1 for job in marked)
 
 
-def test_a_site_that_fails_stops_no_other_and_no_turn(
-    night: SiteSchedule, marked: list[Job], yard: Site, monkeypatch: pytest.MonkeyPatch
+def test_a_site_that_fails_stays_due_and_stops_no_other(
+    night: SiteSchedule, marked: list[Job], elsewhere_job: Job, edda: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Such as by a lock that the database did not give."""
+    other = planning.of_site(elsewhere_job.site)
+    other.schedule_kind, other.schedule_time = "daily", time(1)
+    planning.save_for_site(other)
+    elsewhere_job.schedule_kind = "site"
+    definitions.save(elsewhere_job, by=edda)
+    real = planner._start_site
+
+    def fail(due: SiteSchedule) -> int:
+        if due.pk == night.pk:
+            raise OperationalError("no lock")
+        return real(due)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(planner, "_start_site", fail)
+        come(night)
+        come(other)
+        assert planner.plan() == 1
+    assert JobRun.objects.get().job == elsewhere_job
+    assert planner.plan() == 5
+
+
+def test_a_job_that_fails_stops_no_other_of_its_site(
+    night: SiteSchedule, marked: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One job that cannot be planned is on record; the others of its site start."""
+    """It is on record; the others start."""
     real, broken = making.make, marked[1].pk
 
     def fail(wanted: list[making.Wanted]) -> list[int]:
@@ -176,7 +203,14 @@ def test_what_a_pause_holds_up_keeps_nobody_from_going(
     definitions.pause(marked[0], until=until, reason="New bearings", by=edda)
     definitions.pause(marked[2], until=until, reason="New bearings", by=edda)
     planner.plan()
-    assert sorted(in_queue()) == ["A", "C", "E"]
+    assert sorted(in_queue()) == ["A", "C"]
+    # It goes before those behind it, and not beside so many.
+    pause_over(marked[0])
+    planner.plan()
+    assert sorted(in_queue()) == ["A", "C"]
+    transitions.cancel(JobRun.objects.get(name="A"), by=edda)
+    planner.plan()
+    assert sorted(in_queue()) == ["C", "E"]
 
 
 def test_a_change_of_a_sites_schedule_loses_no_start_that_is_due(

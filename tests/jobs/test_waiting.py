@@ -22,7 +22,7 @@ from tests import factories
 from tests.factories import Enrolled
 from tests.jobs import waiters
 from tests.jobs.passing import pause_over
-from tests.jobs.waiters import SOON, Yard
+from tests.jobs.waiters import SOON, Place
 from tests.pages import admin_path, as_, html, words
 from tests.people import API
 
@@ -33,12 +33,12 @@ pytestmark = pytest.mark.django_db
 def place(
     works: Organization, hall: Site, press: Target, backup: Function, agent: Enrolled,
     alice: User, edda: User,
-) -> Yard:  # fmt: skip
-    return Yard(works, hall, press, backup, agent, alice, edda)
+) -> Place:  # fmt: skip
+    return Place(works, hall, press, backup, agent, alice, edda)
 
 
 ANEW = "cancel it, choose another one for the job and start it again."
-CAUSES: list[tuple[Callable[[Yard], JobRun], str, str, str, str]] = [
+CAUSES: list[tuple[Callable[[Place], JobRun], str, str, str, str]] = [
     # how it comes about, the code, the message, the act, what a row says
     (waiters.pause_site, "paused",
      r"Site Press hall is paused until \S+ \S+ \(CES?T\): Stocktaking\.",
@@ -114,18 +114,15 @@ def says(by: User, run: JobRun) -> tuple[str, str | None]:
 
 
 def in_brief(act: str, run: JobRun, code: str) -> str:
-    """What a row says of an act: it looks no names up, and does not ask what its reader may do."""
+    """What a row says of an act: it looks no names up, and does not ask what its reader sees."""
     if code == "paused":
         return "Wait until the pause is over, or have it ended."
-    for said in ("cancel it", "Cancel it"):
-        other = "have it canceled by who started it"
-        act = act.replace(said, other if said[0] == "c" else f"H{other[1:]}")
     return act if run.requested_agent_id else act.replace("hall-agent", "one of them")
 
 
 @EVERY
 def test_every_cause(
-    make: Callable[[Yard], JobRun], code: str, message: str, act: str, brief: str, place: Yard
+    make: Callable[[Place], JobRun], code: str, message: str, act: str, brief: str, place: Place
 ) -> None:
     run = make(place)
     api = API(place.alice)
@@ -141,7 +138,7 @@ def test_every_cause(
 @EVERY
 @pytest.mark.once
 def test_every_cause_on_the_pages(
-    make: Callable[[Yard], JobRun], code: str, message: str, act: str, brief: str, place: Yard
+    make: Callable[[Place], JobRun], code: str, message: str, act: str, brief: str, place: Place
 ) -> None:
     """And a link leads where the act is done, which nobody is given who may not open that page."""
     run = make(place)
@@ -165,7 +162,7 @@ def test_every_cause_on_the_pages(
 
 @pytest.mark.once
 @pytest.mark.parametrize("make", [waiters.pause_site, waiters.silent_two, waiters.behind])
-def test_lists_and_the_admin_say_it_too(make: Callable[[Yard], JobRun], place: Yard) -> None:
+def test_lists_and_the_admin_say_it_too(make: Callable[[Place], JobRun], place: Place) -> None:
     [(message, act, brief)] = [row[2:] for row in CAUSES if row[0] is make]
     run = make(place)
     for path in ("/jobs/history", "/jobs?tab=all", "/"):
@@ -177,7 +174,7 @@ def test_lists_and_the_admin_say_it_too(make: Callable[[Yard], JobRun], place: Y
 @pytest.mark.once
 @pytest.mark.parametrize("make", [waiters.silent_one, waiters.draining, waiters.retired])
 def test_another_agent_for_the_job_takes_what_is_started_again(
-    make: Callable[[Yard], JobRun], place: Yard
+    make: Callable[[Place], JobRun], place: Place
 ) -> None:
     """What the act says, done: the run that waited stays with the agent it was made for."""
     run = make(place)
@@ -193,7 +190,7 @@ def test_another_agent_for_the_job_takes_what_is_started_again(
 
 
 @pytest.mark.once
-def test_who_may_not_see_what_is_paused_reads_until_when_alone(place: Yard, mia: User) -> None:
+def test_who_may_not_see_what_is_paused_reads_until_when_alone(place: Place, mia: User) -> None:
     """A run is its starter's to read, also without the role that showed them its job."""
     run = waiters.pause_job(place)
     waiters.pause_site(place)
@@ -213,15 +210,18 @@ def test_who_may_not_see_what_is_paused_reads_until_when_alone(place: Yard, mia:
 
 
 @pytest.mark.once
-def test_who_may_not_cancel_is_not_told_to(place: Yard, edda: User) -> None:
+def test_who_may_not_cancel_is_not_told_to(place: Place, edda: User) -> None:
     """Rule 1: the starter alone does, also of what a schedule started as them."""
     run = waiters.silent_one(place)
     assert "or cancel it, choose another" in says(place.alice, run)[0]
     assert "or have it canceled by who started it, choose another" in says(edda, run)[0]
+    for reader, words_for in ((place.alice, "or cancel it"), (edda, "or have it canceled by")):
+        [row] = API(reader).get("runs").json()["results"]
+        assert words_for in row["waiting"]["act"]
 
 
 @pytest.mark.once
-def test_a_turn_that_is_at_work_is_not_called_stuck(place: Yard) -> None:
+def test_a_turn_that_is_at_work_is_not_called_stuck(place: Place) -> None:
     run = waiters.wait_for_turn(place)
     assert "no agent has taken" in says(place.alice, run)[0]
     [held] = place.agent.api.claim()
@@ -295,7 +295,7 @@ def test_it_is_said_only_while_the_run_waits(job: Job, agent: Enrolled, edda: Us
     assert "about to" not in words(html(edda, "/jobs/history"))
 
 
-def test_the_first_cause_wins_and_the_next_one_follows(place: Yard) -> None:
+def test_the_first_cause_wins_and_the_next_one_follows(place: Place) -> None:
     """A site that is paused, whose agent drains, and a run before it."""
     run = waiters.behind(place)
     enrolment.drain(place.agent.agent, on=True)
@@ -315,7 +315,7 @@ def test_the_first_cause_wins_and_the_next_one_follows(place: Yard) -> None:
     assert codes == ["paused", "draining", "behind", "soon"]
 
 
-def test_a_run_without_a_job_is_started_again_otherwise(place: Yard) -> None:
+def test_a_run_without_a_job_is_started_again_otherwise(place: Place) -> None:
     body = {
         "target": str(place.press.public_id),
         "function": str(place.backup.public_id),
@@ -328,7 +328,7 @@ def test_a_run_without_a_job_is_started_again_otherwise(place: Yard) -> None:
 
 
 def test_one_query_tells_of_a_page_however_many_wait(
-    place: Yard, django_assert_num_queries: Any
+    place: Place, django_assert_num_queries: Any
 ) -> None:
     for number in (1, 4):
         for _ in range(number):

@@ -20,7 +20,7 @@ from tests.factories import FOLDER, Enrolled
 
 
 @dataclass
-class Yard:
+class Place:
     """What a cause is made of."""
 
     works: Organization
@@ -37,7 +37,7 @@ class Yard:
     def run(self, **fields: Any) -> JobRun:
         return factories.run(self.job(**fields), by=self.alice)
 
-    def pinned(self) -> JobRun:
+    def run_of_one_agent(self) -> JobRun:
         return self.run(assignment="agent", agent=self.agent.agent)
 
     def pool(self, name: str, *agents: Agent, restricted: bool = False) -> AgentPool:
@@ -63,13 +63,13 @@ class Yard:
 SOON = timedelta(hours=2)
 
 
-def pause_site(place: Yard) -> JobRun:
+def pause_site(place: Place) -> JobRun:
     until = timezone.now() + SOON
     places.pause_site(place.hall, until=until, reason="Stocktaking", by=place.alice)
     return place.run()
 
 
-def pause_job(place: Yard) -> JobRun:
+def pause_job(place: Place) -> JobRun:
     run = place.run()
     assert run.job is not None
     until = timezone.now() + SOON
@@ -77,7 +77,7 @@ def pause_job(place: Yard) -> JobRun:
     return run
 
 
-def wait_for_turn(place: Yard) -> JobRun:
+def wait_for_turn(place: Place) -> JobRun:
     planned = planning.of_site(place.hall)
     planned.schedule_kind, planned.schedule_time, planned.at_once = "daily", time(1), 1
     planning.save_for_site(planned)
@@ -92,123 +92,123 @@ def wait_for_turn(place: Yard) -> JobRun:
     return JobRun.objects.get(next_queue__isnull=False)
 
 
-def no_agent(place: Yard) -> JobRun:
+def no_agent(place: Place) -> JobRun:
     run = place.run()
     Agent.objects.filter(pk=place.agent.agent.pk).update(site=None)
     enrolment.retire(place.agent.agent, by=place.alice)
     return run
 
 
-def empty_pool(place: Yard) -> JobRun:
+def empty_pool(place: Place) -> JobRun:
     return place.run(assignment="pool", pool=place.pool("Presses"))
 
 
-def retired(place: Yard) -> JobRun:
-    run = place.pinned()
+def retired(place: Place) -> JobRun:
+    run = place.run_of_one_agent()
     enrolment.retire(place.agent.agent, by=place.alice)
     return run
 
 
-def unlearned(place: Yard) -> JobRun:
+def unlearned(place: Place) -> JobRun:
     run = place.run()
     place.agent.api.post("hello", {"version": "1", "platform": "", "tools": []})
     return run
 
 
-def other_version(place: Yard) -> JobRun:
+def other_version(place: Place) -> JobRun:
     run = place.run(version="1.0")
     tools = [FOLDER | {"version": "2.0"}]
     place.agent.api.post("hello", {"version": "1", "platform": "", "tools": tools})
     return run
 
 
-def restricted(place: Yard) -> JobRun:
+def restricted(place: Place) -> JobRun:
     run = place.run()
     place.pool("Vault", place.agent.agent, restricted=True)
     return run
 
 
-def silent(place: Yard) -> JobRun:
+def silent(place: Place) -> JobRun:
     AgentPresence.objects.update(seen_at=Now() - timedelta(minutes=5))
     return place.run()
 
 
-def silent_one(place: Yard) -> JobRun:
+def silent_one(place: Place) -> JobRun:
     AgentPresence.objects.update(seen_at=Now() - timedelta(minutes=5))
-    return place.pinned()
+    return place.run_of_one_agent()
 
 
-def silent_two(place: Yard) -> JobRun:
+def silent_two(place: Place) -> JobRun:
     place.second()
     return silent(place)
 
 
-def never_seen(place: Yard) -> JobRun:
+def never_seen(place: Place) -> JobRun:
     AgentPresence.objects.all().delete()
-    return place.pinned()
+    return place.run_of_one_agent()
 
 
-def draining(place: Yard) -> JobRun:
+def draining(place: Place) -> JobRun:
     enrolment.drain(place.agent.agent, on=True)
-    return place.pinned()
+    return place.run_of_one_agent()
 
 
-def paused_agent(place: Yard) -> JobRun:
+def paused_agent(place: Place) -> JobRun:
     until = timezone.now() + SOON
     enrolment.pause(place.agent.agent, until=until, reason="Confidential", by=place.alice)
     return place.run()
 
 
-def behind(place: Yard) -> JobRun:
+def behind(place: Place) -> JobRun:
     place.at_work(place.press, "First")
     return place.run()
 
 
-def full(place: Yard) -> JobRun:
+def full(place: Place) -> JobRun:
     Agent.objects.update(slots=1)
     place.at_work(factories.target(place.hall, "Line 2"), "First")
     return place.run()
 
 
-def full_two(place: Yard) -> JobRun:
+def full_two(place: Place) -> JobRun:
     other = place.second(slots=1)
-    run = full(place)
+    full(place)
     factories.run(
         factories.job(factories.target(place.hall, "Line 3"), place.backup, owner=place.alice),
         by=place.alice,
     )
     assert other.api.claim()
-    return JobRun.objects.pending().get() if run.status == "pending" else run
+    return JobRun.objects.pending().get()
 
 
-def full_one(place: Yard) -> JobRun:
+def full_one(place: Place) -> JobRun:
     Agent.objects.update(slots=1)
     place.at_work(factories.target(place.hall, "Line 2"), "First")
-    return place.pinned()
+    return place.run_of_one_agent()
 
 
-def full_pool(place: Yard) -> JobRun:
+def full_pool(place: Place) -> JobRun:
     pool = place.pool("Presses", place.agent.agent)
     Agent.objects.update(slots=1)
     place.at_work(factories.target(place.hall, "Line 2"), "First")
     return place.run(assignment="pool", pool=pool)
 
 
-def beside(place: Yard) -> JobRun:
+def beside(place: Place) -> JobRun:
     """Jobs that allow overlap do not wait for each other."""
     place.at_work(place.press, "First")
     return place.run(overlap="allow")
 
 
-def free(place: Yard) -> JobRun:
+def free(place: Place) -> JobRun:
     return place.run()
 
 
-def free_one(place: Yard) -> JobRun:
-    return place.pinned()
+def free_one(place: Place) -> JobRun:
+    return place.run_of_one_agent()
 
 
-def foreign(place: Yard) -> JobRun:
+def foreign(place: Place) -> JobRun:
     run = place.run()
     JobRun.objects.filter(pk=run.pk).update(origin="synced", queue=None)
     return run

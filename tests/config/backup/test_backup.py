@@ -19,6 +19,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
+from agents import enrolment
 from agents.models import Function
 from jobs.models import Job, JobRun, StatusTransition
 from jobs.states import Status
@@ -75,6 +76,7 @@ def rows() -> dict[str, list[str]]:
 
 @pytest.mark.django_db(transaction=True)
 def test_every_run_file_and_diff_is_there_again(settings, tmp_path, house, agent, job, edda):
+    enrolment.new_code(agent.agent, by=edda)
     for text in (b"one\n", b"two\n"):
         run = factories.run(job, by=edda)
         (held,) = [back_up(agent.api, {"main.st": text, "notes/über.txt": b"kept"})]
@@ -90,6 +92,7 @@ def test_every_run_file_and_diff_is_there_again(settings, tmp_path, house, agent
     diffs = [api.get(f"runs/{run.public_id}/{what}").json() for what in DIFFS]
     assert "two" in json.dumps(diffs)
     before = rows()
+    assert before["agents_enrolmentcode"]
 
     file = tmp_path / "portal.tar"
     call_command("backup", file, stdout=(said := io.StringIO()))
