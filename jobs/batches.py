@@ -88,7 +88,7 @@ def finish_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
             "(run.public_id, run.attempt)", [(item["id"], item["attempt"]) for item in same]
         )
         moved = moves.write(
-            Sql(f"{these.text} AND run.agent_id = %s", (*these.params, agent.pk)),
+            Sql(f"{these.text} AND {moves.OF_AGENT}", (*these.params, agent.pk)),
             to,
             by=moves.Actor(agent=agent),
             reason=reason,
@@ -128,7 +128,7 @@ def _plain(agent: Agent, items: list[dict[str, Any]]) -> set[tuple[UUID, int]]:
         Sql(
             "SELECT run.public_id, run.attempt FROM jobs_jobrun AS run"
             f" JOIN sites_target AS target ON target.id = run.target_id WHERE {these.text}"
-            " AND run.agent_id = %s AND NOT run.makes_snapshot"
+            f" AND {moves.OF_AGENT} AND NOT run.makes_snapshot"
             " AND run.credential_id IS NULL"
             " AND CAST(run.parameters AS TEXT) = '{}' AND CAST(target.settings AS TEXT) = '{}'",
             (*these.params, agent.pk),

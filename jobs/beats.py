@@ -13,7 +13,7 @@ from agents.models import Agent
 from sites import sql
 from sites.sql import Sql
 
-from . import leases
+from . import leases, moves
 from .models import JobRun
 from .states import EXECUTING, FINAL
 from .transitions import LEASE_S, ever_held
@@ -91,7 +91,7 @@ def _renew(agent: Agent, progress: dict[int, int | None]) -> None:
         values = [*risen.values()] * 3
     these = sql.one_of("run.id", progress)
     held = (
-        f"{these.text} AND run.agent_id = %s AND {leases.holds()}"
+        f"{these.text} AND {moves.OF_AGENT} AND {leases.holds()}"
         " AND run.status IN ('claimed', 'running', 'validating', 'uploading')"
     )
     if sql.on_postgresql():

@@ -34,6 +34,10 @@ class Actor:
 
 PORTAL = Actor()
 
+# That a run is this agent's, of runs that are named. With the + no index of the agent's runs leads
+# to them: they may be a hundred thousand, and PostgreSQL thinks of one until it counts again.
+OF_AGENT = "run.agent_id + 0 = %s"
+
 
 class Moved(NamedTuple):
     """A run after its move."""

@@ -174,7 +174,7 @@ def held_by(agent: Agent, runs: Sequence[tuple[UUID, int]], claim_id: UUID) -> S
     """
     these = sql.one_of_pairs("(run.public_id, run.attempt)", runs)
     return Sql(
-        f"{these.text} AND run.agent_id = %s AND {leases.holds()} AND run.claim_id ="
+        f"{these.text} AND {moves.OF_AGENT} AND {leases.holds()} AND run.claim_id ="
         " (SELECT held.id FROM jobs_claim AS held"
         " WHERE held.agent_id = %s AND held.claim_id = %s)",
         (*these.params, agent.pk, agent.pk, claim_id),
