@@ -181,11 +181,12 @@ def _jobs(due: int) -> Any:
     """Make as many jobs as are to be due, each of a target of its own, at two in the night."""
     from datetime import time as clock
 
+    from agents import catalogue
     from jobs.models import Job
-    from sites import sql
     from sites.models import Target
 
     [model] = Job.objects.all()
+    version = catalogue.newest_version(model.function)
     targets = Target.objects.order_by("pk")[:due]
     new = [
         Target(organization=model.organization, site=model.site, name=f"more {n}")
@@ -203,7 +204,7 @@ def _jobs(due: int) -> Any:
             schedule_kind="daily",
             schedule_time=clock(2, n % 60),
             grace_s=7200,
-            checked_at=sql.clock(),
+            checked_version=version,
         )
         for n, target in enumerate(places)
     )

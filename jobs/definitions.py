@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from agents import catalogue
-from sites import events, pauses, sql
+from sites import events, pauses
 from sites.models import User
 from sites.problems import Refused
 
@@ -37,6 +37,8 @@ def save(job: Job, *, by: User) -> Job:
         job.full_clean()
     except ValidationError as error:
         errors = {name: list(texts) for name, texts in error.message_dict.items()}
+    # Before they are looked at: a version that comes in between is asked at the next start.
+    checked = catalogue.newest_version(job.function, job.version)
     for name, texts in faults(job, by=by).items():
         errors.setdefault(name, []).extend(texts)
     if errors:
@@ -52,7 +54,7 @@ def save(job: Job, *, by: User) -> Job:
             for column in pauses.COLUMNS:
                 setattr(job, column, getattr(known, column))
         planning.set_next(job, known)
-        job.checked_at = sql.clock()
+        job.checked_version = checked
         job.save()
         tell(job)
     return job

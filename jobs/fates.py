@@ -126,18 +126,20 @@ def _skip_refused(wanted: Iterable[Planned]) -> Versions:
     newer = {
         one.job.pk: one
         for one in starting
-        if not one.reason
-        and (
-            one.job.checked_at is None
-            or versions[version_of(one.job)].created_at > one.job.checked_at
-        )
+        if not one.reason and one.job.checked_version_id != versions[version_of(one.job)].pk
     }
     given = Job.objects.filter(pk__in=newer).values_list("pk", "parameters") if newer else ()
+    fitting: dict[int, list[int]] = {}
     for pk, parameters in given:
+        version = versions[version_of(newer[pk].job)]
         try:
-            starts.check_parameters(versions[version_of(newer[pk].job)], parameters)
+            starts.check_parameters(version, parameters)
         except Refused as refusal:
             newer[pk].skip(Occurrence.Reason.REFUSED, refusal.detail)
+        else:
+            fitting.setdefault(version.pk, []).append(pk)
+    for checked, pks in fitting.items():
+        Job.objects.filter(pk__in=pks).update(checked_version=checked)
     return versions
 
 

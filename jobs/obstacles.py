@@ -69,8 +69,8 @@ def clear_secrets(target: Target) -> None:
     locked = Job.objects.in_use().filter(target=target).order_by("pk")
     list(locked.select_for_update(no_key=True).values("pk"))
     for job in _holding(target):
-        job.parameters, job.checked_at = cleared(job.function, job.parameters), None
-        job.save(update_fields=["parameters", "checked_at", "updated_at"])
+        job.parameters, job.checked_version = cleared(job.function, job.parameters), None
+        job.save(update_fields=["parameters", "checked_version", "updated_at"])
         definitions.tell(job)
 
 

@@ -53,25 +53,29 @@ job_policy = Policy(
 )
 
 
-def may_pin(user: Person, run: JobRun) -> bool:
-    """Say whether the person may keep a run whatever its age: who may edit its job; of an ad hoc
-    run who may decide about what it found.
+def rights_of(user: Person, run: JobRun) -> set[str]:
+    """Say which of "retry" and "pin" the person may do to a run (domain rule 6).
+
+    Of a saved job they are for who may start it, and for who may edit it. Of an ad hoc run its
+    starter retries, and only while they may still start something on its target; who may decide
+    about what it found pins.
     """
-    if run.job is not None:
-        return job_policy.allows(user, "edit", run.job)
-    return run_policy.allows(user, "decide", run)
+    if run.job_id is not None:
+        [permitted] = job_policy.permitted(user, ["start", "edit"], [run.job_id]).values()
+        return {name for name, verb in (("retry", "start"), ("pin", "edit")) if verb in permitted}
+    [permitted] = run_policy.permitted(user, ["retry", "decide"], [run.pk]).values()
+    rights = {"pin"} if "decide" in permitted else set()
+    again = "retry" in permitted and run.target is not None
+    if again and target_policy.allows(user, "create_job", run.target):
+        rights.add("retry")
+    return rights
 
 
 def may_retry(user: Person, run: JobRun) -> bool:
-    """Say whether the person may start the same again (domain rule 6).
+    """Say whether the person may start the same again."""
+    return "retry" in rights_of(user, run)
 
-    Of a saved job whoever may start it; of an ad hoc run its starter only, and only while they may
-    still start something on its target.
-    """
-    if run.job is not None:
-        return job_policy.allows(user, "start", run.job)
-    return (
-        run.target is not None
-        and run_policy.allows(user, "retry", run)
-        and target_policy.allows(user, "create_job", run.target)
-    )
+
+def may_pin(user: Person, run: JobRun) -> bool:
+    """Say whether the person may keep a run whatever its age."""
+    return "pin" in rights_of(user, run)

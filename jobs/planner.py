@@ -126,9 +126,9 @@ def _read(pks: list[int]) -> list[Any]:
 # What is read of each job that is due.
 _READ = (
     "pk", "public_id", "name", "organization_id", "site_id", "target_id", "function_id", "version",
-    "assignment", "agent_id", "pool_id", "owner_id", "overlap", "grace_s", "spread_s", "checked_at",
-    "next_run_at", "schedule_kind", "schedule_time", "schedule_days", "schedule_cron",
-    "paused_until", "site__paused_until", "site__name",
+    "assignment", "agent_id", "pool_id", "owner_id", "overlap", "grace_s", "spread_s",
+    "checked_version_id", "next_run_at", "schedule_kind", "schedule_time", "schedule_days",
+    "schedule_cron", "paused_until", "site__paused_until", "site__name",
     "site__time_zone", "target__name", "target__archived_at", "target__credential_id",
     "agent__name", "agent__retired_at",
 )  # fmt: skip

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-from agents.models import Agent, AgentPool, Assignment, Function
+from agents.models import Agent, AgentPool, Assignment, Function, FunctionVersion
 from sites.models import Organization, Pausable, Site, Target, User
 
 from .. import limits
@@ -109,9 +109,16 @@ class Job(Pausable, Scheduled):
     describe_with_model = models.BooleanField(default=False, db_default=False)
     tags = models.JSONField(default=list, blank=True)
     external_id = models.CharField(max_length=200, blank=True)
-    # When its parameters were last held against their function's schema; null: not since they
-    # were changed by something else.
-    checked_at = models.DateTimeField(null=True, editable=False)
+    # The version of its function whose schema its parameters were last held against; null: none
+    # since they were changed by something else.
+    checked_version = models.ForeignKey(
+        FunctionVersion,
+        null=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        db_index=False,
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     archived_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -27,7 +27,7 @@ from jobs.models import (
     RunLog,
     RunRecord,
 )
-from jobs.permissions import job_policy, may_pin, may_retry, run_policy
+from jobs.permissions import job_policy, rights_of, run_policy
 from jobs.proposals import still_compared
 from jobs.retention import pruned_of
 from jobs.states import FINAL, Origin, Reason, Result, Status
@@ -123,6 +123,7 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     if tab not in tabs:
         tab = "summary"
     permitted = run_policy.permitted(request.user, ["cancel", "inputs"], [run.pk])
+    rights = rights_of(request.user, run)
     context: dict[str, Any] = {
         "nav": "history",
         "run": run,
@@ -131,11 +132,9 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
         "tabs": tabs,
         "tab": tab,
         "permitted": permitted,
-        "may_retry": run.status in FINAL
-        and run.origin == Origin.LOCAL
-        and may_retry(request.user, run),
+        "may_retry": run.status in FINAL and run.origin == Origin.LOCAL and "retry" in rights,
         "may_edit": run.may_edit,
-        "may_pin": may_pin(request.user, run),
+        "may_pin": "pin" in rights,
         # On the tab where it would be; inputs have none of their own.
         "pruned": [one for one in pruned if tab in ("summary", one.what)],
         "says": meaning(run),

@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import OperationalError
+from django.db.models.functions import Now
 
 from agents import enrolment
+from agents.models import FunctionVersion
 from jobs import definitions, making, planner, starts
 from jobs.models import Job, JobRun
 from jobs.states import Status
@@ -415,6 +417,22 @@ def test_parameters_that_something_else_changed_are_checked_again(
     due(nightly)
     assert planner.plan() == 0
     assert nightly.occurrences.get().message == "folder.backup does not take these parameters."
+
+
+def test_a_version_that_came_since_is_asked_once_whatever_the_clocks_say(
+    nightly: Job, edda: User, agent: Enrolled
+) -> None:
+    """That a version is another one decides, not when which process says that it came."""
+    definitions.save(nightly, by=edda)
+    newer = json.loads(json.dumps(factories.FOLDER)) | {"version": "3.0"}
+    agent.api.post("hello", {"version": "1", "platform": "Linux", "tools": [newer]})
+    version = FunctionVersion.objects.get(function=nightly.function, version="3.0")
+    FunctionVersion.objects.exclude(pk=version.pk).update(created_at=Now() - timedelta(hours=3))
+    FunctionVersion.objects.filter(pk=version.pk).update(created_at=Now() - timedelta(hours=2))
+    due(nightly)
+    assert planner.plan() == 1
+    nightly.refresh_from_db()
+    assert nightly.checked_version == version
 
 
 def test_a_start_goes_by_what_is_stored_when_it_holds_the_job(
