@@ -65,8 +65,8 @@ def rights_of(user: Person, run: JobRun) -> set[str]:
         return {name for name, verb in (("retry", "start"), ("pin", "edit")) if verb in permitted}
     [permitted] = run_policy.permitted(user, ["retry", "decide"], [run.pk]).values()
     rights = {"pin"} if "decide" in permitted else set()
-    again = "retry" in permitted and run.target is not None
-    if again and target_policy.allows(user, "create_job", run.target):
+    place = run.target if "retry" in permitted else None
+    if place is not None and target_policy.allows(user, "create_job", place):
         rights.add("retry")
     return rights
 
