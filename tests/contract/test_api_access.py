@@ -394,8 +394,9 @@ def test_a_token_that_may_only_read_changes_nothing(world):
     answered: dict[str, set[int]] = {}
     guarded = [row for row in TABLE if row.expected.startswith("401")]
     for row in guarded:
-        answered.setdefault(row.method, set()).add(ask(world, api, row))
-    assert {method: codes for method, codes in answered.items() if method != "GET"} == {
+        if row.method != "GET":
+            answered.setdefault(row.method, set()).add(ask(world, api, row))
+    assert answered == {
         "POST": {403},
         "PUT": {403},
         "PATCH": {403},
