@@ -175,17 +175,22 @@ def _waited_out() -> str:
 
 
 def _all(condition: str, to: Status, **more: Any) -> int:
-    """Move all runs that a condition holds for, at most 500 in a transaction."""
-    skip = " FOR NO KEY UPDATE SKIP LOCKED" if sql.on_postgresql() else ""
-    some = (
-        f"run.id IN (SELECT run.id FROM jobs_jobrun AS run WHERE {condition}"
-        f" ORDER BY run.id LIMIT {BATCH}{skip}) AND {condition}"
-    )
+    """Move all runs that a condition holds for, at most 500 in a transaction.
+
+    They are looked for once: a search for the next 500 would lead PostgreSQL through the whole
+    table in the order of its ids, and take longer with each run that ever ended.
+    """
+    rows = sql.rows(Sql(f"SELECT run.id FROM jobs_jobrun AS run WHERE {condition}"))
+    found = sorted(pk for (pk,) in rows)
     moved = 0
-    while True:
-        batch = len(moves.write(Sql(some), to, **more))
-        moved += batch
-        if batch < BATCH:
-            return moved
-        # A sweep of many is no gap between two.
-        pulse.note(pulse.SWEEPING)
+    for start in range(0, len(found), BATCH):
+        if start:
+            # A sweep of many is no gap between two.
+            pulse.note(pulse.SWEEPING)
+        these = sql.one_of("run.id", found[start : start + BATCH])
+        if sql.on_postgresql():
+            # What another sweep or a report holds just now is passed by.
+            free = f"SELECT run.id FROM jobs_jobrun AS run WHERE {these.text}"
+            these = Sql(f"run.id IN ({free} FOR NO KEY UPDATE SKIP LOCKED)", these.params)
+        moved += len(moves.write(Sql(f"{these.text} AND {condition}", these.params), to, **more))
+    return moved
