@@ -76,6 +76,28 @@ def one_waits_for_a_lock() -> bool:
         return bool(cursor.fetchone()[0])
 
 
+@contextmanager
+def reads_at_most(rows: int, *tables: str) -> Iterator[None]:
+    """See that the block fetches so few rows of these tables; on PostgreSQL, in a transaction.
+
+    Of all that was fetched, also of what was thrown away then: it is what takes the time.
+    """
+    before = _fetched(tables)
+    yield
+    fetched = {table: number - before[table] for table, number in _fetched(tables).items()}
+    assert sum(fetched.values()) <= rows, fetched
+
+
+def _fetched(tables: tuple[str, ...]) -> dict[str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname, COALESCE(seq_tup_read, 0) + COALESCE(idx_tup_fetch, 0)"
+            " FROM pg_stat_xact_user_tables WHERE relname = ANY(%s)",
+            [list(tables)],
+        )
+        return dict(cursor.fetchall())
+
+
 def drop_template() -> None:
     """Remove what the run has left on the server; its folder goes with all that is in it."""
     if connection.vendor == "postgresql":

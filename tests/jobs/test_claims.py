@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from django.db import connection
 from django.db.models import F
 
 from agents import enrolment
 from agents.models import AgentPool, Function
-from config.live import hub
 from jobs import sweeps, transitions
 from jobs.models import Claim, JobRun, StatusTransition
 from jobs.starts import start_function
@@ -324,110 +321,6 @@ def test_each_claim_of_a_lost_run_is_a_new_attempt_of_whoever_is_next(agent, pre
         assert sweeps.sweep() == 1
     assert attempts == [1, 2, 3]
     check_runs()
-
-
-# --- the plan ------------------------------------------------------------------------------------
-
-
-def nodes(plan):
-    yield plan
-    for part in plan.get("Plans", []):
-        yield from nodes(part)
-
-
-@pytest.fixture
-def long_history(hall, listing, backup, edda):
-    """10,000 finished and 10,000 pending runs over 50 targets, and one that is executing."""
-    targets = [factories.target(hall, f"Line {number}") for number in range(50)]
-    first = start_function(targets[0], listing, by=edda)
-    start_function(targets[0], backup, by=edda)
-    columns = [
-        field.column
-        for field in JobRun._meta.concrete_fields
-        if field.column not in ("id", "public_id", "target_id", "status", "finished_at", "result")
-    ]
-    same = ", ".join(f'"{column}"' for column in columns)
-    with connection.cursor() as cursor:
-        for status, count in (("completed", 10_000), ("pending", 10_000)):
-            final = status == "completed"
-            cursor.execute(
-                "INSERT INTO jobs_jobrun"
-                f" (public_id, target_id, status, finished_at, result, {same})"
-                f" SELECT gen_random_uuid(), %s + n %% 50, %s, {'now()' if final else 'NULL'}, %s,"
-                f" {same} FROM jobs_jobrun, generate_series(1, %s) n WHERE id = %s",
-                [targets[0].pk, status, "success" if final else "", count, first.pk],
-            )
-        cursor.execute("ANALYZE")
-
-
-@pytest.mark.postgres
-def test_a_claim_reads_the_heads_of_its_queues_and_no_more(agent, long_history):
-    """Rule 5: among 20,000 runs, half of them finished, by the partial index alone."""
-    statements = []
-
-    def note(execute, sql, params, many, context):
-        if "jobs_jobrun" in sql and sql.lstrip().upper().startswith(("SELECT", "UPDATE", "WITH")):
-            statements.append((sql, params))
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(note):
-        assert len(agent.api.claim(8)) > 1
-    assert statements
-    used = set()
-    with connection.cursor() as cursor:
-        for sql, params in statements:
-            asks = sql.lstrip().upper().startswith("SELECT")
-            cursor.execute(f"EXPLAIN (FORMAT JSON, ANALYZE {asks}) {sql}", params)
-            found = cursor.fetchone()[0]
-            plan = (json.loads(found) if isinstance(found, str) else found)[0]["Plan"]
-            for node in nodes(plan):
-                if node.get("Relation Name") == "jobs_jobrun":
-                    assert node["Node Type"] != "Seq Scan", sql
-                # Neither all that waits, nor the targets of all, to find eight.
-                assert not asks or node["Actual Rows"] * node["Actual Loops"] <= 200, node
-                used.add(node.get("Index Name"))
-    assert "run_pending_in_queue" in used
-
-
-def plan_for_all_parameters(ask) -> str:
-    """The plan of the one statement on runs that `ask` runs, made without its parameters."""
-    texts = []
-
-    def note(execute, sql, *rest):
-        texts.append(sql)
-        return execute(sql, *rest)
-
-    with connection.execute_wrapper(note):
-        ask()
-    [text] = [one for one in texts if "jobs_jobrun" in one]
-    first, *others = text.split("%s")
-    text = first + "".join(f"${number}{part}" for number, part in enumerate(others, start=1))
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-        cursor.execute(f"PREPARE asked AS {text}")
-        blanks = ", ".join(["NULL"] * len(others))
-        cursor.execute(f"EXPLAIN EXECUTE asked{f'({blanks})' if blanks else ''}")
-        return "\n".join(line for (line,) in cursor.fetchall())
-
-
-@pytest.mark.postgres
-@pytest.mark.parametrize(
-    ("index", "ask"),
-    [
-        ("run_pending_in_queue", lambda agent: hub.work_of(agent)),
-        ("run_held", lambda agent: list(JobRun.objects.executing().filter(agent=agent))),
-        ("run_active", lambda agent: JobRun.objects.active().filter(site=agent.site).count()),
-    ],
-    ids=["pending", "executing", "active"],
-)
-def test_what_is_not_final_is_read_along_its_index_also_by_a_plan_for_all_parameters(
-    agent, long_history, index, ask
-):
-    """The portal's connections keep their plans: one that was made without knowing that a
-    parameter is `pending` reads the whole history for each agent that connects."""
-    plan = plan_for_all_parameters(lambda: ask(agent.agent))
-    assert index in plan, plan
-    assert "Seq Scan on jobs_jobrun" not in plan, plan
 
 
 def test_the_claim_id_has_to_be_a_uuid_and_max_a_sensible_number(agent):
