@@ -12,7 +12,7 @@ from sites import events, pulse, sql
 from sites.models import Organization
 from sites.sql import Sql
 
-from . import leases, moves
+from . import leases, limits, moves
 from .states import LEASE_LOSSES, Reason, Status
 from .transitions import LEASE_S
 
@@ -162,8 +162,12 @@ def _alert(silence: Silence) -> None:
 
 
 def _waited_out() -> str:
-    """That a run's longest wait is over: of what was paused it begins when the pause is over."""
-    wait = f"{sql.seconds_since('run.created_at')} - {sql.seconds_since('run.queue_until')}"
+    """That a run's longest wait is over: of what was paused it begins when the pause is over.
+
+    It is its job's, as it is now, since not all that a run has waited was in its queue.
+    """
+    made_with = f"{sql.seconds_since('run.created_at')} - {sql.seconds_since('run.queue_until')}"
+    wait = f"COALESCE({limits.queue_of('run')}, {made_with})"
     holds = f"{sql.seconds_since('paused.paused_until')} < {wait}"
     return f"""run.queue_until < {sql.now()}
         AND NOT EXISTS (SELECT 1 FROM sites_site AS paused

@@ -59,16 +59,15 @@ def _put_back(site: int) -> None:
     """
     entered = JobRun.objects.pending().filter(site=site, in_turn=True, queue__isnull=False)
     held_up = list(entered.filter(job__paused_until__gt=Now()).values_list("pk", flat=True))
-    # Asked again of the row itself: an agent may have taken it since.
-    JobRun.objects.filter(pk__in=held_up, status=Status.PENDING).update(
+    # Asked again of the row itself: an agent may have taken it since, or another have put it back.
+    JobRun.objects.filter(pk__in=held_up, status=Status.PENDING, queue__isnull=False).update(
         next_queue=F("queue"), queue=None, queue_until=None
     )
 
 
 def _enter(ids: list[int]) -> list[int]:
     these = sql.one_of("id", ids)
-    wait = f"""(SELECT {limits.QUEUE_SQL} FROM jobs_job AS job
-        JOIN sites_site AS site ON site.id = job.site_id WHERE job.id = jobs_jobrun.job_id)"""
+    wait = limits.queue_of("jobs_jobrun")
     entered = sql.rows(
         Sql(
             "UPDATE jobs_jobrun SET queue_id = next_queue_id, next_queue_id = NULL,"

@@ -113,7 +113,7 @@ def test_others_are_not_held_up(
 def test_the_longest_wait_begins_when_the_pause_is_over(
     thing: Any, agent: Enrolled, job: Job, alice: User
 ) -> None:
-    Job.objects.update(assignment="agent", agent=agent.agent)
+    Job.objects.update(assignment="agent", agent=agent.agent, queue_timeout_s=600)
     job.refresh_from_db()
     pause(thing, alice)
     run = factories.run(job, by=alice)

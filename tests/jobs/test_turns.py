@@ -6,6 +6,7 @@ from datetime import time, timedelta
 
 import pytest
 from django.db import OperationalError
+from django.db.models import F
 
 from agents.models import Function
 from jobs import definitions, making, planner, planning, sweeps, transitions, turns
@@ -211,6 +212,27 @@ def test_what_a_pause_holds_up_keeps_nobody_from_going(
     transitions.cancel(JobRun.objects.get(name="A"), by=edda)
     planner.plan()
     assert sorted(in_queue()) == ["C", "E"]
+
+
+def test_what_a_pause_held_up_waits_no_longer_than_its_limit_once_it_is_in_its_queue(
+    night: SiteSchedule, marked: list[Job], edda: User
+) -> None:
+    """However long the pause was: the wait that begins anew is the job's."""
+    Job.objects.update(queue_timeout_s=120)
+    come(night)
+    planner.plan()
+    until = sql.clock() + timedelta(days=300)
+    definitions.pause(marked[0], until=until, reason="New bearings", by=edda)
+    planner.plan()
+    JobRun.objects.update(created_at=F("created_at") - timedelta(days=7))
+    SiteSchedule.objects.update(at_once=5)
+    pause_over(marked[0], minutes=1)
+    planner.plan()
+    held_up = JobRun.objects.get(job=marked[0], queue__isnull=False)
+    queue_limit_over(held_up)
+    assert sweeps.sweep() == 0
+    pause_over(marked[0], minutes=3)
+    assert sweeps.sweep() == 1
 
 
 def test_a_change_of_a_sites_schedule_loses_no_start_that_is_due(
