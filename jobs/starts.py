@@ -151,10 +151,12 @@ def start_function(
         )
 
 
+@transaction.atomic
 def retry(run: JobRun, *, by: User) -> Started:
     """Make a new run from one that has ended; who presses is its starter (domain rule 6).
 
-    A saved job that is at work again already gives that run instead, as `start_run` does.
+    A saved job that is at work again already gives that run instead, as `start_run` does. The run
+    is held meanwhile: what it was given must not be pruned before the new one has it.
     """
     if run.origin != Origin.LOCAL:
         raise Refused("not_local", "This run belongs to another system and is retried there.")
@@ -166,10 +168,11 @@ def retry(run: JobRun, *, by: User) -> Started:
             "This run has not ended; there is nothing to retry.",
             run_status=run.status,
         )
+    if not JobRun.objects.select_for_update(no_key=True, of=("self",)).filter(pk=run.pk).exists():
+        raise Refused("gone", "This run was kept no longer.", status=404)
     inputs = []
     if run.started_by_id == by.pk:
         inputs = inputs_of(run)
-        # Asked after they were read: they may have gone between the two.
         if run.pruned.filter(what=Pruned.What.INPUTS).exists():
             raise Refused(
                 "inputs_pruned",
