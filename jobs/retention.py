@@ -57,8 +57,17 @@ class Tally:
         return ", ".join(f"{number:,} {name}" for name, number in counted.items() if number)
 
 
+class NotPruned(Exception):
+    """Of some organizations something is left that should have gone: the log has the reasons."""
+
+    def __init__(self, found: dict[Organization, Tally], failed: list[Organization]) -> None:
+        names = ", ".join(str(one) for one in failed)
+        super().__init__(f"Not pruned to the end: {names}. The log says why.")
+        self.found = found
+
+
 def prune(*, dry_run: bool = False) -> dict[Organization, Tally]:
-    """Delete what organizations keep no longer, or count it.
+    """Delete what organizations keep no longer, or count it; raises NotPruned after all of them.
 
     Never of a run that has not ended, that is to be tried again, that is pinned, whose change waits
     for a person, or that is the newest good one of its job (of its target, for a backup). May be
@@ -66,13 +75,17 @@ def prune(*, dry_run: bool = False) -> dict[Organization, Tally]:
     they point at with the next tidying of the storage; so do the snapshots' contents in the vault.
     """
     asked = Q(keep_runs_days__isnull=False) | Q(keep_logs_days__isnull=False)
-    found = {}
+    found: dict[Organization, Tally] = {}
+    failed: list[Organization] = []
     for organization in Organization.objects.filter(asked | Q(keep_files_days__isnull=False)):
         found[organization] = tally = Tally()
         try:
             _prune(organization, tally, dry_run=dry_run)
         except Exception:
-            logger.exception("%s was not pruned to its end; the next night goes on.", organization)
+            logger.exception("%s was not pruned to its end.", organization)
+            failed.append(organization)
+    if failed:
+        raise NotPruned(found, failed)
     return found
 
 
@@ -102,18 +115,19 @@ def pruned_of(run: JobRun, *, by: Person) -> list[Pruned]:
 
 
 def pin(run: JobRun, *, by: User) -> None:
-    """Keep a run with all that it left, whatever its age; for who may edit its job."""
+    """Keep a run with all that it left, whatever its age; who may is `permissions.may_pin`."""
     _set_pin(run, Now(), by)
 
 
 def unpin(run: JobRun, *, by: User) -> None:
-    """Let a run go when its time comes; for who may edit its job."""
+    """Let a run go when its time comes; who may is `permissions.may_pin`."""
     _set_pin(run, None, by)
 
 
 def _set_pin(run: JobRun, at: Any, by: User) -> None:
     if not may_pin(by, run):
-        raise Refused("not_allowed", "Keeping a run needs the role that edits its job.", status=403)
+        needed = "edits its job" if run.job_id is not None else "accepts its change"
+        raise Refused("not_allowed", f"Keeping a run needs the role that {needed}.", status=403)
     with transaction.atomic():
         changed = JobRun.objects.filter(pk=run.pk, pinned_at__isnull=at is not None)
         if changed.update(pinned_at=at, updated_at=Now()):
@@ -247,8 +261,9 @@ def _drop_batch(runs: Sequence[int], tally: Tally) -> None:
         going = [pk for pk in held if pk not in set(left)]
         named = {held[pk].snapshot_id for pk in going} | {held[pk].base_snapshot_id for pk in going}
         JobRun.objects.filter(pk__in=going).delete()
-        _count(tally, "runs", len(going))
-        _count(tally, "snapshots", _drop_snapshots({pk for pk in named if pk is not None}))
+        snapshots = _drop_snapshots({pk for pk in named if pk is not None})
+    _count(tally, "runs", len(going))
+    _count(tally, "snapshots", snapshots)
 
 
 def _drop_snapshots(snapshots: set[int]) -> int:

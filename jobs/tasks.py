@@ -48,9 +48,11 @@ def tidy() -> None:
 def tidy_storage() -> None:
     """Delete stored files of nobody, and count those of each organization."""
     tidying.tidy_storage()
+    ticks.record("tidy_storage")
 
 
 @shared_task
 def prune() -> None:
     """Delete the logs, files and runs that their organizations keep no longer."""
     retention.prune()
+    ticks.record("prune")

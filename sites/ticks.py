@@ -20,6 +20,8 @@ class Tick(NamedTuple):
     does: str
 
 
+# What is done once a night.
+NIGHTLY_S = 26 * 3600
 # What repeats, in the order in which it is shown.
 TICKS: dict[str, Tick] = {
     "plan": Tick(60, "Starts what schedules have due"),
@@ -27,7 +29,11 @@ TICKS: dict[str, Tick] = {
     "sweep": Tick(120, "Ends runs past a limit, or lost"),
     "lost_agents": Tick(120, "Tells of agents that fell silent"),
     "tidy": Tick(3600, "Drops what uploads left behind"),
+    "tidy_storage": Tick(NIGHTLY_S, "Deletes stored files of nobody"),
+    "prune": Tick(NIGHTLY_S, "Deletes what is kept no longer"),
 }
+# That these are late holds nothing up.
+UNHURRIED = frozenset({"tidy", "tidy_storage", "prune"})
 _KEY = "tick:{}"
 # So far two machines' clocks may be apart.
 AHEAD_S = 300
@@ -47,17 +53,25 @@ def ages() -> dict[str, float]:
     return {keys[key]: max(now - at, 0.0) for key, at in found.items() if at < now + AHEAD_S}
 
 
-def late(known: dict[str, float], *, watched_s: float = float("inf")) -> list[str]:
+def late(known: dict[str, float], *, watched_s: float | None = None) -> list[str]:
     """Name what is late, given its ages; what has no age has not been done either.
 
     Who has watched for less time than something may take does not know yet: it may have been
-    everything that was away, and comes back now.
+    everything that was away, and comes back now. Not so what is done once a night: nobody may have
+    watched for so long, and a night that was slept through is missing. Who looks once
+    (`watched_s` is None) knows of all else.
     """
     return [
-        name
-        for name, tick in TICKS.items()
-        if min(known.get(name, float("inf")), watched_s) > tick.late_after_s
+        name for name, tick in TICKS.items() if _age(name, known, watched_s) > tick.late_after_s
     ]
+
+
+def _age(name: str, known: dict[str, float], watched_s: float | None) -> float:
+    """For how long something was surely not done."""
+    if TICKS[name].late_after_s == NIGHTLY_S:
+        return known.get(name, watched_s or 0.0)
+    never = float("inf")
+    return min(known.get(name, never), never if watched_s is None else watched_s)
 
 
 # --- what all pages say of it ---------------------------------------------------------------------

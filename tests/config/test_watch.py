@@ -70,6 +70,27 @@ def test_what_was_not_done_is_late_once_it_could_have_been(age, watched, late):
     assert ticks.late(known, watched_s=watched) == (["sweep"] if late else [])
 
 
+NIGHT = 24 * 3600
+# Age of the pruning, for how long somebody watches (None: they look once): whether it is late.
+MISSED = [
+    (None, 5, False),
+    (None, None, False),
+    (None, 3 * NIGHT, True),
+    (NIGHT + 3600, 5, False),
+    (2 * NIGHT, None, True),
+    # A process that has just begun is no reason to doubt it: no later tick makes up for a night.
+    (2 * NIGHT, 5, True),
+]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("age", "watched", "late"), MISSED)
+def test_a_night_that_was_missed_is_late(age, watched, late):
+    known = {name: 0.0 for name in ticks.TICKS if name != "prune"}
+    known |= {} if age is None else {"prune": float(age)}
+    assert ticks.late(known, watched_s=watched) == (["prune"] if late else [])
+
+
 @pytest.mark.parametrize(
     ("free", "said"),
     [

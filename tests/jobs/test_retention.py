@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.db.models.functions import Now
 
 from agents.models import Function
-from jobs import evidence, proposals, retention, starts, sweeps, transitions
+from jobs import evidence, proposals, retention, starts, sweeps, tasks, transitions
 from jobs.models import (
     Job,
     JobRun,
@@ -27,6 +27,7 @@ from jobs.models import (
     RunRecord,
     StatusTransition,
 )
+from sites import ticks
 from sites.models import Organization, Snapshot, User
 from sites.problems import Refused
 from tests import factories
@@ -150,9 +151,30 @@ def test_an_organization_that_fails_stops_no_other(
         return real(organization)
 
     monkeypatch.setattr(retention, "_newest_good", fail)
-    found = retention.prune()
+    with pytest.raises(CommandError, match=f"Not pruned to the end: {elsewhere}"):
+        call_command("prune")
+    assert JobRun.objects.filter(pk=old.pk).exists(), "it would not say first what goes"
+    with pytest.raises(retention.NotPruned) as failed:
+        tasks.prune()
+    found = failed.value.found
     assert (found[works].runs, found[elsewhere].runs) == (1, 0)
     assert not JobRun.objects.filter(pk=old.pk).exists()
+    assert "prune" not in ticks.ages()
+    monkeypatch.undo()
+    tasks.prune()
+    assert "prune" in ticks.ages()
+
+
+def test_a_run_that_went_a_moment_ago_is_not_started_again(
+    job: Job, agent: Enrolled, works: Organization, edda: User
+) -> None:
+    old = ended_ago(job, agent, edda, days=31)
+    ended_ago(job, agent, edda, days=1)
+    keeps(works, runs=30)
+    retention.prune()
+    with pytest.raises(Refused, match="kept no longer") as refused:
+        starts.retry(old, by=edda)
+    assert (refused.value.status, refused.value.code) == (404, "gone")
 
 
 def test_a_whole_run_goes_with_its_history_and_leaves_its_planned_start(

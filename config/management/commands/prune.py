@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jobs import retention
+from sites.models import Organization
 
 
 class Command(BaseCommand):
@@ -17,7 +18,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="Only say what would go.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        would_go = retention.prune(dry_run=True)
+        would_go = self._pruned(dry_run=True)
         if not would_go:
             self.stdout.write("Every organization keeps everything for ever.")
             return
@@ -25,5 +26,15 @@ class Command(BaseCommand):
             self.stdout.write(f"{organization}: would delete {tally or 'nothing'}.")
         if options["dry_run"]:
             return
-        for organization, tally in retention.prune().items():
+        for organization, tally in self._pruned().items():
             self.stdout.write(f"{organization}: deleted {tally or 'nothing'}.")
+
+    def _pruned(self, **how: bool) -> dict[Organization, retention.Tally]:
+        """Prune, and end with what failed; says then what went all the same."""
+        try:
+            return retention.prune(**how)
+        except retention.NotPruned as error:
+            done = "would delete" if how else "deleted"
+            for organization, tally in error.found.items():
+                self.stdout.write(f"{organization}: {done} {tally or 'nothing'}.")
+            raise CommandError(str(error)) from error
