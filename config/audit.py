@@ -27,8 +27,8 @@ AUDITED: dict[str, tuple[str, ...]] = {
         "enrolled_at",
     ),
     "agents.AgentPool": (),
-    # Parameters may hold what their schema marks as secret.
-    "jobs.Job": ("parameters", "updated_at"),
+    # Parameters may hold what their schema marks as secret; which version they fit is no choice.
+    "jobs.Job": ("parameters", "updated_at", "checked_version"),
 }
 _MANY = {"agents.AgentPool": {"agents"}}
 

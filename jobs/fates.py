@@ -53,7 +53,8 @@ def planned_of(job: Any, times: list[datetime], following: datetime | None) -> l
 def decide(planned: Sequence[Planned]) -> Versions:
     """Give each time its fate, of jobs that are held; those without a reason are to be started.
 
-    A handful of queries whatever their number. Gives the versions of what is to be started.
+    A handful of queries whatever their number. Gives the versions of what is to be started, and
+    notes on each job the version that its parameters were found to fit: it is not asked again.
     """
     _miss(planned)
     wanted = [one for one in planned if not one.reason]
@@ -108,7 +109,10 @@ def _skip_at_work(wanted: Iterable[Planned]) -> None:
 
 
 def _skip_refused(wanted: Iterable[Planned]) -> Versions:
-    """Leave out what Backup Now would refuse, in the same words; gives the versions to run."""
+    """Leave out what Backup Now would refuse, in the same words; gives the versions to run.
+
+    Parameters are held once against each version that an agent has brought since.
+    """
     starting = [one for one in wanted if not one.reason]
     versions = catalogue.newest_versions(version_of(one.job) for one in starting)
     for one in starting:

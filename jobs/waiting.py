@@ -167,10 +167,12 @@ def of(run: JobRun, *, by: Person) -> Waiting | None:
         if known.status != Status.PENDING:
             return None
     code = _code(known)
+    paused = _paused(known, by) if code == Code.PAUSED else []
+    if code == Code.PAUSED and not paused:
+        code = _code(known)  # the pause has ended between the two
     queue = _queue_like(known) if code not in (Code.ELSEWHERE, Code.PAUSED, Code.TURN) else None
     only = _only(queue, by) if queue and code in (Code.AWAY, Code.DRAINING, Code.SLOTS) else None
     page = _page(known, code, only)
-    paused = _paused(known, by) if code == Code.PAUSED else []
     # What the reader may not see they cannot resume either.
     hidden = code == Code.PAUSED and not any(seen for _, _, seen in paused)
     return Waiting(

@@ -104,9 +104,8 @@ def zone_of(paused: Pausable | None) -> str:
 
 
 def words(paused: Pausable, *, zone: str, why: bool = True) -> str:
-    """Say until when, and `why` to whom may see it; empty where no pause lasts."""
-    if not paused.is_paused or paused.paused_until is None:
-        return ""
+    """Say of what is paused until when, and `why` to whom may see it."""
+    assert paused.paused_until is not None
     until = f"paused until {clock(paused.paused_until, zone)}"
     return f"{until}: {paused.pause_reason.rstrip('.')}" if why else until
 

@@ -232,7 +232,12 @@ class RunViewSet(Retrieved, ScopedViewSet):
     def pin(self, request: Request, id: Any) -> Response:
         return self._act(request, retention.pin)
 
-    @extend_schema(summary="Let a run go when its time comes", request=None, responses=RunDetailOut)
+    @extend_schema(
+        summary="Let a run go when its time comes",
+        description="For who may keep it.",
+        request=None,
+        responses=RunDetailOut,
+    )
     @action(detail=True, methods=["post"])
     def unpin(self, request: Request, id: Any) -> Response:
         return self._act(request, retention.unpin)

@@ -123,7 +123,7 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     if tab not in tabs:
         tab = "summary"
     permitted = run_policy.permitted(request.user, ["cancel", "inputs"], [run.pk])
-    rights = rights_of(request.user, run)
+    rights = rights_of(request.user, run) if run.status in FINAL else set()
     context: dict[str, Any] = {
         "nav": "history",
         "run": run,
@@ -132,7 +132,7 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
         "tabs": tabs,
         "tab": tab,
         "permitted": permitted,
-        "may_retry": run.status in FINAL and run.origin == Origin.LOCAL and "retry" in rights,
+        "may_retry": run.origin == Origin.LOCAL and "retry" in rights,
         "may_edit": run.may_edit,
         "may_pin": "pin" in rights,
         # On the tab where it would be; inputs have none of their own.

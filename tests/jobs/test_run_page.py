@@ -16,6 +16,7 @@ from sites.models import Organization, Site, Target, User
 from tests import factories
 from tests.backups import back_up, leave_file
 from tests.factories import Enrolled
+from tests.jobs.passing import queue_limit_over
 from tests.pages import as_, causes, facts, html, rows, words
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
@@ -135,7 +136,7 @@ def test_a_run_that_a_restricted_pool_strands_says_so(
         "Each agent of the pool fast that has folder.backup is in a restricted pool now, which"
         " takes no runs of an open one. Cancel it and choose one of those agents or its pool"
     )
-    JobRun.objects.filter(pk=run.pk).update(queue_until=Now())
+    queue_limit_over(run)
     assert sweeps.sweep() == 1
     page = html(edda, f"/jobs/{run.public_id}")
     assert next(iter(causes(page))) == "Agent issue"
