@@ -37,8 +37,7 @@ from tests.web import WebAgent, at_once
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
-# SQLite lets one writer in at a time: there the two meet in fewer ways.
-ROUNDS = {"postgresql": 1000, "sqlite": 200}
+ROUNDS = 1000
 
 
 def web(one: factories.Enrolled, port: int) -> WebAgent:
@@ -115,7 +114,7 @@ def test_64_claimers_take_1000_runs_of_50_targets(works, hall, alice, port):
 def test_cancel_against_claim_1000_rounds(works, hall, alice, edda, port):
     """Domain rule 1: exactly one of them wins each time."""
     lanes = 4
-    rounds = ROUNDS[connection.vendor] // lanes
+    rounds = ROUNDS // lanes
     made: list[tuple[factories.Enrolled, list[JobRun], Queue]] = []
     with transaction.atomic():
         for number in range(lanes):
@@ -190,7 +189,7 @@ def test_cancel_against_claim_1000_rounds(works, hall, alice, edda, port):
 
 
 def test_completion_against_time_out_1000_rounds(works, hall, alice, port, monkeypatch):
-    """One final state each; a report that came too late is kept, once."""
+    """One final state each, the one that was acknowledged; a late report is kept, once."""
     monkeypatch.setattr(sweeps, "BATCH", 3)
     agents = [
         factories.enrolled(works, f"agent {number}", site=hall, by=alice, slots=64)
@@ -202,8 +201,8 @@ def test_completion_against_time_out_1000_rounds(works, hall, alice, port, monke
         for number in range(100)
     ]
     apis = [web(one, port) for one in agents]
-    won: collections.Counter[int] = collections.Counter()
-    for _ in range(ROUNDS[connection.vendor] // 100):
+    answers: dict[int, set[UUID]] = {200: set(), 409: set()}
+    for _ in range(ROUNDS // 100):
         factories.runs(jobs, by=alice)
         held = [api.claim(25) for api in apis]
         assert sum(map(len, held)) == 100
@@ -211,11 +210,13 @@ def test_completion_against_time_out_1000_rounds(works, hall, alice, port, monke
             for one, runs in zip(agents, held, strict=True):
                 assert one.api.patch("runs", {"runs": running(runs)}).status_code == 200
                 for run in runs:
-                    lease_over(run)
+                    # Longer ago than the brake waits where all agents are silent at once.
+                    lease_over(run, seconds=90)
         done = threading.Event()
 
-        def report(api: WebAgent, runs: list[dict[str, Any]]) -> list[int]:
-            return [api.finish(run).status_code for run in runs]
+        def report(api: WebAgent, runs: list[dict[str, Any]]) -> None:
+            for run in runs:
+                answers[api.finish(run).status_code].add(UUID(run["id"]))
 
         def sweep(done: threading.Event = done) -> None:
             while not done.is_set():
@@ -224,13 +225,13 @@ def test_completion_against_time_out_1000_rounds(works, hall, alice, port, monke
 
         def report_all(
             api: WebAgent, runs: list[dict[str, Any]], done: threading.Event = done
-        ) -> Any:
+        ) -> None:
             try:
-                return report(api, runs)
+                report(api, runs)
             finally:
                 done.set()
 
-        given = at_once(
+        at_once(
             [
                 *[
                     lambda a=api, r=runs: report_all(a, r)
@@ -240,14 +241,14 @@ def test_completion_against_time_out_1000_rounds(works, hall, alice, port, monke
                 sweep,
             ]
         )
-        won.update(itertools.chain(*given[:4]))
         sweeps.sweep()
-    assert set(won) <= {200, 409}, won
-    assert sum(won.values()) == ROUNDS[connection.vendor]
-    assert check_runs(all_final=True) == ROUNDS[connection.vendor]
-    assert JobRun.objects.filter(status="completed").count() == won[200]
-    assert JobRun.objects.filter(status="timed_out", reason="agent_lost").count() == won[409]
-    assert LateReport.objects.count() == won[409]
+    completed = set(JobRun.objects.filter(status="completed").values_list("public_id", flat=True))
+    lost = JobRun.objects.filter(status="timed_out", reason="agent_lost", report_hash="", result="")
+    timed_out = set(lost.values_list("public_id", flat=True))
+    assert (answers[200], answers[409]) == (completed, timed_out)
+    assert min(len(completed), len(timed_out)) > 0, "one of them was never beaten"
+    assert check_runs(all_final=True) == ROUNDS
+    assert set(LateReport.objects.values_list("run__public_id", flat=True)) == timed_out
 
 
 def test_five_sweeps_at_once_move_each_run_once(works, hall, agent, alice):
