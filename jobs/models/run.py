@@ -13,7 +13,7 @@ from ..querysets import DURATION, FINISHED, STARTED, RunQuerySet
 from ..states import ACTIVE, EXECUTING, FINAL, Origin, Reason, Result, Status
 from .job import Job
 from .schedule import Occurrence
-from .status import StatusField
+from .words import WordField
 
 
 def statuses(group: frozenset[Status]) -> list[str]:
@@ -117,7 +117,7 @@ class JobRun(models.Model):
     data = models.JSONField(default=dict)
 
     # Who holds it
-    status = StatusField(max_length=12, choices=Status, default=Status.PENDING)
+    status = WordField(max_length=12, choices=Status, default=Status.PENDING)
     sequence = models.PositiveIntegerField(default=1)  # of the newest transition
     attempt = models.PositiveIntegerField(default=0)
     claim = models.ForeignKey(
@@ -133,7 +133,7 @@ class JobRun(models.Model):
     queue_until = models.DateTimeField(null=True)
 
     # What came of it
-    result = models.CharField(max_length=12, choices=Result, blank=True)
+    result = WordField(max_length=12, choices=Result, blank=True)
     reason = models.CharField(max_length=20, choices=Reason, blank=True)
     message = models.TextField(blank=True)
     summary = models.TextField(blank=True)
@@ -256,6 +256,15 @@ class JobRun(models.Model):
                 models.F("id").desc(),
                 condition=Q(status__in=statuses(frozenset({Status.CANCELED, Status.TIMED_OUT}))),
                 name="run_cancelled_by_duration",
+            ),
+            # Few runs end so, and there may be none among the longest of all.
+            models.Index(
+                "organization",
+                "result",
+                DURATION.desc(),
+                models.F("id").desc(),
+                condition=Q(status="completed", result__in=["modified", "partial"]),
+                name="run_telling_by_duration",
             ),
             # The sorts of Job History, for who sees all of an organization.
             models.Index(

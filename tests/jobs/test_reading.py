@@ -11,6 +11,9 @@ from agents.models import Function
 from config.live import hub
 from jobs import sweeps
 from jobs.models import JobRun
+from jobs.pages import ORDERS
+from jobs.permissions import run_policy
+from sites import keyset
 from sites.models import Target
 from tests import factories
 from tests.databases import reads_at_most
@@ -44,7 +47,8 @@ def copies(run: JobRun, number: int, **columns: str) -> None:
 
 def end(run: JobRun, number: int, **columns: str) -> None:
     """Insert so many that ended well."""
-    copies(run, number, status="'completed'", finished_at="now()", result="'success'", **columns)
+    well = {"status": "'completed'", "finished_at": "now()", "result": "'success'"}
+    copies(run, number, **(well | columns))
 
 
 @pytest.fixture
@@ -68,7 +72,8 @@ def long_history(hall, listing, edda):
         "target_id": f"{place.pk} + n %% 500",
         "job_id": f"CASE WHEN n %% 2 = 0 THEN {first.job_id} END",
     }
-    end(first, 10_000, **spread)
+    end(first, 9600, duration_s="n", **spread)
+    end(first, 400, duration_s="n / 100", result="'modified'", **spread)
     copies(first, 10_000, **spread)
     execute("ANALYZE")
     return first
@@ -143,6 +148,20 @@ def plan_for_all_parameters(ask) -> str:
         plan = "\n".join(line for (line,) in cursor.fetchall())
         cursor.execute("DEALLOCATE asked")
         return plan
+
+
+def test_few_are_found_among_many_by_how_long_they_took(alice, long_history):
+    """Job History of what was modified, the longest first: none is among the longest of all."""
+    branches, order = run_policy.branches(alice, "view"), ORDERS["-duration"]
+    runs = JobRun.objects.with_results(["modified"])
+
+    def ask() -> None:
+        assert len(keyset.cut(runs, branches, order, size=50, place=None).ids) == 50
+
+    plan = plan_for_all_parameters(ask)
+    assert "run_telling_by_duration" in plan, plan
+    with reads_at_most(1000, RUNS):
+        ask()
 
 
 @pytest.mark.parametrize(
