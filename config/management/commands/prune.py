@@ -5,7 +5,6 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from jobs import retention
-from sites.models import Organization
 
 
 class Command(BaseCommand):
@@ -18,23 +17,20 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="Only say what would go.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        would_go = self._pruned(dry_run=True)
-        if not would_go:
+        if not self._prune("would delete", dry_run=True):
             self.stdout.write("Every organization keeps everything for ever.")
-            return
-        for organization, tally in would_go.items():
-            self.stdout.write(f"{organization}: would delete {tally or 'nothing'}.")
-        if options["dry_run"]:
-            return
-        for organization, tally in self._pruned().items():
-            self.stdout.write(f"{organization}: deleted {tally or 'nothing'}.")
+        elif not options["dry_run"]:
+            self._prune("deleted", dry_run=False)
 
-    def _pruned(self, **how: bool) -> dict[Organization, retention.Tally]:
-        """Prune, and end with what failed; says then what went all the same."""
+    def _prune(self, done: str, *, dry_run: bool) -> bool:
+        """Prune, or only count, and say what went; False where everything is kept for ever."""
+        failed = None
         try:
-            return retention.prune(**how)
+            found = retention.prune(dry_run=dry_run)
         except retention.NotPruned as error:
-            done = "would delete" if how else "deleted"
-            for organization, tally in error.found.items():
-                self.stdout.write(f"{organization}: {done} {tally or 'nothing'}.")
-            raise CommandError(str(error)) from error
+            found, failed = error.found, error
+        for organization, tally in found.items():
+            self.stdout.write(f"{organization}: {done} {tally or 'nothing'}.")
+        if failed is not None:
+            raise CommandError(str(failed)) from failed
+        return bool(found)
