@@ -17,7 +17,6 @@ from sites.models import User
 from sites.problems import Refused
 
 from . import dispatch, planning
-from .masking import holds_secrets
 from .models import Job
 from .starts import check_assignment, check_in_use, check_parameters
 from .states import ACTIVE
@@ -28,7 +27,7 @@ def save(job: Job, *, by: User) -> Job:
 
     Refused 422 by field: what belongs to another organization or site, an agent or pool that the
     person may not choose, parameters that the function's schema does not take. Refused 409 once
-    the job is archived, or where another save came in between and secrets are kept.
+    the job is archived, or where it was saved since it was read (`updated_at`).
     """
     job.organization_id, job.site_id = job.target.organization_id, job.target.site_id
     planning.tidy(job)
@@ -61,7 +60,7 @@ def save(job: Job, *, by: User) -> Job:
 
 
 def _check_unchanged(job: Job, known: Job) -> None:
-    """Refuse what would bring a secret to another address than the one it was given for.
+    """Refuse what would lose another person's change, or bring a secret to another address.
 
     That of a job goes to its target. And of a job that was saved meanwhile the door has read
     secrets that may have been cleared since, for the sake of a new address of the target.
@@ -69,31 +68,31 @@ def _check_unchanged(job: Job, known: Job) -> None:
     if known.target_id != job.target_id:
         words = "A job stays at its target: make another one there, with its secrets written out."
         raise Refused("invalid", words, status=422, errors={"target": [words]})
-    if known.updated_at != job.updated_at and holds_secrets(job.function, job.parameters):
-        raise Refused(
-            "changed", f"Job “{job}” was changed by someone else just now; look and save again."
-        )
+    if known.updated_at != job.updated_at:
+        words = f"Job “{known}” was changed by someone else meanwhile; look and save again."
+        raise Refused("changed", words)
 
 
 def faults(job: Job, *, by: User) -> dict[str, list[str]]:
     """Say by field what the rules have against a job, beside what its columns can hold.
 
-    An agent or pool that stays as it was is not asked about: it was chosen by who may.
+    An agent or pool that stays as it was is not asked about, it was chosen by who may; nor are
+    times that stay.
     """
     errors: dict[str, list[str]] = {}
     version = catalogue.newest_version(job.function, job.version)
     if version is None:
         wanted = f"{job.function} {job.version}".rstrip()
         errors["function"] = [f"No agent has ever advertised {wanted}."]
-    stays = Job.objects.filter(
-        pk=job.pk, assignment=job.assignment, agent=job.agent, pool=job.pool
-    ).exists()
+    known = Job.objects.filter(pk=job.pk).first()
+    chosen = (job.assignment, job.agent_id, job.pool_id)
     checks: list[Callable[[], None]] = []
-    if not stays:
+    if known is None or chosen != (known.assignment, known.agent_id, known.pool_id):
         checks.append(partial(check_assignment, job.target, by=by, agent=job.agent, pool=job.pool))
     if version is not None:
         checks.append(partial(check_parameters, version, job.parameters))
-    checks.append(partial(planning.check, job))
+    if planning.is_asked(job, known):
+        checks.append(partial(planning.check, job))
     for check in checks:
         try:
             check()

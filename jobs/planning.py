@@ -52,6 +52,20 @@ def check(planned: Job | SiteSchedule) -> None:
         raise Refused(refusal.code, refusal.detail, status=refusal.status, errors=errors) from None
 
 
+def is_asked(job: Job, known: Job | None) -> bool:
+    """Say whether a job that is saved has to be able to start by its times; `known` is stored.
+
+    Not where they stay, even if they cannot be any more: it is paused and switched off as others.
+    """
+    if known is None or _differ(job, known, _TIMES):
+        return True
+    return job.enabled and _differ(job, known, _TIMING)
+
+
+def _differ(one: Any, other: Any, names: Sequence[str]) -> bool:
+    return any(getattr(one, name) != getattr(other, name) for name in names)
+
+
 def set_next(job: Job, known: Job | None) -> None:
     """Set when a job starts next, as it is being saved; `known` is what is stored, and held.
 
@@ -71,7 +85,7 @@ def _set_next(
 ) -> None:
     now = sql.clock()
     due = known.next_run_at if known is not None else None
-    if known is not None and all(getattr(planned, n) == getattr(known, n) for n in timing):
+    if known is not None and not _differ(planned, known, timing):
         planned.next_run_at, planned.schedule_fault = due, known.schedule_fault
     elif runs:
         overdue = due is not None and due <= now
@@ -130,13 +144,29 @@ def marked_at(site: Site) -> JobQuerySet:
     return marked.select_related("target").order_by("site_order", "name", "pk")
 
 
-def save_for_site(planned: SiteSchedule) -> None:
-    """Store the schedule of a site. The door has asked for "manage". Refused 422 by field."""
+def mark_of(planned: SiteSchedule) -> str:
+    """Say what a person saw of a site's schedule, to know it again when they save."""
+    days = ",".join(planned.schedule_days)
+    times = f"{planned.schedule_kind} {planned.schedule_time} {days} {planned.schedule_cron}"
+    return f"{times} {planned.at_once}"
+
+
+def save_for_site(planned: SiteSchedule, *, seen: str | None = None) -> None:
+    """Store the schedule of a site. The door has asked for "manage".
+
+    Refused 422 by field; 409 where it is not what was `seen` (of `mark_of`) any more.
+    """
     tidy(planned)
     check(planned)
     with transaction.atomic():
         site = Site.objects.select_for_update(no_key=True).get(pk=planned.site.pk)
         known = SiteSchedule.objects.select_for_update(no_key=True).filter(site=site).first()
+        if seen is not None and seen != mark_of(known or SiteSchedule(site=site)):
+            raise Refused(
+                "changed",
+                f"The schedule of {site} was changed by someone else since you opened this page."
+                " Save again to put what stands here in its place.",
+            )
         planned.pk = known.pk if known else None
         _set_next(planned, known, _TIMES, runs=planned.schedule_kind != Kind.NONE)
         planned.full_clean(validate_unique=False)

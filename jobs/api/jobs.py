@@ -109,6 +109,8 @@ class JobViewSet(Listed, Retrieved, Pausing):
     def preview(self, request: Request) -> Response:
         data = self.read(SchedulePreviewIn)
         planned = Job(site=data["site"], **data["schedule"])
+        if job := data.get("job"):
+            planned.public_id, planned.spread_s = job.public_id, job.spread_s
         return Response(SchedulePreviewOut(planning.preview(planned)).data)
 
     def destroy(self, request: Request, id: Any) -> Response:

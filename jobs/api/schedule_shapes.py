@@ -11,7 +11,8 @@ from sites.api.fields import Key, Named, Strict, Text, Whole
 from sites.permissions import site_policy
 
 from ..models import Occurrence
-from ..schedule import DAYS, LONGEST_CRON, Kind, reading
+from ..permissions import job_policy
+from ..schedule import DAYS, LONGEST_CRON, Kind
 
 KINDS = [kind for kind in Kind.values if kind]
 
@@ -46,7 +47,7 @@ class TimesField(serializers.Field[Any, Any, Any, Any]):
             "days": planned.schedule_days,
             "cron": planned.schedule_cron,
             "time_zone": planned.site.time_zone,
-            "text": reading(planned.schedule),
+            "text": planned.schedule_text,
         }
 
 
@@ -91,15 +92,19 @@ class OccurrenceOut(serializers.Serializer[Occurrence]):
     reason = serializers.ChoiceField([("", "Started"), *Occurrence.Reason.choices])
     message = serializers.CharField()
     run = serializers.UUIDField(
-        source="run.public_id", allow_null=True, default=None, help_text="Null where none was made."
+        source="run.public_id",
+        allow_null=True,
+        default=None,
+        help_text="Null where none was made, or it is kept no longer.",
     )
 
 
 class SchedulePreviewIn(Strict):
-    """A schedule that is not saved yet, for a site."""
+    """A schedule that is not saved yet, for a site; of a `job` with its place in its spread."""
 
     site = Key(site_policy)
     schedule = TimesIn()
+    job = Key(job_policy, required=False, allow_null=True)
 
 
 class StartOut(serializers.Serializer[Any]):

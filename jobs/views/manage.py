@@ -11,6 +11,7 @@ from django.db.models import Count, OuterRef, Q, Subquery
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from agents.models import Function
@@ -209,8 +210,13 @@ def job_edit(request: PortalRequest, public_id: UUID) -> HttpResponse:
     if proposed := request.GET.get("run_timeout"):
         with suppress(ValidationError):
             form.initial["run_timeout"] = form.fields["run_timeout"].clean(proposed)
-    if request.method == "POST" and form.is_valid() and _saved(request, form, form.apply(job)):
-        return redirect("job-detail", job.public_id)
+    if request.method == "POST" and form.is_valid():
+        with suppress(ValueError):
+            job.updated_at = parse_datetime(request.POST.get("seen", "")) or job.updated_at
+        if _saved(request, form, form.apply(job)):
+            return redirect("job-detail", job.public_id)
+        # Who saves again has been told.
+        job.refresh_from_db(fields=["updated_at"])
     return render(
         request,
         "jobs/job_form.html",

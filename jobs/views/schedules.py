@@ -93,11 +93,12 @@ def site_schedule(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Say when all jobs of a site start that are marked for it, and how many at once."""
     site = site_policy.get(request.user, "manage", _sites(request), public_id=public_id)
     planned = planning.of_site(site)
+    seen = planning.mark_of(planned)
     form = SiteScheduleForm(request.POST if request.method == "POST" else None, planned=planned)
     if request.method == "POST" and form.is_valid():
         form.apply(planned)
         try:
-            planning.save_for_site(planned)
+            planning.save_for_site(planned, seen=request.POST.get("seen"))
         except Refused as refusal:
             form.take(refusal.errors or {"": [refusal.detail]})
         else:
@@ -112,6 +113,7 @@ def site_schedule(request: PortalRequest, public_id: UUID) -> HttpResponse:
             "nav": "sites",
             "site": site,
             "planned": planned,
+            "seen": seen,
             "form": form,
             "marked": job_policy.rows(request.user, "view", planning.marked_at(site)),
         },

@@ -7,13 +7,15 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db.models.functions import Now
 
-from jobs import planner
+from jobs import planner, planning
 from jobs.models import Job, SiteSchedule
 from sites import sql
 from sites.models import Site, User
+from tests import factories
 from tests.factories import Enrolled
-from tests.pages import as_, html
+from tests.pages import as_, filled, html
 from tests.people import API
 
 pytestmark = pytest.mark.django_db
@@ -194,3 +196,69 @@ def test_days_that_are_none_are_refused_in_the_admin(job: Job, alice: User, days
     assert answer.status_code == 200
     job.refresh_from_db()
     assert job.schedule_kind == ""
+
+
+@pytest.mark.once
+def test_a_schedule_that_cannot_be_any_more_is_read_paused_and_switched_off(
+    job: Job, hall: Site, alice: User, edda: User
+) -> None:
+    """One broken row leaves the others their list; a refused request leaves nothing behind."""
+    api, path = API(edda), f"jobs/{job.public_id}"
+    good = factories.job(job.target, job.function, owner=edda, name="Good")
+    for broken in (Job.objects.filter(pk=job.pk), SiteSchedule.objects.all()):
+        planning.save_for_site(planning.of_site(hall))
+        broken.update(schedule_kind="cron", schedule_cron="bad bad", next_run_at=Now())
+    planner.plan()
+    listed = {one["name"]: one["schedule"] for one in api.get("jobs").json()["results"]}
+    assert (listed[job.name]["text"], listed[good.name]) == ("bad bad", None)
+    said = api.get(path).json()
+    assert "five fields" in said["schedule_fault"]
+    assert b"Good" in as_(edda).get("/api/v1/jobs?format=csv").getvalue()
+    site = API(alice).get(f"sites/{hall.public_id}/schedule")
+    assert (site.status_code, site.json()["schedule"]["text"]) == (200, "bad bad")
+    until = (sql.clock() + timedelta(hours=1)).isoformat()
+    assert api.post(f"{path}/pause", {"until": until, "reason": "Broken"}).status_code == 200
+    assert api.patch(path, {"name": "Renamed"}).json()["name"] == "Renamed"
+    assert api.patch(path, {"spread_s": 60}).status_code == 422
+    assert api.patch(path, {"enabled": False}).json()["enabled"] is False
+    assert api.patch(path, {"enabled": True}).status_code == 422
+    assert api.patch(path, {"schedule": DAILY, "enabled": True}).json()["schedule_fault"] == ""
+
+
+@pytest.mark.once
+def test_a_preview_of_a_job_has_its_place_in_its_spread(job: Job, edda: User) -> None:
+    api = API(edda)
+    saved = api.patch(f"jobs/{job.public_id}", {"schedule": DAILY, "spread_s": 3600}).json()
+    sent = {"site": str(job.site.public_id), "schedule": DAILY}
+    alone = api.post("jobs/preview", sent).json()["starts"]
+    shown = api.post("jobs/preview", sent | {"job": str(job.public_id)}).json()["starts"]
+    assert shown[0]["at"] == saved["next_run_at"] != alone[0]["at"]
+
+
+@pytest.mark.once
+def test_who_saves_a_page_of_before_somebody_elses_change_is_told(
+    job: Job, hall: Site, alice: User, edda: User
+) -> None:
+    """Of a job and of a site's schedule; who saves again has seen it."""
+    path = f"/jobs/manage/{job.public_id}/edit"
+    opened = FORM | {"seen": filled(html(edda, path))["seen"]}
+    assert API(alice).patch(f"jobs/{job.public_id}", {"schedule": DAILY}).status_code == 200
+    late = as_(edda).post(path, opened)
+    assert (late.status_code, "changed by someone else" in late.content.decode()) == (422, True)
+    job.refresh_from_db()
+    assert job.schedule_kind == "daily"
+    again = opened | {"seen": filled(late.content.decode())["seen"]}
+    assert as_(edda).post(path, again).status_code == 302
+    job.refresh_from_db()
+    assert job.schedule_kind == ""
+
+    path = f"/sites/{hall.public_id}/schedule"
+    sent = {"schedule-kind": "workdays", "schedule-time": "01:30", "schedule-at_once": "3"}
+    opened = sent | {"seen": filled(html(alice, path))["seen"]}
+    API(alice).put(f"sites/{hall.public_id}/schedule", {"schedule": DAILY, "at_once": 7})
+    late = as_(alice).post(path, opened)
+    assert (late.status_code, "changed by someone else" in late.content.decode()) == (422, True)
+    assert SiteSchedule.objects.get().at_once == 7
+    again = opened | {"seen": filled(late.content.decode())["seen"]}
+    assert as_(alice).post(path, again).status_code == 302
+    assert SiteSchedule.objects.get().at_once == 3
