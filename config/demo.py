@@ -11,7 +11,6 @@ import json
 import os
 import secrets
 import shutil
-import zoneinfo
 from pathlib import Path
 
 from django.conf import settings
@@ -23,6 +22,7 @@ from jobs import definitions
 from jobs.models import Job
 from sites import members
 from sites.models import Organization, Role, Site, Target, User
+from sites.models.place import is_zone
 from yardmaster.agent import config as agent_config
 
 USERNAME = "admin"
@@ -163,5 +163,4 @@ def machine_zone() -> str:
         except OSError:
             continue
         candidates.append(found.partition("zoneinfo/")[2] or found)
-    known = zoneinfo.available_timezones()
-    return next((name for name in candidates if name in known), "UTC")
+    return next((name for name in candidates if is_zone(name)), "UTC")

@@ -39,6 +39,7 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 SHOWN = 5  # starts that a preview shows
 LONGEST_CRON = 100
+NO_SUCH_DAY = "This expression never matches: there is no such day."
 _MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
 
 
@@ -108,7 +109,7 @@ def delay_of(job: UUID, spread_s: int) -> timedelta:
 def check(schedule: Schedule) -> None:
     """Refuse a schedule that says no time, or that never starts (422, by field)."""
     if next(starts(schedule, after=datetime.now(UTC)), None) is None:
-        raise _refused("cron", "This expression never matches: there is no such day.")
+        raise _refused("cron", NO_SUCH_DAY)
 
 
 def reading(schedule: Schedule) -> str:
@@ -169,9 +170,21 @@ def _cron(expression: str) -> CronSim:
     try:
         return CronSim(expression, datetime(2000, 1, 1))  # noqa: DTZ001 (wall-clock time)
     except CronSimError as error:
-        raise _refused(
-            "cron", f"Not a cron expression: {str(error)[0].lower()}{str(error)[1:]}."
-        ) from None
+        words = f"Not a cron expression: {str(error)[0].lower()}{str(error)[1:]}."
+        if _has_no_day(expression):
+            words = NO_SUCH_DAY
+        raise _refused("cron", words) from None
+
+
+def _has_no_day(expression: str) -> bool:
+    """Say whether it is only that its months have no such day, which cronsim calls a bad day."""
+    minute, hour, day, month, weekday = expression.split()
+    for fields in (f"{minute} {hour} {day} * {weekday}", f"* * * {month} *"):
+        try:
+            CronSim(fields, datetime(2000, 1, 1))  # noqa: DTZ001 (wall-clock time)
+        except CronSimError:
+            return False
+    return True
 
 
 def _moments(pattern: str, name: str, after: datetime) -> Iterator[tuple[datetime, str]]:

@@ -25,12 +25,21 @@ def recovery_point(help_text: str) -> models.PositiveIntegerField:
     )
 
 
-def known_zone(name: str) -> None:
-    """Refuse a time zone that is not in the tz database's list.
+# Listed where the system has them; they mean another time on another machine, or none.
+_NO_PLACES = {"localtime", "Factory", "posixrules"}
+
+
+def is_zone(name: str) -> bool:
+    """Say whether a time zone is in the tz database's list.
 
     `ZoneInfo` itself raises OSError on odd names and opens paths, hence the list.
     """
-    if name not in zoneinfo.available_timezones():
+    return name in zoneinfo.available_timezones() and name not in _NO_PLACES
+
+
+def known_zone(name: str) -> None:
+    """Refuse what is no time zone."""
+    if not is_zone(name):
         raise ValidationError(
             f"“{name}” is not a time zone of the tz database, such as Europe/Berlin."
         )

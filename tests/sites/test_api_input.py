@@ -115,6 +115,8 @@ def test_what_a_client_must_not_set(works, hall, press, job, agent, api, method,
 WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "zone nonsense": ("sites", {"name": "n", "time_zone": "../../etc/passwd"}, "time_zone"),
     "zone by offset": ("sites", {"name": "n", "time_zone": "+01:00"}, "time_zone"),
+    "zone of the machine": ("sites", {"name": "n", "time_zone": "localtime"}, "time_zone"),
+    "zone of nowhere": ("sites", {"name": "n", "time_zone": "Factory"}, "time_zone"),
     "empty name": ("sites", {"name": "  "}, "name"),
     "long name": ("sites", {"name": "x" * 121}, "name"),
     "a number for a name": ("sites", {"name": 7}, "name"),
