@@ -1,6 +1,7 @@
 """Decides what a probe is told: whether this process lives, and whether it can serve.
 
-Anyone may ask, so the answers name what fails and say nothing more; the log has the reason.
+Anyone may ask, so the answers name what fails, and how old and how much things are, and nothing
+more; the log has the reason.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from functools import cache
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from config import watch
 from config.disks import fullest, local_folders, nearest
 from sites import ticks
 from sites.problems import problem
@@ -41,21 +44,28 @@ def ready(request: HttpRequest) -> HttpResponse:
         answer = JsonResponse(body, status=503, content_type="application/problem+json")
         answer["Retry-After"] = "5"
         return _uncached(answer)
-    low = [] if fullest().state == "ok" else ["disk"]
-    late = ticks.late(ticks.ages())
-    return _uncached(JsonResponse({"status": "ready", "late": late, "low": low}))
+    ages, disk, oldest = ticks.ages(), fullest(), watch.oldest_pending(None)
+    waits = None if oldest is None else (timezone.now() - oldest.created_at).total_seconds()
+    told = {
+        "status": "ready",
+        "late": ticks.late(ages, watched_s=ticks.watched_s()),
+        "low": [] if disk.state == "ok" else ["disk"],
+        # In seconds; null is what was never done, or nobody knows when.
+        "ages": {name: _tenths(ages.get(name)) for name in ticks.TICKS},
+        "oldest_pending_s": _tenths(waits),
+        "database_s": round(watch.database_s(), 4),
+        "disk_free_bytes": disk.free,
+    }
+    return _uncached(JsonResponse(told))
+
+
+def _tenths(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def failing() -> list[str]:
     """Name the checks that do not pass; the log has the reasons."""
     return [name for name, check in CHECKS.items() if not _passes(name, check)]
-
-
-def database_answers() -> bool:
-    """Ask the database for nothing."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-        return cursor.fetchone() == (1,)
 
 
 def migrations_are_applied() -> bool:
@@ -85,7 +95,7 @@ def storage_is_writable() -> bool:
 
 
 CHECKS: dict[str, Callable[[], bool]] = {
-    "database": database_answers,
+    "database": watch.database_answers,
     "migrations": migrations_are_applied,
     "storage": storage_is_writable,
 }

@@ -15,7 +15,6 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from config import health
 from config.disks import Disk, fullest
 from jobs.models import JobRun
 from jobs.states import Status
@@ -30,7 +29,6 @@ _INTERRUPTED = {
     pulse.SERVING: "The portal answered no agents until then; nobody is called lost for it.",
     pulse.SWEEPING: "Nobody looked for runs to end until then.",
 }
-_BEGUN = time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +52,27 @@ class Work:
         return self.name.replace("_", " ").capitalize()
 
 
-def watched_s() -> float:
-    """For how long this process has been there to see that something is late."""
-    return time.monotonic() - _BEGUN
-
-
 def work() -> list[Work]:
     """Give all that repeats, with its age."""
     ages = ticks.ages()
-    late = ticks.late(ages, watched_s=watched_s())
+    late = ticks.late(ages, watched_s=ticks.watched_s())
     return [
         Work(name, tick.does, ages.get(name), name in late, tick.late_after_s)
         for name, tick in ticks.TICKS.items()
     ]
 
 
+def database_answers() -> bool:
+    """Ask the database for nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return cursor.fetchone() == (1,)
+
+
 def database_s() -> float:
     """Ask the database for nothing; gives how long it took."""
     begun = time.perf_counter()
-    health.database_answers()
+    database_answers()
     return time.perf_counter() - begun
 
 

@@ -37,6 +37,7 @@ UNHURRIED = frozenset({"tidy", "tidy_storage", "prune"})
 _KEY = "tick:{}"
 # So far two machines' clocks may be apart.
 AHEAD_S = 300
+_BEGUN = time.monotonic()
 
 
 def record(name: str) -> None:
@@ -64,6 +65,11 @@ def late(known: dict[str, float], *, watched_s: float | None = None) -> list[str
     return [
         name for name, tick in TICKS.items() if _age(name, known, watched_s) > tick.late_after_s
     ]
+
+
+def watched_s() -> float:
+    """For how long this process has been there to see that something is late."""
+    return time.monotonic() - _BEGUN
 
 
 def _age(name: str, known: dict[str, float], watched_s: float | None) -> float:

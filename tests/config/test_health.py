@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from agents.tasks import mark_lost
 from jobs.tasks import plan, retry, sweep, tidy
+from sites import ticks
 from tests import factories
 
 TOKEN = "a token for Prometheus"
@@ -33,25 +34,35 @@ def test_a_process_lives_without_its_database(asked):
 
 
 @pytest.mark.django_db
-def test_a_portal_is_ready_in_three_queries_and_names_what_is_late(asked, client):
+def test_a_portal_is_ready_in_five_queries_and_names_what_is_late(asked, client, monkeypatch):
     # What ticked in a process of another test lies there still: the cache is no model's table.
     cache.clear()
-    asked("/readyz")
+    assert asked("/readyz").json()["late"] == [], "nobody has watched for long enough to know"
+    monkeypatch.setattr(ticks, "watched_s", lambda: 7200.0)
     with CaptureQueriesContext(
         connection,
     ) as queries:
         answer = asked("/readyz", headers={"Host": "10.0.0.7"})
-    assert len(queries) == 3
+    assert len(queries) == 5
     assert answer["Cache-Control"] == "no-store"
     said = answer.json()
     assert said.pop("low") in ([], ["disk"])  # of the machine that the tests run on
-    assert said == {"status": "ready", "late": ["plan", "retry", "sweep", "lost_agents", "tidy"]}
+    assert said.pop("disk_free_bytes") > 0
+    assert 0 <= said.pop("database_s") < 30
+    assert said == {
+        "status": "ready",
+        "late": ["plan", "retry", "sweep", "lost_agents", "tidy"],
+        "ages": dict.fromkeys(ticks.TICKS),
+        "oldest_pending_s": None,
+    }
     plan()
     retry()
     sweep()
     mark_lost()
     tidy()
-    assert asked("/readyz").json()["late"] == []
+    said = asked("/readyz").json()
+    assert (said["late"], said["ages"]["prune"]) == ([], None)
+    assert 0 <= said["ages"]["sweep"] < 60
     assert client.post("/readyz").status_code == 405
 
 

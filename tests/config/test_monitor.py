@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from django.core.cache import cache
 
-from config import monitor, watch
+from config import monitor
 from config.tasks import ping_monitor
 from sites import ticks
 
@@ -23,7 +23,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """What ticked, and was told, in another test is in the cache still."""
     cache.clear()
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=8 * 2**30))
-    monkeypatch.setattr(watch, "watched_s", lambda: 86_400.0)
+    monkeypatch.setattr(ticks, "watched_s", lambda: 86_400.0)
     monkeypatch.setattr(monitor, "_failing", False)
 
 

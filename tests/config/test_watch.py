@@ -34,7 +34,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     cache.clear()
     ticks.tell([])
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=8 * 2**30))
-    monkeypatch.setattr(watch, "watched_s", lambda: 86_400.0)
+    monkeypatch.setattr(ticks, "watched_s", lambda: 86_400.0)
     yield
     ticks.tell([])
 
@@ -148,7 +148,7 @@ def test_the_page_says_what_is_late(alice):
 
 
 def test_who_has_just_begun_to_watch_waits(alice, monkeypatch):
-    monkeypatch.setattr(watch, "watched_s", lambda: 5.0)
+    monkeypatch.setattr(ticks, "watched_s", lambda: 5.0)
     page = words(html(alice, "/health"))
     assert "All is well." in page
     assert page.count("Not yet") == len(ticks.TICKS)
