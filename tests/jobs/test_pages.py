@@ -125,12 +125,15 @@ def test_a_failed_run_shows_its_error_and_view_details(
 ) -> None:
     """S0-24, S2-06, S2-07: View Details only when final, the error behind the caret."""
     run = factories.run(job, by=edda)
+    newest = f"/jobs/manage/{job.public_id}"
     assert "View Details of" not in html(edda, "/jobs/history")
+    assert 'aria-label="View Details,' not in html(edda, newest)
     held = agent.api.claim()[0]
     agent.api.move(held, "running")
     agent.api.finish(held, "failed", message="Refused.", error="The device <b>refused</b> it.")
     page = html(edda, "/jobs/history")
     assert "View Details of" in page
+    assert 'aria-label="View Details,' in html(edda, newest)
     assert "The device &lt;b&gt;refused&lt;/b&gt; it." in page
     detail = html(edda, f"/jobs/{run.public_id}")
     assert "The accepted backup is untouched." in detail
