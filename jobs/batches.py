@@ -70,8 +70,8 @@ def report_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
 def finish_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
     """Take many results at once: each as `results.finish` would take it alone.
 
-    Equal reports of runs that need neither a verdict nor masking go in one statement; the rest, and
-    those that this did not end, one by one.
+    Equal reports of runs that need nothing but to be ended go in one statement; the rest, and those
+    that this did not end, one by one.
     """
     plain = _plain(agent, items)
     digests = [results.digest_of(_report(item)) for item in items]
@@ -121,7 +121,9 @@ def _report(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(agent: Agent, items: list[dict[str, Any]]) -> set[tuple[UUID, int]]:
-    """Which of them are of runs without a snapshot and with nothing in which a secret could be."""
+    """Which of them are of runs without a snapshot, with nothing in which a secret could be, and
+    with whose end no other one's turn comes.
+    """
     pairs = [(item["id"], item["attempt"]) for item in items]
     these = sql.one_of_pairs("(run.public_id, run.attempt)", pairs)
     found = sql.rows(
@@ -129,7 +131,7 @@ def _plain(agent: Agent, items: list[dict[str, Any]]) -> set[tuple[UUID, int]]:
             "SELECT run.public_id, run.attempt FROM jobs_jobrun AS run"
             f" JOIN sites_target AS target ON target.id = run.target_id WHERE {these.text}"
             f" AND {moves.OF_AGENT} AND NOT run.makes_snapshot"
-            " AND run.credential_id IS NULL"
+            " AND run.credential_id IS NULL AND NOT run.in_turn"
             " AND CAST(run.parameters AS TEXT) = '{}' AND CAST(target.settings AS TEXT) = '{}'",
             (*these.params, agent.pk),
         )

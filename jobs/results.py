@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from agents.models import Agent
 from sites.models import Snapshot, Target
 from sites.problems import Refused
 
-from . import moves, proposals, transitions
+from . import moves, proposals, transitions, turns
 from .masking import masked, secrets_of
 from .models import JobRun, LateReport
 from .states import BEGUN, FINAL, MOVES, Reason, Result, Status
@@ -60,6 +61,9 @@ def finish(agent: Agent, public_id: UUID, *, attempt: int, report: dict[str, Any
             )
         with transaction.atomic():
             if _end(run, to, agent, digest, report):
+                if run.in_turn and run.site_id is not None:
+                    # The next one need not wait for the tick, which lets it in where this fails.
+                    transaction.on_commit(partial(turns.release_at, run.site_id), robust=True)
                 return Ended(run, replayed=False)
     raise transitions.stale(run, attempt)
 

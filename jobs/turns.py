@@ -33,11 +33,12 @@ def release() -> int:
     """
     waiting = JobRun.objects.pending().filter(in_turn=True, next_queue__isnull=False)
     return sum(
-        _release(site) for site in waiting.order_by().values_list("site", flat=True).distinct()
+        release_at(site) for site in waiting.order_by().values_list("site", flat=True).distinct()
     )
 
 
-def _release(site: int) -> int:
+def release_at(site: int) -> int:
+    """Let runs of one site enter their queues whose turn has come, as after one has ended."""
     with transaction.atomic():
         found = SiteSchedule.objects.select_for_update(no_key=True, of=("self",)).filter(site=site)
         schedule = found.first()

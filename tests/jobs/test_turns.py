@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import time, timedelta
+from typing import Any
 
 import pytest
 from django.db import OperationalError
@@ -41,6 +42,12 @@ def marked(hall: Site, backup: Function, edda: User, night: SiteSchedule) -> lis
     return sorted(jobs, key=lambda job: (job.site_order, job.name))
 
 
+@pytest.fixture
+def listing(agent: Enrolled) -> Function:
+    """A function that leaves nothing, as the agent advertised it."""
+    return Function.objects.get(tool__name="folder", name="list")
+
+
 def come(night: SiteSchedule) -> None:
     at = sql.clock() - timedelta(seconds=1)
     SiteSchedule.objects.filter(pk=night.pk).update(next_run_at=at)
@@ -74,6 +81,26 @@ def test_jobs_enter_their_queues_in_order_and_so_many_at_once(
     assert turns.release() == 1
     assert in_queue() == ["D"]
     assert planner.plan() == 0
+
+
+def test_what_an_agent_ends_lets_the_next_one_go_without_a_tick(
+    night: SiteSchedule, marked: list[Job], agent: Enrolled, listing: Function,
+    django_capture_on_commit_callbacks: Any,
+) -> None:  # fmt: skip
+    """Alone, and many at once: a night of short runs is not a tick for each."""
+    Job.objects.update(function=listing)
+    come(night)
+    planner.plan()
+    one, other = agent.api.claim(most=10)
+    for run in (one, other):
+        agent.api.move(run, "running")
+    with django_capture_on_commit_callbacks(execute=True):
+        agent.api.finish(one)
+    assert in_queue() == ["B"]
+    ended = {"id": other["id"], "attempt": 1, "status": "completed", "message": ""}
+    with django_capture_on_commit_callbacks(execute=True):
+        agent.api.put("results", {"results": [ended]})
+    assert in_queue() == ["B", "C"]
 
 
 def test_a_turn_wakes_agents_and_begins_the_longest_wait(
