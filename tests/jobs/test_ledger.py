@@ -20,27 +20,11 @@ from sites import sql
 from sites.models import Site, User
 from tests import factories
 from tests.factories import Enrolled
-from tests.jobs.planned import occurred
+from tests.jobs.planned import BERLIN, noon, occurred, rows_of, squares
 from tests.pages import admin_path, as_, html, rows, words
 from tests.people import logged_in
 
 pytestmark = pytest.mark.django_db
-BERLIN = ZoneInfo("Europe/Berlin")
-
-
-def noon(days_ago: int, **clock: int) -> datetime:
-    at = datetime.now(BERLIN).replace(hour=12, minute=0, second=0, microsecond=0)
-    return at.replace(**clock) - timedelta(days=days_ago)  # type: ignore[arg-type]
-
-
-def squares(page: str) -> dict[str, tuple[str, str]]:
-    """The squares that lead to a day: what is read of each, with its look and its sign."""
-    start = page.index('<ol class="y-heat"')
-    found = re.findall(
-        r'<a class="(\w*)" href="[^"]*from=([\d-]+)&amp;to=\2"[^>]*>(.*?)</a>',
-        page[start : page.index("</ol>", start)],
-    )
-    return {day: (look, words(text)) for look, day, text in found}
 
 
 def test_each_day_shows_the_worst_that_became_of_its_starts(job: Job, edda: User) -> None:
@@ -126,12 +110,6 @@ def test_days_are_those_of_the_site_that_is_shown_else_of_utc(
             len(rows_of(html(alice, f"/jobs/planned?{query}&from={tomorrow}&to={tomorrow}"))) == 1
         )
         assert rows_of(html(alice, f"/jobs/planned?{query}&from={today}&to={today}")) == []
-
-
-def rows_of(page: str) -> list[dict[str, str]]:
-    """The rows of the list, without those of the calendar's table."""
-    page = page[page.index('id="starts"') :]
-    return rows(page) if "<table" in page else []
 
 
 def test_the_list_says_what_became_of_each_start_and_leads_to_its_run(
