@@ -178,7 +178,13 @@ class OccurrenceFilter(ListFilter):
     reason = ChoicesFilter(Occurrence.Reason.choices, method="for_reasons")
     late = FlagFilter(
         method="that_were_late",
-        label="Started, and more than a minute after its time; false: on time.",
+        label="Started, and more than a minute after its time; false: on time."
+        " Neither where the run never began.",
+    )
+    never_began = FlagFilter(
+        field_name="never_began",
+        label="Started, and the run ended before its work had begun: nobody took it, or it was"
+        " canceled.",
     )
     planned_after = TimeFilter(
         field_name="planned_at", lookup_expr="gte", label="Planned at or after this instant."
@@ -198,4 +204,5 @@ class OccurrenceFilter(ListFilter):
 
     def that_were_late(self, queryset: Any, name: str, value: bool) -> Any:
         span = "late_s__gt" if value else "late_s__lte"
-        return queryset.filter(outcome=Occurrence.Outcome.STARTED, **{span: LATE_S})
+        started = queryset.filter(outcome=Occurrence.Outcome.STARTED, never_began=False)
+        return started.filter(**{span: LATE_S})

@@ -25,14 +25,23 @@ WEEK = timedelta(days=7)
 # What may become of a start, the worst first, and how filters say it.
 FATES: dict[str, dict[str, str]] = {
     "missed": {"outcome": "missed"},
+    "never_began": {"never_began": "true"},
     "skipped": {"outcome": "skipped"},
     "late": {"late": "true"},
     "ran": {"late": "false"},
 }
 
-WORDS = {"missed": "missed", "skipped": "skipped", "late": "late", "ran": "on time"}
+WORDS = {
+    "missed": "missed",
+    "never_began": "never began",
+    "skipped": "skipped",
+    "late": "late",
+    "ran": "on time",
+}
 # What a square says beside its colour; what is expected says nothing.
-SIGNS = {"missed": "×", "skipped": "–", "late": "+", "ran": ""}
+SIGNS = {"missed": "×", "never_began": "!", "skipped": "–", "late": "+", "ran": ""}
+# All but what is as it should be, in the order in which they are counted.
+UNUSUAL = [fate for fate in FATES if fate != "ran"]
 DAY = timedelta(days=1)
 
 
@@ -46,11 +55,12 @@ class Day:
     ran: int = 0
     late: int = 0
     skipped: int = 0
+    never_began: int = 0
     missed: int = 0
 
     @property
     def planned(self) -> int:
-        return self.ran + self.late + self.skipped + self.missed
+        return sum(getattr(self, fate) for fate in FATES)
 
     @property
     def worst(self) -> str:
@@ -129,7 +139,7 @@ def calendar(
     total = Day(date.min)
     for number, planned, *unusual in _count(_seen(user, starts), asked, zone):
         one = found[asked[number]]
-        for fate, counted in zip(("late", "skipped", "missed"), unusual, strict=True):
+        for fate, counted in zip(UNUSUAL, unusual, strict=True):
             setattr(one, fate, getattr(one, fate) + counted)
         one.ran += planned - sum(unusual)
     for one in found.values():
@@ -151,7 +161,7 @@ def _count(
 
     Of what is as it should be nothing is read but the index; what is not has one of its own.
     """
-    columns = starts.order_by().values("planned_at", "outcome", "late_s")
+    columns = starts.order_by().values("planned_at", "outcome", "late_s", "never_began")
     try:
         text, params = columns.query.get_compiler(connection=connection).as_sql()
     except EmptyResultSet:
@@ -165,19 +175,25 @@ def _count(
         ),
     )
     of_day = "start.planned_at >= days.begins AND start.planned_at < days.ends"
-    started, skipped, missed = (f"start.outcome = '{one}'" for one in Occurrence.Outcome.values)
     late = f"start.late_s > {LATE_S}"
-    fates = ", ".join(
-        f"COUNT(*) FILTER (WHERE {fate})" for fate in (f"{started} AND {late}", skipped, missed)
-    )
+    conditions = {
+        "missed": "start.outcome = 'missed'",
+        "never_began": "start.never_began",
+        "skipped": "start.outcome = 'skipped'",
+        "late": f"start.outcome = 'started' AND {late} AND NOT start.never_began",
+    }
+    fates = ", ".join(f"COUNT(*) FILTER (WHERE {conditions[fate]})" for fate in UNUSUAL)
+    nothing = ", ".join("0" for _ in UNUSUAL)
     return sql.rows(
         Sql(
-            f"SELECT days.number, (SELECT COUNT(*) FROM ({text}) AS start WHERE {of_day}), 0, 0, 0"
+            "SELECT days.number,"
+            f" (SELECT COUNT(*) FROM ({text}) AS start WHERE {of_day}), {nothing}"
             f" FROM {given.text} UNION ALL"
             # SQLite takes the tables of a CROSS JOIN in this order: a piece of the index a day.
             f" SELECT days.number, 0, {fates} FROM {given.text} CROSS JOIN ({text}) AS start"
-            f" WHERE {of_day} AND (start.outcome IN ('skipped', 'missed') OR {late})"
-            " GROUP BY days.number",
+            # Spelled as the condition of the index of unusual ones, or SQLite does not see it.
+            f" WHERE {of_day} AND (start.outcome IN ('skipped', 'missed') OR {late}"
+            " OR start.never_began) GROUP BY days.number",
             (*params, *given.params, *given.params, *params),
         )
     )

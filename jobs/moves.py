@@ -1,8 +1,9 @@
 """The one statement that changes a status: the runs, their transitions and their Events together.
 
-Nothing else writes `status`. On PostgreSQL it is a single statement; on SQLite three, inside a
-transaction that holds the write lock from its beginning. Written by hand, since agents run it
-several times for each run: the ORM's composing cost more than the database's work.
+An end before the work began is kept on the run's planned start as well. Nothing else writes
+`status`. On PostgreSQL it is a single statement; on SQLite three or four, inside a transaction that
+holds the write lock from its beginning. Written by hand, since agents run it several times for each
+run: the ORM's composing cost more than the database's work.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sites.sql import Sql
 
 from .models import JobRun
 from .models.job import LONGEST_RETRY_WAIT_S
-from .states import FINAL, MOVES, REASONS, Status
+from .states import BEGUN, FINAL, MOVES, REASONS, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Moved(NamedTuple):
 SOURCES: dict[Status, tuple[str, ...]] = {
     to: tuple(str(one) for one in Status if to in MOVES[one]) for to in Status
 }
+# The ends that a run may come to before its work has begun.
+UNBEGUN_ENDS = frozenset(to for to in FINAL if not BEGUN.issuperset(SOURCES[to]))
 
 
 def write(
@@ -91,11 +94,13 @@ def write(
         returned = "run.*, old.status AS came_from"
     noted = _transitions(to, by, reason, message)
     told = _events(to)
+    may_never_begin = to in UNBEGUN_ENDS
     if sql.on_postgresql():
+        kept = f", kept AS ({_never_began('FROM run WHERE TRUE')})" if may_never_begin else ""
         found = sql.rows(
             Sql(
                 f"WITH run AS ({update.text} RETURNING {returned}),"
-                f" noted AS ({noted.text} FROM run), told AS ({told.text} FROM run)"
+                f" noted AS ({noted.text} FROM run), told AS ({told.text} FROM run){kept}"
                 " SELECT id, public_id, status, attempt, sequence FROM run",
                 (*update.params, *noted.params, *told.params),
             )
@@ -113,6 +118,8 @@ def write(
                 moved = f"FROM jobs_jobrun AS run WHERE run.id IN ({ids})"
                 sql.rows(Sql(f"{noted.text} {moved}", noted.params))
                 sql.rows(Sql(f"{told.text} {moved}", told.params))
+                if may_never_begin:
+                    sql.rows(Sql(_never_began(moved)))
     return [Moved(row[0], sql.as_uuid(row[1]), *row[2:]) for row in found]
 
 
@@ -174,6 +181,17 @@ def _assignments(
             parts.append(f"{field.column} = %s")
             values.append(value.pk if isinstance(value, models.Model) else value)
     return ", ".join(parts), tuple(values)
+
+
+def _never_began(moved: str) -> str:
+    """Keep on the planned starts of runs that ended whether they never began, for the calendar.
+
+    `moved` reads them as `run`. Whoever holds a run's lock is alone with its planned start.
+    """
+    ids = f"SELECT run.occurrence_id {moved} AND run.started_at IS NULL"
+    # An array is looked up along the key; a join might read every planned start there is.
+    these = f"= ANY(ARRAY({ids}))" if sql.on_postgresql() else f"IN ({ids})"
+    return f"UPDATE jobs_occurrence SET never_began = TRUE WHERE id {these}"
 
 
 def _retry_at(reason: str) -> str:

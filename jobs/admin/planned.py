@@ -12,12 +12,18 @@ from sites.permissions import site_policy
 from ..models import Occurrence, SiteSchedule
 from ..permissions import occurrence_policy
 
-COLORS = {"Started": "success", "Late": "warning", "Skipped": "default", "Missed": "danger"}
+COLORS = {
+    "Started": "success",
+    "Late": "warning",
+    "Skipped": "default",
+    "Never began": "danger",
+    "Missed": "danger",
+}
 
 
 @admin.register(Occurrence)
 class OccurrenceAdmin(ScopedAdmin):
-    """The ledger is append-only: the planner writes it, and nobody else."""
+    """The ledger is written by the planner and by the ends of runs, and by nobody else."""
 
     policy = occurrence_policy
     list_display = ("planned_at", "job", "fate", "reason", "late_s", "site")
@@ -48,7 +54,8 @@ class OccurrenceAdmin(ScopedAdmin):
 
     @display(description="What became of it", label=COLORS)
     def fate(self, start: Occurrence) -> str:
-        return "Late" if start.is_late else start.get_outcome_display()
+        words = {"late": "Late", "never_began": "Never began"}
+        return words.get(start.fate, start.get_outcome_display())
 
     @display(description="Run")
     def made(self, start: Occurrence) -> str:

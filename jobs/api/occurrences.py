@@ -22,7 +22,8 @@ from .schedule_shapes import OccurrenceOut
 @extend_schema_view(
     list=extend_schema(
         summary="List planned starts",
-        description="Every start that a schedule should have made: started, skipped or missed.",
+        description="Every start that a schedule should have made: started, skipped or missed; and"
+        " of those that were started, whether the run never began.",
     )
 )
 class OccurrenceViewSet(ScopedViewSet):

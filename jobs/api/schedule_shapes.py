@@ -89,6 +89,9 @@ class OccurrenceOut(serializers.Serializer[Occurrence]):
     decided_at = serializers.DateTimeField(source="at")
     late_s = serializers.IntegerField(help_text="How long after its time that was, in seconds.")
     outcome = serializers.ChoiceField(Occurrence.Outcome.choices)
+    never_began = serializers.BooleanField(
+        help_text="Started, and the run ended before its work had begun."
+    )
     reason = serializers.ChoiceField([("", "Started"), *Occurrence.Reason.choices])
     message = serializers.CharField()
     run = serializers.UUIDField(

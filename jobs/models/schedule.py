@@ -76,7 +76,10 @@ class SiteSchedule(Scheduled):
 
 
 class Occurrence(models.Model):
-    """One planned start of a job: that it was made, or why it was not. Append-only."""
+    """One planned start of a job: that it was made, or why it was not.
+
+    Append-only, but for `never_began`, which the end of its run writes.
+    """
 
     class Outcome(models.TextChoices):
         STARTED = "started", "Started"
@@ -110,6 +113,9 @@ class Occurrence(models.Model):
     outcome = models.CharField(max_length=8, choices=Outcome)
     reason = models.CharField(max_length=10, choices=Reason, blank=True)
     message = models.CharField(max_length=500, blank=True)
+    # Its run was made, and ended before its work had begun: nobody took it, or it was taken back.
+    # Kept here, so that the calendar joins no runs, and knows it when the run was pruned.
+    never_began = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         default_permissions = ()
@@ -121,6 +127,10 @@ class Occurrence(models.Model):
                 | (Q(outcome__in=["skipped", "missed"]) & ~Q(reason="")),
                 name="occurrence_reason",
             ),
+            models.CheckConstraint(
+                condition=Q(never_began=False) | Q(outcome="started"),
+                name="occurrence_never_began",
+            ),
         ]
         indexes = [
             models.Index(fields=["organization", "-planned_at", "-id"], name="occurrence_of_org"),
@@ -130,7 +140,9 @@ class Occurrence(models.Model):
             # What is rare is not looked for among all that is not.
             models.Index(
                 fields=["organization", "-planned_at", "-id"],
-                condition=Q(outcome__in=["skipped", "missed"]) | Q(late_s__gt=LATE_S),
+                condition=Q(outcome__in=["skipped", "missed"])
+                | Q(late_s__gt=LATE_S)
+                | Q(never_began=True),
                 name="occurrence_unusual",
             ),
         ]
@@ -142,3 +154,12 @@ class Occurrence(models.Model):
     def is_late(self) -> bool:
         """Whether its run was made, and late."""
         return self.outcome == self.Outcome.STARTED and self.late_s > LATE_S
+
+    @property
+    def fate(self) -> str:
+        """What became of it: missed, never_began, skipped, late or ran (`jobs.ledger.FATES`)."""
+        if self.outcome != self.Outcome.STARTED:
+            return str(self.outcome)
+        if self.never_began:
+            return "never_began"
+        return "late" if self.is_late else "ran"

@@ -72,6 +72,7 @@ FATES: dict[str, tuple[str, str, str]] = {
     "ran": ("plain", "check", "On time"),
     "late": ("orange", "clock-exclamation", "Late"),
     "skipped": ("grey", "player-skip-forward", "Skipped"),
+    "never_began": ("red", "alert-triangle", "Never began"),
     "missed": ("red", "calendar-x", "Missed"),
 }
 
@@ -79,10 +80,7 @@ FATES: dict[str, tuple[str, str, str]] = {
 @register.inclusion_tag("components/chip.html")
 def fate_chip(start: Occurrence) -> dict[str, Any]:
     """Draw what became of a planned start."""
-    fate = str(start.outcome)
-    if fate == Occurrence.Outcome.STARTED:
-        fate = "late" if start.is_late else "ran"
-    look, icon, words = FATES[fate]
+    look, icon, words = FATES[start.fate]
     return {"look": look, "icon": icon, "words": words}
 
 

@@ -38,7 +38,13 @@ SAYS = {
     "from": "Planned from",
     "to": "Planned until",
 }
-TABS = {"ran": "On time", "late": "Late", "skipped": "Skipped", "missed": "Missed"}
+TABS = {
+    "ran": "On time",
+    "late": "Late",
+    "skipped": "Skipped",
+    "never_began": "Never began",
+    "missed": "Missed",
+}
 # By these the calendar is narrowed too.
 PLACES = ("site", "target", "job")
 # So many of a job's own are on its page.

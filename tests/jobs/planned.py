@@ -14,7 +14,13 @@ REASONS = {"started": "", "skipped": "overlap", "missed": "too_late"}
 
 
 def occurred(
-    job: Job, at: datetime, outcome: str = "started", *, late_s: int = 1, run: JobRun | None = None
+    job: Job,
+    at: datetime,
+    outcome: str = "started",
+    *,
+    late_s: int = 1,
+    never_began: bool = False,
+    run: JobRun | None = None,
 ) -> Occurrence:
     """A planned start as the planner records it, at any time; `run` is what it became."""
     start = Occurrence.objects.create(
@@ -29,6 +35,7 @@ def occurred(
         outcome=outcome,
         reason=REASONS[outcome],
         message="" if outcome == "started" else f"It was {outcome}.",
+        never_began=never_began,
     )
     if run is not None:
         JobRun.objects.filter(pk=run.pk).update(occurrence=start)

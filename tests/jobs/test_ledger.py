@@ -32,12 +32,14 @@ def test_each_day_shows_the_worst_that_became_of_its_starts(job: Job, edda: User
         (1, ["ran", "ran"]),
         (2, ["ran", "late"]),
         (3, ["late", "skipped"]),
-        (4, ["ran", "skipped", "missed"]),
+        (4, ["ran", "skipped", "never_began", "missed"]),
     ):
         for number, fate in enumerate(fates):
             at = noon(ago, minute=number)
             if fate in ("ran", "late"):
                 occurred(job, at, late_s=61 if fate == "late" else 60)
+            elif fate == "never_began":
+                occurred(job, at, late_s=61, never_began=True)
             else:
                 occurred(job, at, fate)
     page = html(edda, "/jobs/planned")
@@ -48,20 +50,20 @@ def test_each_day_shows_the_worst_that_became_of_its_starts(job: Job, edda: User
         ("ran", f"{day[0]}: 2 on time"),
         ("late", f"{day[1]}: 1 late, 1 on time +"),
         ("skipped", f"{day[2]}: 1 skipped, 1 late –"),
-        ("missed", f"{day[3]}: 1 missed, 1 skipped, 1 on time ×"),
+        ("missed", f"{day[3]}: 1 missed, 1 never began, 1 skipped, 1 on time ×"),
     ]
     assert len(shown) == 4
     # The same as a table, the newest first, and as sums.
     table = page[page.index("As a table") :]
     cells = [list(row.values())[1:] for row in rows(table)]
     assert cells == [
-        ["2", "0", "0", "0"],
-        ["1", "1", "0", "0"],
-        ["0", "1", "1", "0"],
-        ["1", "0", "1", "1"],
+        ["2", "0", "0", "0", "0"],
+        ["1", "1", "0", "0", "0"],
+        ["0", "1", "1", "0", "0"],
+        ["1", "0", "1", "1", "1"],
     ]
     legend = words(page[page.index("y-legend") : page.index("As a table")])
-    for told_sum in ("1 missed", "2 skipped", "2 late", "4 on time"):
+    for told_sum in ("1 missed", "1 never began", "2 skipped", "2 late", "4 on time"):
         assert told_sum in legend
 
 
@@ -133,16 +135,17 @@ def test_the_list_says_what_became_of_each_start_and_leads_to_its_run(
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("", ["missed", "skipped", "late", "ran"]),
+        ("", ["missed", "skipped", "late", "ran", "never_began"]),
         ("outcome=ran", ["ran"]),
         ("outcome=late", ["late"]),
         ("outcome=skipped", ["skipped"]),
+        ("outcome=never_began", ["never_began"]),
         ("outcome=missed", ["missed"]),
-        ("outcome=nonsense", ["missed", "skipped", "late", "ran"]),
+        ("outcome=nonsense", ["missed", "skipped", "late", "ran", "never_began"]),
         ("reason=overlap", ["skipped"]),
         ("within=1", ["missed"]),
         ("from={two}", ["missed", "skipped"]),
-        ("to={three}", ["late", "ran"]),
+        ("to={three}", ["late", "ran", "never_began"]),
         ("job={other}", []),
         ("site={yard}", []),
         ("month=2019-13", None),
@@ -159,12 +162,14 @@ def test_the_list_is_narrowed(
             occurred(job, at, late_s=200 if fate == "late" else 0)
         else:
             occurred(job, at, fate)
+    # Whatever else it was: each start has one fate.
+    occurred(job, noon(5), late_s=200, never_began=True)
     ids = {"other": elsewhere_job.public_id, "yard": yard.public_id}
     days = {"two": f"{noon(2):%Y-%m-%d}", "three": f"{noon(3):%Y-%m-%d}"}
     page = html(alice, f"/jobs/planned?{query.format(**ids, **days)}")
     told = [row["What became of it"] for row in rows_of(page)]
-    names = {"ran": "On time", "late": "Late", "skipped": "Skipped", "missed": "Missed"}
-    assert told == [names[fate] for fate in expected or ()]
+    names = {"ran": "On time", "never_began": "Never began"}
+    assert told == [names.get(fate, fate.capitalize()) for fate in expected or ()]
     assert ("This filter is not valid." in page) == (expected is None)
 
 
@@ -253,7 +258,9 @@ def test_the_admin_shows_both_to_administrators_and_changes_neither(
     planned.schedule_kind, planned.schedule_time = "daily", time(2)
     planning.save_for_site(planned)
     start = occurred(job, noon(1), late_s=100, run=factories.run(job, by=cast["edda"]))
-    for row, words_there in ((start, "Late"), (planned, "Every day at 02:00")):
+    never = occurred(job, noon(4), never_began=True)
+    shown = ((start, "Late"), (never, "Never began"), (planned, "Every day at 02:00"))
+    for row, words_there in shown:
         listed = html(cast["alice"], admin_path(row, "changelist"))
         assert words_there in listed
         page = html(cast["alice"], admin_path(row, "change", row.pk))
