@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+
+from .states import Origin, Status
 
 if TYPE_CHECKING:
     from sites.models import Site
 
-    from .models import Job
+    from .models import Job, JobRun
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -44,3 +47,31 @@ def of_site(site: Site | None) -> tuple[int, int]:
     if site is None:
         return RUN_S, QUEUE_S
     return site.run_timeout_s or RUN_S, site.queue_timeout_s or QUEUE_S
+
+
+def wait_s(run: JobRun) -> int | None:
+    """Give the seconds that a run may wait in its queue; None of another system's.
+
+    Both times are of the statement that made it. Of one that waits, or has waited, for the turn of
+    its site's schedule it is what its job says now: its wait began when it entered.
+    """
+    if run.origin != Origin.LOCAL:
+        return None
+    if run.job is not None and (run.in_turn or run.queue_until is None):
+        return queue_s(run.job)
+    if run.queue_until is None:
+        return None
+    return max(0, round((run.queue_until - run.created_at).total_seconds()))
+
+
+def waits_until(run: JobRun) -> datetime | None:
+    """Say when the longest wait of a pending run ends, as the sweep asks it; None in no queue.
+
+    Of what was paused it begins anew when the pause is over.
+    """
+    if run.status != Status.PENDING or run.queue_until is None:
+        return None
+    made_with = run.queue_until - run.created_at
+    wait = timedelta(seconds=queue_s(run.job)) if run.job is not None else made_with
+    paused = [one.paused_until for one in (run.site, run.job, run.requested_agent) if one]
+    return max([run.queue_until, *(until + wait for until in paused if until is not None)])

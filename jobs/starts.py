@@ -192,7 +192,7 @@ def retry(run: JobRun, *, by: User) -> Started:
         agent=run.requested_agent,
         pool=run.requested_pool,
         run_timeout_s=run.run_timeout_s,
-        queue_timeout_s=_queue_timeout_s(run),
+        queue_timeout_s=limits.wait_s(run),
         inputs=inputs,
         retry_of=run,
     )
@@ -318,12 +318,6 @@ def version_of(function: Function, version: str) -> FunctionVersion:
         words = f"No agent has ever advertised {function}{' ' + version if version else ''}."
         raise Refused("invalid", words, status=422, errors={"version": [words]})
     return found
-
-
-def _queue_timeout_s(run: JobRun) -> int:
-    """Give how long a run was to wait: both times are of the statement that made it."""
-    assert run.queue_until is not None
-    return round((run.queue_until - run.created_at).total_seconds())
 
 
 def inputs_of(run: JobRun) -> list[RunInput]:

@@ -12,7 +12,7 @@ from agents.permissions import function_policy
 from sites.api.fields import Document, Key, Named, Person, Strict, Text, Whole
 from sites.permissions import target_policy
 
-from .. import doubts, retention
+from .. import doubts, limits, retention
 from .. import waiting as reasons
 from ..masking import shown_parameters
 from ..models import (
@@ -199,6 +199,22 @@ class RunDetailOut(RunOut):
         allow_null=True, help_text="Where the job accepts no change by itself and one was found."
     )
     warnings = serializers.SerializerMethodField(help_text="What it will lack when it begins.")
+    run_timeout_s = serializers.IntegerField(help_text="How long it may take, from its start.")
+    queue_timeout_s = serializers.SerializerMethodField(
+        help_text="How long it may wait for an agent; null where another system holds it."
+    )
+    queue_until = serializers.SerializerMethodField(
+        help_text="When its longest wait ends; null unless it is pending and in its queue."
+    )
+
+    @extend_schema_field(serializers.IntegerField(allow_null=True))
+    def get_queue_timeout_s(self, run: JobRun) -> int | None:
+        return limits.wait_s(run)
+
+    @extend_schema_field(serializers.DateTimeField(allow_null=True))
+    def get_queue_until(self, run: JobRun) -> Any:
+        until = limits.waits_until(run)
+        return serializers.DateTimeField().to_representation(until) if until else None
 
     def why(self, run: JobRun) -> reasons.Waiting | None:
         return reasons.of(run, by=self.context["request"].user)

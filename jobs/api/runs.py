@@ -59,7 +59,7 @@ from .run_shapes import (
 )
 
 # What the answer about one run shows besides a row of the list.
-DETAILS = ("retry_of", "proposal__decided_by", "proposal__superseded_by__run")
+DETAILS = ("job__site", "retry_of", "proposal__decided_by", "proposal__superseded_by__run")
 # What starting a saved job answers while it has an active run.
 AT_WORK = OpenApiResponse(RunDetailOut, "The run that is at work already; nothing was started.")
 _BY_ID = {"id": Order("id", F("pk"), "number")}

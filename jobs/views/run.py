@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 
 from agents.models import Agent
 from agents.permissions import agent_policy
-from jobs import retries, waiting
+from jobs import limits, retries, waiting
 from jobs.diagnosis import likely_causes, raised
 from jobs.masking import shown_parameters
 from jobs.models import (
@@ -49,6 +49,7 @@ def _run(request: PortalRequest, public_id: UUID, **more: Any) -> Any:
     runs = (
         waiting.told(JobRun.objects.for_rows(), by=request.user)
         .select_related(
+            "job__site",
             "retry_of",
             "proposal__decided_by",
             "proposal__superseded_by__run",
@@ -140,6 +141,8 @@ def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
         "says": meaning(run),
         "again": retries.will_retry(run),
         "waits": waiting.of(run, by=request.user),
+        "longest_wait_s": limits.wait_s(run),
+        "waits_until": limits.waits_until(run),
         "compared": run.target is not None and still_compared(run.target, run.base_snapshot_id),
     }
     if tab == "summary":

@@ -60,6 +60,7 @@ def test_the_facts_of_a_backup(
         "Job": "Press line 1 backup",
         "Started By": "Edda",
         "Timeout": "1 h",
+        "Longest wait": "24 h",
         "Tool": "folder",
         "Function": "folder.backup",
         "Agent": "hall-agent",
