@@ -17,8 +17,9 @@ from agents.permissions import agent_policy, pool_policy
 from sites import pauses
 from sites.access.policy import Person
 from sites.permissions import site_policy
+from sites.templatetags.portal import since
 
-from . import doubts
+from . import doubts, signs
 from .models import JobRun, SiteSchedule
 from .models.run import statuses
 from .permissions import job_policy, run_policy
@@ -39,9 +40,11 @@ class Code(StrEnum):
     DRAINING = "draining"  # those that are there drain, or are paused
     BEHIND = "behind"  # another run does the same on the same target
     SLOTS = "slots"  # each that is there has as many runs as it takes
-    SOON = "soon"  # one is free
+    SOON = "soon"  # one is free: about to take it, or it should have by now
 
 
+# Of SOON, where a minute has passed: a row does not ask who is free, and since when.
+_NOT_TAKEN = "not taken yet"
 # What a list says, in the room that a row has, also of a run that one agent was asked for.
 _BRIEF = {
     Code.ELSEWHERE: "waits elsewhere",
@@ -124,6 +127,8 @@ def brief(run: Any) -> str:
     code = _code(run)
     if code == Code.PAUSED:
         return "its site is paused" if run.site and run.site.is_paused else "its job is paused"
+    if code == Code.SOON and signs.is_overdue(run):
+        return _NOT_TAKEN
     return (_BRIEF | _BRIEF_OF_ONE if run.requested_agent_id else _BRIEF)[code]
 
 
@@ -150,6 +155,8 @@ def _act_in_brief(run: Any, code: Code) -> str:
     """Say what would help: a row does not ask what its reader may see."""
     if code == Code.PAUSED:
         return "Wait until the pause is over, or have it ended."
+    if code == Code.SOON and signs.is_overdue(run):
+        return f"Look at the log of {run.requested_agent or 'the agents that are free'}."
     return _act(run, code, None)
 
 
@@ -170,18 +177,37 @@ def of(run: JobRun, *, by: Person) -> Waiting | None:
     paused = _paused(known, by) if code == Code.PAUSED else []
     if code == Code.PAUSED and not paused:
         code = _code(known)  # the pause has ended between the two
-    queue = _queue_like(known) if code not in (Code.ELSEWHERE, Code.PAUSED, Code.TURN) else None
+    queue = signs.queue_of(known) if code not in (Code.ELSEWHERE, Code.PAUSED, Code.TURN) else None
     only = _only(queue, by) if queue and code in (Code.AWAY, Code.DRAINING, Code.SLOTS) else None
+    if code == Code.SOON and queue and (idle := signs.idle(known, queue, by=by)):
+        return _not_taken(known, idle, by)
     page = _page(known, code, only)
     # What the reader may not see they cannot resume either.
     hidden = code == Code.PAUSED and not any(seen for _, _, seen in paused)
     return Waiting(
         code,
         _of_pauses(known, paused) if paused else _message(known, code, queue, only),
-        brief(known),
+        _BRIEF[code] if code == Code.SOON else brief(known),
         "Wait until then." if hidden else _act(known, code, only),
         page if page is not None and _may_open(by, known, page, only) else None,
         known.behind if code == Code.BEHIND else None,
+    )
+
+
+def _not_taken(run: Any, idle: signs.Idle, by: Person) -> Waiting:
+    """Say that agents are free and online and do not take it: only their own logs tell why."""
+    lasts = since(min(idle.lasts, signs.LOOKED_BACK).total_seconds())
+    if idle.lasts > signs.LOOKED_BACK:
+        lasts = f"more than {lasts}"
+    page = _page_of(idle.agent)
+    return Waiting(
+        Code.SOON,
+        f"Several agents are free and online but have not taken it for {lasts}."
+        if idle.several
+        else f"{idle.agent or 'An agent'} is free and online but has not taken it for {lasts}.",
+        _NOT_TAKEN,
+        "Look at their logs." if idle.several else "Look at its log.",
+        page if _may_open(by, run, page, idle.agent) else None,
     )
 
 
@@ -196,20 +222,6 @@ def _code(run: Any) -> Code:
     if stands in (Code.SOON, Code.SLOTS) and run.is_behind:
         return Code.BEHIND
     return stands
-
-
-def _queue_like(run: JobRun) -> Queue:
-    """Describe the queue that a run is in."""
-    assert run.site is not None
-    assert run.function is not None
-    return catalogue.queue_like(
-        run.site,
-        run.function,
-        version=run.version,
-        assignment=run.assignment,
-        agent=run.requested_agent,
-        pool=run.requested_pool,
-    )
 
 
 def _only(queue: Queue, by: Person) -> Agent | None:
@@ -355,8 +367,13 @@ def _page(run: Any, code: Code, only: Agent | None) -> Page | None:
             return edit or agents
         case Code.SOON | Code.ELSEWHERE:
             return None
-    one = run.requested_agent or only
-    return Page("agent-detail", one.public_id, "Open the agent") if one else agents
+    return _page_of(run.requested_agent or only)
+
+
+def _page_of(agent: Agent | None) -> Page:
+    if agent is None:
+        return Page("agent-list", None, "Open Agents")
+    return Page("agent-detail", agent.public_id, "Open the agent")
 
 
 def _may_open(by: Person, run: Any, page: Page, only: Agent | None) -> bool:
