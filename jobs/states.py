@@ -25,7 +25,7 @@ class Status(models.TextChoices):
     FAILED = "failed", "Failed"
     # Final: the starter took it back before an agent had it.
     CANCELED = "canceled", "Canceled"
-    # Final: too long in the queue or at work, or the agent fell silent.
+    # Final: too long in the queue or at work, or the agent said no more of it.
     TIMED_OUT = "timed_out", "Timed Out"
 
 
@@ -45,7 +45,7 @@ class Reason(models.TextChoices):
     AGENT_RESTARTED = "agent_restarted", "The agent was restarted"
     CREDENTIAL_REVOKED = "credential_revoked", "The agent was retired"
     DEADLINE = "deadline", "Ran longer than its limit"
-    AGENT_LOST = "agent_lost", "The agent fell silent"
+    AGENT_LOST = "agent_lost", "The agent said no more of it"
     NEVER_CLAIMED = "never_claimed", "No agent took it in time"
     LEASE_ENDED = "lease_ended", "Claimed, but not begun in time"
 

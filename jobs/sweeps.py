@@ -80,7 +80,7 @@ def _lost() -> int:
             f"{_BEGUN} AND {lapsed}",
             Status.TIMED_OUT,
             reason=Reason.AGENT_LOST,
-            message=Sql(f"'Agent ' || {_AGENT} || ' fell silent.'"),
+            message=Sql(f"'Agent ' || {_AGENT} || ' said no more that it was at work on it.'"),
         )
         + _all(
             f"run.status = 'claimed' AND run.lease_losses >= {LEASE_LOSSES} AND {lapsed}",
