@@ -372,11 +372,6 @@ def doubts(queue: Queue) -> list[str]:
     return [said] if said else []
 
 
-def queue_of_id(queue_id: int) -> Queue:
-    """Fetch a queue with all that is said of it."""
-    return Queue.objects.select_related("function__tool", "site", "agent", "pool").get(pk=queue_id)
-
-
 def active_takers(organization_id: int, function: Function, version: str = "") -> AgentQuerySet:
     """Give the agents of an organization that have a function and take runs of it now."""
     versions = FunctionVersion.objects.filter(function=function)

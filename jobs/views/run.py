@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 
 from agents.models import Agent
 from agents.permissions import agent_policy
-from jobs import limits, retries, waiting
+from jobs import limits, retries, signs, waiting
 from jobs.diagnosis import likely_causes, raised
 from jobs.masking import shown_parameters
 from jobs.models import (
@@ -33,8 +33,8 @@ from jobs.retention import pruned_of
 from jobs.states import FINAL, Origin, Reason, Result, Status
 from jobs.views.changes import changes_of
 from sites.api.downloads import download_stored
-from sites.models import Event
 from sites.pages import PortalRequest, within_organization
+from sites.templatetags.portal import duration
 
 # What the log tab shows: the end of the log; the rest is for the download.
 LOG_SHOWN = 200_000
@@ -80,13 +80,6 @@ def _for_page(request: PortalRequest) -> dict[str, Any]:
         Agent.objects.filter(pk=Coalesce(OuterRef("agent"), OuterRef("requested_agent"))),
     ).order_by()
     jobs = Job.objects.filter(pk=OuterRef("job"))
-    news = Event.objects.filter(
-        kind__in=["agent.lost", "agent.seen"], at__lt=OuterRef("finished_at")
-    )
-    during = news.filter(
-        subject_id=OuterRef("agent__public_id"), kind="agent.lost", at__gt=OuterRef("started_at")
-    )
-    before = news.filter(subject_id=OuterRef("requested_agent__public_id")).order_by("-pk")
     return {
         "agent_state": Subquery(
             agent_policy.rows(request.user, "view", agents).order_by().values("state")[:1]
@@ -102,8 +95,7 @@ def _for_page(request: PortalRequest) -> dict[str, Any]:
             .values("public_id")[:1]
         ),
         "may_edit": Exists(job_policy.rows(request.user, "edit", jobs)),
-        "agent_was_lost": Exists(during),
-        "agent_news": Subquery(before.values("kind")[:1]),
+        **signs.evidence(),
     }
 
 
@@ -222,9 +214,12 @@ def _taken(run: JobRun) -> str:
 
 def _timed_out(run: JobRun) -> str:
     if run.reason == Reason.NEVER_CLAIMED:
-        return "No agent took it within its longest wait."
+        return f"No agent took it within its longest wait of {duration(limits.wait_s(run))}."
     if run.reason == Reason.AGENT_LOST:
-        return f"{run.agent or 'The agent'} gave no sign of life, so the run was ended."
+        agent = run.agent or "The agent"
+        if signs.silence_of(run) == signs.Silence.BEFORE:
+            return f"{agent} gave no sign of life, so the run was ended."
+        return f"{agent} no longer said that it was at work on it, so the run was ended."
     minutes, seconds = divmod(run.run_timeout_s, 60)
     limit = f"{minutes} min" if minutes and not seconds else f"{run.run_timeout_s} s"
     return f"Stopped after its limit of {limit}."
@@ -239,8 +234,7 @@ def _summary(request: PortalRequest, run: Any, *, inputs: bool) -> dict[str, Any
         else [],
         "causes": likely_causes(
             run,
-            among=run_policy.rows(request.user, "view", JobRun.objects.all()),
-            silent=run.agent_was_lost or (not run.agent_id and run.agent_news == "agent.lost"),
+            by=request.user,
             seen_at=run.agent_seen_at,
         )
         if run.status == Status.TIMED_OUT

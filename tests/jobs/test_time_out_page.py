@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db.models.functions import Now
@@ -22,9 +23,16 @@ from tests.pages import as_, causes, html
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
+def fell_silent(run: dict[str, Any] | JobRun) -> None:
+    """Let the agents have been silent for so long that the run's lease is over, and told of it."""
+    AgentPresence.objects.update(seen_at=Now() - timedelta(minutes=5))
+    assert presence.mark_lost() > 0
+    lease_over(run)
+
+
 @pytest.mark.parametrize(
     ("ends", "first"),
-    [(deadline_over, "Timeout value too short"), (lease_over, "Agent connectivity")],
+    [(deadline_over, "Timeout value too short"), (fell_silent, "Agent connectivity")],
 )
 def test_a_time_out_names_its_four_usual_causes(
     ends: object, first: str, job: Job, agent: Enrolled, edda: User
@@ -145,10 +153,9 @@ def test_a_silent_agent_is_said_to_be_back_or_gone(job: Job, agent: Enrolled, ed
     run = factories.run(job, by=edda)
     (held,) = agent.api.claim()
     agent.api.move(held, "running")
-    lease_over(held)
+    fell_silent(held)
     assert sweeps.sweep() == 1
     path = f"/jobs/{run.public_id}"
-    AgentPresence.objects.update(seen_at=Now() - timedelta(minutes=5))
     page = html(edda, path)
     said = causes(page)["Agent connectivity"]
     assert "Look whether its machine is on" in said
@@ -205,7 +212,7 @@ def test_when_the_agent_was_last_heard_of_is_for_who_may_see_it(
     run = factories.run(job, by=edda)
     (held,) = shared.api.claim()
     shared.api.move(held, "running")
-    lease_over(held)
+    fell_silent(held)
     assert sweeps.sweep() == 1
     path = f"/jobs/{run.public_id}"
     for minutes, to_alice in ((-5, "Look whether its machine is on"), (5, "It came back later")):
@@ -235,7 +242,78 @@ def test_an_agent_that_was_restarted_is_the_likely_cause(
     found = causes(html(edda, f"/jobs/{run.public_id}"))
     assert next(iter(found)) == "Agent issue"
     assert found["Agent issue"].startswith("Likely hall-agent was restarted")
-    assert found["Agent connectivity"].startswith("Possible")
+    assert found["Agent connectivity"].startswith("Unlikely hall-agent was never silent")
+
+
+def heard_but_not_of_it(job: Job, agent: Enrolled, by: User) -> JobRun:
+    """A run whose agent goes on beating, and no longer says that it holds the run."""
+    run = factories.run(job, by=by)
+    (held,) = agent.api.claim()
+    agent.api.move(held, "running")
+    assert agent.api.post("heartbeat", {"runs": []}).status_code == 200
+    lease_over(held)
+    assert sweeps.sweep() == 1
+    run.refresh_from_db()
+    assert (run.status, run.reason) == ("timed_out", "agent_lost")
+    return run
+
+
+def test_an_agent_that_was_heard_all_the_time_is_not_called_silent(
+    job: Job, agent: Enrolled, edda: User
+) -> None:
+    """S0-23: it was present, and said no more that it holds the run."""
+    run = heard_but_not_of_it(job, agent, edda)
+    path = f"/jobs/{run.public_id}"
+    for _ in range(2):
+        page = html(edda, path)
+        found = causes(page)
+        assert next(iter(found)) == "Agent issue"
+        assert found["Agent issue"].startswith(
+            "Likely hall-agent was heard of all the time, but no longer said that it was at work"
+        )
+        assert found["Agent issue"].endswith("Look at the agent")
+        assert found["Agent connectivity"].startswith(
+            "Unlikely hall-agent was never silent for longer than a minute. Last heard of"
+        )
+        assert "hall-agent no longer said that it was at work on it, so the run was ended." in page
+        for wrong in ("no heartbeat", "no sign of life", "was away", "fell silent"):
+            assert wrong not in page
+        assert "fell silent" not in html(edda, f"{path}?tab=history")
+        # Nor because of a silence long before its lease was renewed for the last time.
+        lost_for_a_while(agent)
+        later = Now() + timedelta(minutes=10)
+        JobRun.objects.filter(pk=run.pk).update(finished_at=later)
+        AgentPresence.objects.update(seen_at=later)
+
+
+def test_a_silence_that_is_told_of_after_the_end_is_not_dated_before_it(
+    job: Job, agent: Enrolled, edda: User
+) -> None:
+    """Its Event says that it has lasted for a minute, not what was when the run was ended."""
+    run = heard_but_not_of_it(job, agent, edda)
+    lost_for_a_while(agent)
+    page = html(edda, f"/jobs/{run.public_id}")
+    found = causes(page)
+    assert next(iter(found)) == "Agent connectivity"
+    assert found["Agent connectivity"].startswith(
+        "Likely hall-agent fell silent for more than a minute about when the run was ended."
+    )
+    assert found["Agent issue"].startswith("Possible")
+    assert "no sign of life" not in page
+
+
+def test_an_agent_that_is_back_before_the_run_is_ended_was_silent(
+    job: Job, agent: Enrolled, edda: User
+) -> None:
+    run = factories.run(job, by=edda)
+    (held,) = agent.api.claim()
+    agent.api.move(held, "running")
+    lost_for_a_while(agent)
+    lease_over(held)
+    assert sweeps.sweep() == 1
+    page = html(edda, f"/jobs/{run.public_id}")
+    assert next(iter(causes(page))) == "Agent connectivity"
+    assert "hall-agent gave no sign of life, so the run was ended." in page
 
 
 def test_an_agent_that_was_silent_all_the_wait_is_the_likely_cause(
