@@ -37,6 +37,7 @@ def test_a_process_lives_without_its_database(asked):
 def test_a_portal_is_ready_in_five_queries_and_names_what_is_late(asked, client, monkeypatch):
     # What ticked in a process of another test lies there still: the cache is no model's table.
     cache.clear()
+    monkeypatch.setattr(ticks, "watched_s", lambda: 5.0)
     assert asked("/readyz").json()["late"] == [], "nobody has watched for long enough to know"
     monkeypatch.setattr(ticks, "watched_s", lambda: 7200.0)
     with CaptureQueriesContext(

@@ -68,7 +68,7 @@ def waits_on(run: JobRun, agent: Enrolled, edda: User) -> None:
 ENDS = [
     (never_taken, "Timed Out", "No agent took it in time"),
     (taken_back, "Canceled", ""),
-    (claimed_and_lost, "Timed Out", "The agent fell silent"),
+    (claimed_and_lost, "Timed Out", "The agent said no more of it"),
     (claimed_and_retired, "Failed", "The agent was retired"),
     (begun_and_lost, "Timed Out", None),
     (begun_and_too_long, "Timed Out", None),
