@@ -1,7 +1,7 @@
 """Decides what a probe is told: whether this process lives, and whether it can serve.
 
-Anyone may ask, so the answers name what fails, and how old and how much things are, and nothing
-more; the log has the reason.
+Anyone may ask, so the answers name what fails and what is how old, and nothing more; the log has
+the reason. Who may ask for metrics is told their figures too.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import logging
 import tempfile
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from config import watch
+from config import metrics, watch
 from config.disks import fullest, local_folders, nearest
 from sites import ticks
 from sites.problems import problem
@@ -40,23 +40,37 @@ def ready(request: HttpRequest) -> HttpResponse:
     not bring it back.
     """
     if wrong := failing():
-        body = problem(503, "not_ready", f"Failing: {', '.join(wrong)}.", failing=wrong)
-        answer = JsonResponse(body, status=503, content_type="application/problem+json")
-        answer["Retry-After"] = "5"
-        return _uncached(answer)
-    ages, disk, oldest = ticks.ages(), fullest(), watch.oldest_pending(None)
-    waits = None if oldest is None else (timezone.now() - oldest.created_at).total_seconds()
-    told = {
+        return _unready(wrong)
+    try:
+        told = _figures() if metrics.may_ask(request) else {}
+    except DatabaseError:
+        log.warning("Not ready: the database went after it was checked.", exc_info=True)
+        return _unready(["database"])
+    ages = ticks.ages()
+    told |= {
         "status": "ready",
         "late": ticks.late(ages, watched_s=ticks.watched_s()),
-        "low": [] if disk.state == "ok" else ["disk"],
+        "low": [] if fullest().state == "ok" else ["disk"],
         # In seconds; null is what was never done, or nobody knows when.
         "ages": {name: _tenths(ages.get(name)) for name in ticks.TICKS},
-        "oldest_pending_s": _tenths(waits),
-        "database_s": round(watch.database_s(), 4),
-        "disk_free_bytes": disk.free,
     }
     return _uncached(JsonResponse(told))
+
+
+def _figures() -> dict[str, Any]:
+    """Give what `/metrics` tells as well, and to nobody else: it is of all organizations."""
+    return {
+        "oldest_pending_s": _tenths(watch.oldest_pending_s()),
+        "database_s": round(watch.database_s(), 4),
+        "disk_free_bytes": fullest().free,
+    }
+
+
+def _unready(wrong: list[str]) -> HttpResponse:
+    body = problem(503, "not_ready", f"Failing: {', '.join(wrong)}.", failing=wrong)
+    answer = JsonResponse(body, status=503, content_type="application/problem+json")
+    answer["Retry-After"] = "5"
+    return _uncached(answer)
 
 
 def _tenths(seconds: float | None) -> float | None:

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Min
-from django.db.models.functions import Now
+from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
@@ -63,7 +62,7 @@ def count(path: str, method: str | None, status: int, seconds: float) -> None:
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Give everything in Prometheus' text form, to who has the token or is on this machine."""
-    if not _may_ask(request):
+    if not may_ask(request):
         body = problem(
             403,
             "not_allowed",
@@ -89,12 +88,10 @@ class _Portal:
         active |= dict(rows.values_list("status").annotate(Count("id")))
         yield _gauge("yardmaster_runs_active", "Runs that have not ended.", "status", active)
 
-        oldest = rows.filter(status="pending").aggregate(oldest=Min("created_at"), now=Min(Now()))
-        waited = (oldest["now"] - oldest["oldest"]).total_seconds() if oldest["oldest"] else 0.0
         yield GaugeMetricFamily(
             "yardmaster_oldest_pending_run_seconds",
             "How long the run has waited that waits longest.",
-            value=max(waited, 0.0),
+            value=watch.oldest_pending_s() or 0.0,
         )
 
         states = dict.fromkeys(["active", "disconnected", "draining", "setting_up"], 0)
@@ -128,7 +125,8 @@ def _gauge(name: str, text: str, label: str, values: dict[str, Any]) -> Metric:
     return family
 
 
-def _may_ask(request: HttpRequest) -> bool:
+def may_ask(request: HttpRequest) -> bool:
+    """Say whether figures are told to who asks: they have the token, or are on this machine."""
     if settings.METRICS_TOKEN:
         given = bearer(request.META.get("HTTP_AUTHORIZATION", ""))
         return hmac.compare_digest(given.encode(), settings.METRICS_TOKEN.encode())

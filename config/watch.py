@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, Min
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -108,6 +108,15 @@ def look() -> list[str]:
     if unserved := unserved_s():
         said.append(f"No web process has answered agents for {unserved / 60:.0f} min.")
     return said
+
+
+def oldest_pending_s() -> float | None:
+    """Give for how long the run has waited that waits longest; None where none does."""
+    rows = JobRun.objects.filter(status=Status.PENDING)
+    found = rows.aggregate(oldest=Min("created_at"), now=Min(Now()))
+    if found["oldest"] is None:
+        return None
+    return max((found["now"] - found["oldest"]).total_seconds(), 0.0)
 
 
 def oldest_pending(organizations: frozenset[int] | None) -> JobRun | None:

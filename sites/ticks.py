@@ -1,8 +1,8 @@
 """Decides how it is known that the work which repeats is being done: each tick leaves its time.
 
 The times lie in the cache, which all processes share, and not in a table of their own: one that
-was dropped is there again after the next tick, and nothing is decided by it. (Those which decide
-are in `sites/pulse.py`.)
+was dropped is there again after the next tick, or night, and nothing is decided by it. (Those which
+decide are in `sites/pulse.py`.)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Tick(NamedTuple):
 
 
 # What is done once a night.
-NIGHTLY_S = 26 * 3600
+NIGHTLY_S = 30 * 3600
 # What repeats, in the order in which it is shown.
 TICKS: dict[str, Tick] = {
     "plan": Tick(60, "Starts what schedules have due"),

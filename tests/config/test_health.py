@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from django.core.cache import cache
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from agents.tasks import mark_lost
+from config import watch
 from jobs.tasks import plan, retry, sweep, tidy
 from sites import ticks
 from tests import factories
@@ -65,6 +66,21 @@ def test_a_portal_is_ready_in_five_queries_and_names_what_is_late(asked, client,
     assert (said["late"], said["ages"]["prune"]) == ([], None)
     assert 0 <= said["ages"]["sweep"] < 60
     assert client.post("/readyz").status_code == 405
+    # From elsewhere the ages alone: the rest is of all organizations.
+    told = asked("/readyz", REMOTE_ADDR="10.0.0.9").json()
+    assert set(told) == {"status", "late", "low", "ages"}
+
+
+@pytest.mark.django_db
+@pytest.mark.once
+def test_a_database_that_goes_after_it_was_checked_is_named(asked, monkeypatch):
+    def gone() -> float:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(watch, "oldest_pending_s", gone)
+    answer = asked("/readyz")
+    assert (answer.status_code, answer.json()["failing"]) == (503, ["database"])
+    assert answer["Cache-Control"] == "no-store"
 
 
 @pytest.mark.django_db
