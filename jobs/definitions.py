@@ -69,8 +69,14 @@ def _check_unchanged(job: Job, known: Job) -> None:
         words = "A job stays at its target: make another one there, with its secrets written out."
         raise Refused("invalid", words, status=422, errors={"target": [words]})
     if known.updated_at != job.updated_at:
-        words = f"Job “{known}” was changed by someone else meanwhile; look and save again."
-        raise Refused("changed", words)
+        raise changed(known)
+
+
+def changed(job: Job) -> Refused:
+    """Make the refusal of what was written over another person's change."""
+    return Refused(
+        "changed", f"Job “{job}” was changed by someone else meanwhile; look and save again."
+    )
 
 
 def faults(job: Job, *, by: User) -> dict[str, list[str]]:

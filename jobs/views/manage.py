@@ -11,7 +11,6 @@ from django.db.models import Count, OuterRef, Q, Subquery
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from agents.models import Function
@@ -210,17 +209,18 @@ def job_edit(request: PortalRequest, public_id: UUID) -> HttpResponse:
     if proposed := request.GET.get("run_timeout"):
         with suppress(ValidationError):
             form.initial["run_timeout"] = form.fields["run_timeout"].clean(proposed)
+    stored = job.updated_at.isoformat()
+    seen = request.POST.get("seen", stored)
     if request.method == "POST" and form.is_valid():
-        with suppress(ValueError):
-            job.updated_at = parse_datetime(request.POST.get("seen", "")) or job.updated_at
-        if _saved(request, form, form.apply(job)):
+        if seen != stored:
+            form.take({"": [definitions.changed(job).detail]})
+            seen = stored  # who saves again has been told
+        elif _saved(request, form, form.apply(job)):
             return redirect("job-detail", job.public_id)
-        # Who saves again has been told.
-        job.refresh_from_db(fields=["updated_at"])
     return render(
         request,
         "jobs/job_form.html",
-        {"nav": "manage", "form": form, "function": job.function, "job": job},
+        {"nav": "manage", "form": form, "function": job.function, "job": job, "seen": seen},
         status=422 if form.refused else 200,
     )
 

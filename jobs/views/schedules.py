@@ -93,14 +93,17 @@ def site_schedule(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Say when all jobs of a site start that are marked for it, and how many at once."""
     site = site_policy.get(request.user, "manage", _sites(request), public_id=public_id)
     planned = planning.of_site(site)
-    seen = planning.mark_of(planned)
+    stored = planning.mark_of(planned)
+    seen = request.POST.get("seen", stored)
     form = SiteScheduleForm(request.POST if request.method == "POST" else None, planned=planned)
     if request.method == "POST" and form.is_valid():
         form.apply(planned)
         try:
-            planning.save_for_site(planned, seen=request.POST.get("seen"))
+            planning.save_for_site(planned, seen=seen)
         except Refused as refusal:
             form.take(refusal.errors or {"": [refusal.detail]})
+            if refusal.code == "changed":
+                seen = stored  # who saves again has been told
         else:
             messages.info(request, f"The schedule of {site.name} is saved.")
             return redirect("site-list")

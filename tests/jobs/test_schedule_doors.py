@@ -243,7 +243,10 @@ def test_who_saves_a_page_of_before_somebody_elses_change_is_told(
     path = f"/jobs/manage/{job.public_id}/edit"
     opened = FORM | {"seen": filled(html(edda, path))["seen"]}
     assert API(alice).patch(f"jobs/{job.public_id}", {"schedule": DAILY}).status_code == 200
-    late = as_(edda).post(path, opened)
+    # A mistake of one's own comes first, and does not count as being told.
+    wrong = as_(edda).post(path, opened | {"name": ""}).content.decode()
+    assert "changed by someone else" not in wrong
+    late = as_(edda).post(path, opened | {"seen": filled(wrong)["seen"]})
     assert (late.status_code, "changed by someone else" in late.content.decode()) == (422, True)
     job.refresh_from_db()
     assert job.schedule_kind == "daily"
@@ -256,7 +259,9 @@ def test_who_saves_a_page_of_before_somebody_elses_change_is_told(
     sent = {"schedule-kind": "workdays", "schedule-time": "01:30", "schedule-at_once": "3"}
     opened = sent | {"seen": filled(html(alice, path))["seen"]}
     API(alice).put(f"sites/{hall.public_id}/schedule", {"schedule": DAILY, "at_once": 7})
-    late = as_(alice).post(path, opened)
+    wrong = as_(alice).post(path, opened | {"schedule-time": "99"}).content.decode()
+    assert "changed by someone else" not in wrong
+    late = as_(alice).post(path, opened | {"seen": filled(wrong)["seen"]})
     assert (late.status_code, "changed by someone else" in late.content.decode()) == (422, True)
     assert SiteSchedule.objects.get().at_once == 7
     again = opened | {"seen": filled(late.content.decode())["seen"]}
