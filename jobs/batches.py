@@ -11,7 +11,7 @@ from sites import sql
 from sites.problems import Refused
 from sites.sql import Sql
 
-from . import moves, results, transitions
+from . import moves, results, transitions, turns
 from .states import Status
 
 
@@ -80,6 +80,7 @@ def finish_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
         if (item["id"], item["attempt"]) in plain:
             groups.setdefault(digest, []).append(item)
     made: dict[tuple[UUID, int, str], str] = {}
+    sites: set[int | None] = set()
     for digest, same in groups.items():
         report = _report(same[0])
         to = Status(report["status"])
@@ -97,6 +98,8 @@ def finish_all(agent: Agent, items: list[dict[str, Any]]) -> list[Answered]:
         )
         found = columns.get("result", "")
         made |= {(run.public_id, run.attempt, digest): found for run in moved}
+        sites |= {plain[run.public_id, run.attempt] for run in moved}
+    turns.come_soon({site for site in sites if site is not None})
 
     def alone(item: dict[str, Any]) -> tuple[str, str]:
         outcome = results.finish(agent, item["id"], attempt=item["attempt"], report=_report(item))
@@ -120,23 +123,24 @@ def _report(item: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in item.items() if name not in ("id", "attempt")}
 
 
-def _plain(agent: Agent, items: list[dict[str, Any]]) -> set[tuple[UUID, int]]:
-    """Which of them are of runs without a snapshot, with nothing in which a secret could be, and
-    with whose end no other one's turn comes.
+def _plain(agent: Agent, items: list[dict[str, Any]]) -> dict[tuple[UUID, int], int | None]:
+    """Which of them are of runs without a snapshot and with nothing in which a secret could be;
+    with the site in whose turn the run was, or None.
     """
     pairs = [(item["id"], item["attempt"]) for item in items]
     these = sql.one_of_pairs("(run.public_id, run.attempt)", pairs)
     found = sql.rows(
         Sql(
-            "SELECT run.public_id, run.attempt FROM jobs_jobrun AS run"
+            "SELECT run.public_id, run.attempt, CASE WHEN run.in_turn THEN run.site_id END"
+            " FROM jobs_jobrun AS run"
             f" JOIN sites_target AS target ON target.id = run.target_id WHERE {these.text}"
             f" AND {moves.OF_AGENT} AND NOT run.makes_snapshot"
-            " AND run.credential_id IS NULL AND NOT run.in_turn"
+            " AND run.credential_id IS NULL"
             " AND CAST(run.parameters AS TEXT) = '{}' AND CAST(target.settings AS TEXT) = '{}'",
             (*these.params, agent.pk),
         )
     )
-    return {(sql.as_uuid(pk), attempt) for pk, attempt in found}
+    return {(sql.as_uuid(pk), attempt): site for pk, attempt, site in found}
 
 
 def _explained(

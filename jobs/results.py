@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -62,8 +61,7 @@ def finish(agent: Agent, public_id: UUID, *, attempt: int, report: dict[str, Any
         with transaction.atomic():
             if _end(run, to, agent, digest, report):
                 if run.in_turn and run.site_id is not None:
-                    # The next one need not wait for the tick, which lets it in where this fails.
-                    transaction.on_commit(partial(turns.release_at, run.site_id), robust=True)
+                    turns.come_soon({run.site_id})
                 return Ended(run, replayed=False)
     raise transitions.stale(run, attempt)
 

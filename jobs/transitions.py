@@ -106,7 +106,7 @@ _HELD = """
            run.describe_with_model, run.verdict, run.snapshot_id,
            run.base_snapshot_id, run.report_hash, run.log_length, run.started_by_id, run.created_at,
            run.started_at, claim.claim_id AS held_by_claim, target.settings AS target_settings,
-           run.credential_id
+           run.credential_id, run.in_turn, run.site_id
     FROM jobs_jobrun AS run LEFT JOIN jobs_claim AS claim ON claim.id = run.claim_id
     LEFT JOIN sites_target AS target ON target.id = run.target_id
     WHERE run.public_id = %s AND run.organization_id = %s

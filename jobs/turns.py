@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
@@ -33,15 +35,32 @@ def release() -> int:
     """
     waiting = JobRun.objects.pending().filter(in_turn=True, next_queue__isnull=False)
     return sum(
-        release_at(site) for site in waiting.order_by().values_list("site", flat=True).distinct()
+        _release(site) for site in waiting.order_by().values_list("site", flat=True).distinct()
     )
 
 
-def release_at(site: int) -> int:
-    """Let runs of one site enter their queues whose turn has come, as after one has ended."""
+def come_soon(sites: set[int]) -> None:
+    """Let the next ones of these sites go once the transaction is stored, without a tick.
+
+    For whoever has just ended some of their runs, and does not wait: where this fails, or another
+    one is at a site's schedule, the tick does it.
+    """
+    for site in sites:
+        transaction.on_commit(partial(_release_unless_held, site), robust=True)
+
+
+def _release_unless_held(site: int) -> None:
+    if JobRun.objects.pending().filter(site=site, in_turn=True, next_queue__isnull=False).exists():
+        _release(site, wait=False)
+
+
+def _release(site: int, *, wait: bool = True) -> int:
     with transaction.atomic():
-        found = SiteSchedule.objects.select_for_update(no_key=True, of=("self",)).filter(site=site)
-        schedule = found.first()
+        schedules = SiteSchedule.objects.filter(site=site)
+        skip = not wait and sql.on_postgresql()
+        schedule = schedules.select_for_update(no_key=True, of=("self",), skip_locked=skip).first()
+        if schedule is None and not wait:
+            return 0
         at_once = schedule.at_once if schedule else None
         _put_back(site)
         entered = JobRun.objects.active().filter(site=site, in_turn=True, next_queue=None)
