@@ -72,6 +72,8 @@ def waits_until(run: JobRun) -> datetime | None:
     if run.status != Status.PENDING or run.queue_until is None:
         return None
     made_with = run.queue_until - run.created_at
-    wait = timedelta(seconds=queue_s(run.job)) if run.job is not None else made_with
+    wait = made_with
+    if run.in_turn and run.job is not None:
+        wait = timedelta(seconds=queue_s(run.job))
     paused = [one.paused_until for one in (run.site, run.job, run.requested_agent) if one]
     return max([run.queue_until, *(until + wait for until in paused if until is not None)])

@@ -164,10 +164,11 @@ def _alert(silence: Silence) -> None:
 def _waited_out() -> str:
     """That a run's longest wait is over: of what was paused it begins when the pause is over.
 
-    It is its job's, as it is now, since not all that a run has waited was in its queue.
+    Of one that waited for its turn it is its job's, as it is now: not all that it has waited was in
+    its queue.
     """
     made_with = f"{sql.seconds_since('run.created_at')} - {sql.seconds_since('run.queue_until')}"
-    wait = f"COALESCE({limits.queue_of('run')}, {made_with})"
+    wait = f"CASE WHEN run.in_turn THEN {limits.queue_of('run')} ELSE {made_with} END"
     holds = f"{sql.seconds_since('paused.paused_until')} < {wait}"
     return f"""run.queue_until < {sql.now()}
         AND NOT EXISTS (SELECT 1 FROM sites_site AS paused

@@ -17,20 +17,22 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="Only say what would go.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not self._prune("would delete", dry_run=True):
-            self.stdout.write("Every organization keeps everything for ever.")
-        elif not options["dry_run"]:
-            self._prune("deleted", dry_run=False)
+        failed = self._prune("would delete", dry_run=True)
+        if not options["dry_run"]:
+            # Who cannot be counted holds up nobody else: the disk may be full.
+            failed = self._prune("deleted", dry_run=False) or failed
+        if failed is not None:
+            raise CommandError(str(failed)) from failed
 
-    def _prune(self, done: str, *, dry_run: bool) -> bool:
-        """Prune, or only count, and say what went; False where everything is kept for ever."""
+    def _prune(self, done: str, *, dry_run: bool) -> retention.NotPruned | None:
+        """Prune, or only count, and say what went; gives what failed."""
         failed = None
         try:
             found = retention.prune(dry_run=dry_run)
         except retention.NotPruned as error:
             found, failed = error.found, error
         for organization, tally in found.items():
-            self.stdout.write(f"{organization}: {done} {tally or 'nothing'}.")
-        if failed is not None:
-            raise CommandError(str(failed)) from failed
-        return bool(found)
+            self.stdout.write(f"{organization}: {done} {str(tally) or 'nothing'}.")
+        if dry_run and not found:
+            self.stdout.write("Every organization keeps everything for ever.")
+        return failed
