@@ -59,7 +59,7 @@ def listing(agent) -> Function:
 
 @pytest.fixture
 def long_history(hall, listing, edda):
-    """10,000 finished and 10,000 pending runs over 500 targets, half of them of a job."""
+    """3,000 finished and 3,000 pending runs over 500 targets, half of them of a job."""
     place = factories.target(hall, "Line 0")
     first = factories.run(factories.job(place, listing, owner=edda), by=edda)
     Target.objects.bulk_create(
@@ -72,9 +72,9 @@ def long_history(hall, listing, edda):
         "target_id": f"{place.pk} + n %% 500",
         "job_id": f"CASE WHEN n %% 2 = 0 THEN {first.job_id} END",
     }
-    end(first, 9600, duration_s="n", **spread)
-    end(first, 400, duration_s="n / 100", result="'modified'", **spread)
-    copies(first, 10_000, **spread)
+    end(first, 2800, duration_s="n", **spread)
+    end(first, 200, duration_s="n / 100", result="'modified'", **spread)
+    copies(first, 3000, **spread)
     execute("ANALYZE")
     return first
 
@@ -86,8 +86,8 @@ def test_a_claim_reads_the_heads_of_its_queues_and_no_more(agent, long_history):
 
 
 def test_a_sweep_reads_what_it_ends_and_no_more(agent, long_history, monkeypatch):
-    """Rule 29, of 2,000 in twenty transactions: each is read a few times, and nothing else."""
-    monkeypatch.setattr(sweeps, "BATCH", 100)
+    """Rule 29, of 1,000 in twenty transactions: each is read a few times, and nothing else."""
+    monkeypatch.setattr(sweeps, "BATCH", 50)
     begun = {
         "status": "'running'",
         "overlap": "TRUE",
@@ -95,21 +95,21 @@ def test_a_sweep_reads_what_it_ends_and_no_more(agent, long_history, monkeypatch
         "lease_until": "now()",
         "deadline_at": "now() - interval '1 min'",
     }
-    copies(long_history, 2000, **begun)
+    copies(long_history, 1000, **begun)
     execute("ANALYZE")
-    with reads_at_most(20_000, RUNS):
-        assert sweeps.sweep() == 2000
+    with reads_at_most(10_000, RUNS):
+        assert sweeps.sweep() == 1000
 
 
 @pytest.fixture
 def old_hand(agent, works, hall, alice, listing, edda):
-    """Four runs that an agent holds, which has ended 5,000 since the runs were counted last."""
+    """Four runs that an agent holds, which has ended 2,000 since the runs were counted last."""
     other = factories.enrolled(works, "Other", site=hall, by=alice)
     jobs = [factories.job(factories.target(hall, f"Line {n}"), listing, owner=edda) for n in "1234"]
     runs = factories.runs(jobs, by=edda)
-    end(runs[0], 10_000, agent_id=str(other.agent.pk))
+    end(runs[0], 4000, agent_id=str(other.agent.pk))
     execute("ANALYZE")
-    end(runs[0], 5000, agent_id=str(agent.agent.pk))
+    end(runs[0], 2000, agent_id=str(agent.agent.pk))
     held = agent.api.claim(4)
     assert len(held) == 4
     return held
