@@ -24,7 +24,7 @@ RUN_SQL = f"COALESCE(job.run_timeout_s, site.run_timeout_s, {RUN_S})"
 QUEUE_SQL = f"COALESCE(job.queue_timeout_s, site.queue_timeout_s, {QUEUE_S})"
 
 
-def queue_of(run: str) -> str:
+def queue_sql_of(run: str) -> str:
     """The SQL of the seconds that a run may wait in its queue as its job says; null without one."""
     return (
         f"(SELECT {QUEUE_SQL} FROM jobs_job AS job JOIN sites_site AS site ON site.id = job.site_id"

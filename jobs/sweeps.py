@@ -168,7 +168,7 @@ def _waited_out() -> str:
     its queue.
     """
     made_with = f"{sql.seconds_since('run.created_at')} - {sql.seconds_since('run.queue_until')}"
-    wait = f"CASE WHEN run.in_turn THEN {limits.queue_of('run')} ELSE {made_with} END"
+    wait = f"CASE WHEN run.in_turn THEN {limits.queue_sql_of('run')} ELSE {made_with} END"
     holds = f"{sql.seconds_since('paused.paused_until')} < {wait}"
     return f"""run.queue_until < {sql.now()}
         AND NOT EXISTS (SELECT 1 FROM sites_site AS paused

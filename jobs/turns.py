@@ -87,7 +87,7 @@ def _put_back(site: int) -> None:
 
 def _enter(ids: list[int]) -> list[int]:
     these = sql.one_of("id", ids)
-    wait = limits.queue_of("jobs_jobrun")
+    wait = limits.queue_sql_of("jobs_jobrun")
     entered = sql.rows(
         Sql(
             "UPDATE jobs_jobrun SET queue_id = next_queue_id, next_queue_id = NULL,"
