@@ -44,6 +44,12 @@ def elsewhere_job(yard: Site, backup: Function, alice: User) -> Job:
 
 
 @pytest.fixture
+def listing(agent: Enrolled) -> Function:
+    """A function that leaves nothing, as the agent advertised it."""
+    return Function.objects.get(tool__name="folder", name="list")
+
+
+@pytest.fixture
 def stubborn(job: Job) -> Job:
     """Edda's backup, tried again twice: after five and after ten minutes."""
     Job.objects.filter(pk=job.pk).update(retries=2)

@@ -22,12 +22,6 @@ from tests.jobs.passing import lease_over
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def listing(agent) -> Function:
-    """A function that leaves nothing, as the agent advertised it."""
-    return Function.objects.get(tool__name="folder", name="list")
-
-
 def test_a_claim_gives_all_that_the_work_needs(agent, job, press, edda):
     job.parameters = {"exclude": ["*.tmp"], "password": "geheim-123"}
     job.run_timeout_s = 900

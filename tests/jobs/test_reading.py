@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from agents.models import Function
 from config.live import hub
 from jobs import sweeps
 from jobs.models import JobRun
@@ -49,12 +48,6 @@ def end(run: JobRun, number: int, **columns: str) -> None:
     """Insert so many that ended well."""
     well = {"status": "'completed'", "finished_at": "now()", "result": "'success'"}
     copies(run, number, **(well | columns))
-
-
-@pytest.fixture
-def listing(agent) -> Function:
-    """A function that leaves nothing, as the agent advertised it."""
-    return Function.objects.get(tool__name="folder", name="list")
 
 
 @pytest.fixture

@@ -42,12 +42,6 @@ def marked(hall: Site, backup: Function, edda: User, night: SiteSchedule) -> lis
     return sorted(jobs, key=lambda job: (job.site_order, job.name))
 
 
-@pytest.fixture
-def listing(agent: Enrolled) -> Function:
-    """A function that leaves nothing, as the agent advertised it."""
-    return Function.objects.get(tool__name="folder", name="list")
-
-
 def come(night: SiteSchedule) -> None:
     at = sql.clock() - timedelta(seconds=1)
     SiteSchedule.objects.filter(pk=night.pk).update(next_run_at=at)
