@@ -75,7 +75,9 @@ def _check_unchanged(job: Job, known: Job) -> None:
 def changed(job: Job) -> Refused:
     """Make the refusal of what was written over another person's change."""
     return Refused(
-        "changed", f"Job “{job}” was changed by someone else meanwhile; look and save again."
+        "changed",
+        f"Job “{job}” was changed by someone else meanwhile. Look at it; saving again puts what"
+        " stands here in its place.",
     )
 
 
