@@ -9,10 +9,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
@@ -24,6 +25,10 @@ SHORTEST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 # One wrong Retry-After must not silence an agent for a day.
 LONGEST_RETRY_AFTER_S = 900.0
+# What a reverse proxy says of a portal that is not there, and the portal without its database.
+AWAY_STATUSES = frozenset({502, 503, 504})
+# On a connection that was just made: it was taken, and nothing came back.
+SILENCE = (httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError)
 STOP_RUN_CODES = frozenset({"stale_attempt", "already_final", "result_conflict", "not_sealed"})
 
 
@@ -77,6 +82,14 @@ class PortalError(Exception):
 
 class TryAgain(PortalError):
     """The portal could not be reached, or asked to come back later."""
+
+
+class PortalAway(TryAgain):
+    """There is a way to the portal, and no portal at its end: it was stopped, or is starting.
+
+    Nobody listens there, a connection that was just made brings no answer, or who stands before
+    the portal says so. A way that is cut looks otherwise: then no connection comes about.
+    """
 
 
 class Unauthorized(PortalError):
@@ -167,6 +180,21 @@ def _trusted() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+def _has_proxy(url: str) -> bool:
+    """Say whether the environment puts a proxy between this machine and that address."""
+    parts = urlsplit(url)
+    if _is_loopback(parts.hostname or "") or proxy_bypass(parts.hostname or ""):
+        return False
+    return not getproxies().keys().isdisjoint({parts.scheme, "all"})
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    """Say whether the machine was there, and nobody listened."""
+    while error is not None and not isinstance(error, ConnectionRefusedError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -195,7 +223,9 @@ class Client:
         headers = {"User-Agent": f"yardmaster-agent/{__version__}", "Accept": "application/json"}
         # The token to send, and one to try where that is refused while it is being changed.
         self._tokens = (token, "")
-        self._http = httpx.Client(
+        self._behind_proxy = _has_proxy(self.portal)
+        make = partial(
+            httpx.Client,
             headers=headers,
             timeout=httpx.Timeout(30.0, connect=10.0),
             # A redirect would carry the token to an address that nobody enrolled at.
@@ -205,10 +235,13 @@ class Client:
             trust_env=not _is_loopback(urlsplit(self.portal).hostname or ""),
             verify=_trusted(),
         )
+        self._http = make()
+        self._anew = make(limits=httpx.Limits(max_keepalive_connections=0))
 
     def close(self) -> None:
         """Close all connections."""
         self._http.close()
+        self._anew.close()
 
     def use_tokens(self, token: str, otherwise: str = "") -> None:
         """Send this token from now on; `otherwise` is tried where it is refused."""
@@ -231,17 +264,21 @@ class Client:
         params: Mapping[str, str | int] | None = None,
         timeout: float = 30.0,
         token: str = "",
+        anew: bool = False,
     ) -> Answer:
         """Send one request below /api/v1 once, and return its 2xx answer.
 
         Raises the PortalError that `what_to_do` names for any other answer, TryAgain for none. A
         request whose token was changed on the way is sent again; with `token` that alone is sent.
+        `anew` makes a connection for it: one that was there before may have been cut since, and
+        its silence says nothing of the portal.
         """
+        http = self._anew if anew else self._http
         headers = {} if content is None else {"Content-Type": content_type}
         sent_at = clock.now()
 
         def ask(said: str) -> httpx.Response:
-            return self._http.request(
+            return http.request(
                 method,
                 f"{self.portal}/api/v1{path}",
                 json=json,
@@ -262,7 +299,10 @@ class Client:
         except httpx.RequestError as error:
             message = f"No answer from {self.portal}: {error or type(error).__name__}"
             self.contact.failed(message)
-            raise TryAgain(message) from error
+            # A proxy on the way takes the connection itself, whatever lies behind it.
+            silent = anew and isinstance(error, SILENCE)
+            away = not self._behind_proxy and (silent or _is_refusal(error))
+            raise (PortalAway if away else TryAgain)(message) from error
         return Answer(response.status_code, self._body_or_raise(response), sent_at)
 
     def send_until(
@@ -323,7 +363,7 @@ class Client:
         message = _in_words(response, fields)
         if status >= 500:
             self.contact.failed(message)
-        raise _ERRORS[doing](
+        raise (PortalAway if status in AWAY_STATUSES else _ERRORS[doing])(
             message,
             status=status,
             code=code,

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
 
 from agents import enrolment
 from agents.models import Function
-from config.supervisor import child_command
 from jobs import sweeps
 from jobs.models import JobRun, LateReport
 from sites.models import Target
 from tests import factories
+from tests.faults.program import Program
 from tests.invariants import check_runs
 from tests.jobs.passing import lease_over
 from tests.waiting import PATIENCE_S, until
@@ -128,45 +124,6 @@ class Gate:
         self.let_through()
         self.server.shutdown()
         self.server.server_close()
-
-
-class Program:
-    """The agent program in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "yardmaster", "agent", *words, "--dir", str(self.folder)]
-
-    def enroll(self, address: str) -> None:
-        done = subprocess.run(
-            self.command("enroll", address), cwd=settings.BASE_DIR, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-
-    def start(self) -> None:
-        with (self.folder / "output").open("ab") as output:
-            self.process = subprocess.Popen(
-                child_command(self.command("run")),
-                cwd=settings.BASE_DIR,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-
-    def signal(self, number: int) -> None:
-        assert self.process is not None
-        os.killpg(self.process.pid, number)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self.signal(signal.SIGKILL)
-            self.process.wait()
-            self.process = None
 
 
 @pytest.fixture(scope="module")

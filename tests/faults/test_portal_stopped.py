@@ -16,6 +16,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
+from agents import enrolment
 from agents.models import Function
 from config.supervisor import child_command
 from jobs import sweeps
@@ -24,6 +25,7 @@ from jobs.starts import start_function
 from sites.models import Event, Pulse
 from tests import factories
 from tests.faults import hurried
+from tests.faults.program import Program
 from tests.invariants import check_runs
 from tests.waiting import until
 from tests.web import WebAgent, environment, free_port, hang_up, wait_until_up
@@ -146,8 +148,36 @@ def came_back() -> object:
     return Pulse.objects.filter(name="serving").values_list("resumed_at", flat=True).first()
 
 
+@pytest.fixture
+def program(works, hall, alice, web, tmp_path) -> Iterator[Program]:
+    """The real agent program, with a command that lasts until there is a file `done`."""
+    _, code = enrolment.add_agent(works, name="the program", site=hall, by=alice)
+    made = Program(tmp_path / "agent")
+    made.enroll(f"http://127.0.0.1:{web.port}/a/{code}")
+    waits = f"echo begun >> {tmp_path}/begun; while [ ! -e {tmp_path}/done ]; do sleep 0.1; done"
+    own = made.folder / "agent.toml"
+    own.write_text(f'[commands.wait]\nrun = ["/bin/sh", "-c", "{waits}"]\n')
+    own.chmod(0o600)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
 @pytest.mark.parametrize("how", ["stopped", "killed"])
-def test_no_run_is_lost_by_a_portal_that_was_away(works, hall, alice, web, sweeping, how):
+def test_no_run_is_lost_by_a_portal_that_was_away(
+    works, hall, alice, web, sweeping, program, tmp_path, how
+):
+    until(lambda: Function.objects.filter(tool__name="command").exists())
+    command = Function.objects.get(tool__name="command")
+    of_program = start_function(
+        factories.target(hall, "Line of the program"),
+        command,
+        by=alice,
+        parameters={"command": "wait"},
+    )
+    until((tmp_path / "begun").exists)
     listing = None
     agents = []
     for number in range(AGENTS):
@@ -180,6 +210,7 @@ def test_no_run_is_lost_by_a_portal_that_was_away(works, hall, alice, web, sweep
     assert {code for each in agents for code in each.heard} == {"ok"}
     assert set(JobRun.objects.values_list("status", flat=True)) == {"running"}
     # All but one are done. That one falls silent now, and is lost as ever.
+    (tmp_path / "done").touch()
     for each in agents[1:]:
         each.done.set()
     agents[0].silent.set()
@@ -188,7 +219,10 @@ def test_no_run_is_lost_by_a_portal_that_was_away(works, hall, alice, web, sweep
     until(lambda: not JobRun.objects.filter(finished_at=None).exists())
     sweeping.end()
     assert sweeping.error is None
-    ends = JobRun.objects.order_by("id").values_list("status", "reason")
+    of_program.refresh_from_db()
+    assert (of_program.status, of_program.attempt) == ("completed", 1)
+    assert (tmp_path / "begun").read_text() == "begun\n"
+    ends = JobRun.objects.exclude(pk=of_program.pk).order_by("id").values_list("status", "reason")
     assert list(ends) == [("timed_out", "agent_lost"), *[("completed", "")] * (AGENTS - 1)]
     assert not Event.objects.filter(kind="portal.mass_loss").exists()
     check_runs(all_final=True)

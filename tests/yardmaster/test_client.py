@@ -1,7 +1,10 @@
 """The table "what to do with an answer", asked over real HTTP."""
 
+import socket
+from contextlib import closing
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.yardmaster.answers import TOKEN
@@ -11,6 +14,7 @@ from yardmaster.client import (
     Client,
     InsecureAddress,
     OffsetMismatch,
+    PortalAway,
     Refused,
     RunGone,
     TryAgain,
@@ -45,7 +49,9 @@ def client(portal: Portal) -> Any:
         (425, {}, TryAgain),
         (429, {}, TryAgain),
         (500, {}, TryAgain),
-        (503, {}, TryAgain),
+        (502, {}, PortalAway),
+        (503, {}, PortalAway),
+        (504, {}, PortalAway),
         (0, {}, TryAgain),
         (302, {}, Refused),
         (400, {}, Refused),
@@ -61,6 +67,69 @@ def test_each_answer_asks_for_one_thing(
     with pytest.raises(error) as raised:
         client.send("POST", "/agent/hello", json={})
     assert type(raised.value) is error
+
+
+def refusing() -> str:
+    """An address of a machine that is there, where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_where_nobody_listens_the_portal_is_away() -> None:
+    with closing(Client(refusing(), TOKEN)) as client, pytest.raises(PortalAway):
+        client.send("POST", "/agent/hello", json={})
+
+
+@pytest.mark.parametrize(("anew", "error"), [(True, PortalAway), (False, TryAgain)])
+def test_silence_on_a_connection_just_made_says_that_the_portal_is_away(
+    anew: bool, error: type[Exception]
+) -> None:
+    # Its socket takes connections as long as the process is there, at work or stopped.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with closing(Client(url, TOKEN)) as client, pytest.raises(TryAgain) as raised:
+            client.send("POST", "/agent/hello", json={}, timeout=0.2, anew=anew)
+    assert type(raised.value) is error
+
+
+def test_no_beat_goes_over_a_connection_that_was_there_before(
+    client: Client, portal: Portal
+) -> None:
+    asked_by: list[tuple[str, int]] = []
+    act = portal.act
+
+    def noted(http: Any, *rest: Any) -> Any:
+        asked_by.append(http.client_address)
+        return act(http, *rest)
+
+    portal.act = noted  # type: ignore[method-assign]
+    client.send("POST", "/agent/hello", json={})
+    for _ in range(2):
+        client.send("POST", "/agent/heartbeat", json={"runs": []}, anew=True)
+    assert len(set(asked_by)) == 3
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectTimeout, httpx.ConnectError, httpx.ProxyError])
+def test_a_way_that_leads_nowhere_says_nothing_of_the_portal(
+    client: Client, monkeypatch: pytest.MonkeyPatch, error: type[httpx.RequestError]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error("no route")
+
+    monkeypatch.setattr(httpx.Client, "request", fail)
+    with pytest.raises(TryAgain) as raised:
+        client.send("POST", "/agent/hello", json={}, anew=True)
+    assert type(raised.value) is TryAgain
+
+
+def test_a_proxy_that_answers_the_connection_says_nothing_of_the_portal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("http_proxy", refusing())
+    with closing(Client("http://portal.example", TOKEN, insecure_http=True)) as client:
+        with pytest.raises(TryAgain) as raised:
+            client.send("POST", "/agent/hello", json={})
+    assert type(raised.value) is TryAgain
 
 
 def test_an_answer_that_is_not_the_portals_is_no_answer(client: Client, portal: Portal) -> None:

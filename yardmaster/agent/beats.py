@@ -3,12 +3,15 @@
 import logging
 import random
 
-from yardmaster.agent import rotation
+from yardmaster.agent import clock, rotation
 from yardmaster.agent.held import Reason
 from yardmaster.agent.state import Agent
-from yardmaster.client import Answer, PortalError, TryAgain, Unauthorized, pause
+from yardmaster.client import Answer, PortalAway, PortalError, TryAgain, Unauthorized, pause
 
 log = logging.getLogger("yardmaster")
+
+# For a beat's answer: two of them have to fail within a lease.
+LONGEST_WAIT_S = 10.0
 
 
 def beat_until_ended(agent: Agent) -> None:
@@ -16,12 +19,14 @@ def beat_until_ended(agent: Agent) -> None:
     failures = 0
     while not agent.ending.is_set():
         held = agent.held()
+        sent_at = clock.now()
         try:
             answer = agent.client.send(
                 "POST",
                 "/agent/heartbeat",
                 json={"runs": [run.beat() for run in held]},
-                timeout=10.0,
+                anew=True,
+                timeout=max(1.0, min(LONGEST_WAIT_S, agent.settings.heartbeat_s)),
             )
         except Unauthorized:
             agent.refuse_token()
@@ -29,6 +34,11 @@ def beat_until_ended(agent: Agent) -> None:
         except TryAgain as error:
             failures += 1
             wait = _after_failure(agent, failures, error)
+            if isinstance(error, PortalAway):
+                # One that asks for a longer pause is away for as long.
+                longer = max(0.0, wait - agent.settings.heartbeat_s)
+                for run in held:
+                    run.renew_while_away(sent_at + longer)
             if failures == 1:
                 log.warning("%s", error)
         except PortalError as error:

@@ -37,7 +37,8 @@ class Held:
     """One run that this agent holds, from the claim to the acknowledged result.
 
     The lease counts from when the last accepted request was sent, so that the agent always lets
-    go before the portal does.
+    go before the portal does. While the portal itself is away it gives nobody up, and the lease
+    goes on.
     """
 
     def __init__(self, run: Mapping[str, Any], sent_at: float) -> None:
@@ -49,7 +50,8 @@ class Held:
         self.stage = str(run["status"])
         # False once its work has ended: the slot is free, though the result is still on its way.
         self.working = True
-        self._lease_until = sent_at + float(run["lease_s"])
+        self._lease_s = float(run["lease_s"])
+        self._lease_until = sent_at + self._lease_s
         self._deadline: float | None = None
         self._stopped: Reason | None = None
         self._ending: object | None = None
@@ -70,6 +72,14 @@ class Held:
         """Count the lease from an accepted request; an older answer never shortens it."""
         with self._lock:
             self._lease_until = max(self._lease_until, sent_at + lease_s)
+
+    def renew_while_away(self, sent_at: float) -> None:
+        """Count the lease from a beat that found no portal: it counts none of its own then.
+
+        What has ended stays so.
+        """
+        if self.stop_reason() is None:
+            self.renew(sent_at, self._lease_s)
 
     def stop(self, reason: Reason) -> None:
         """Stop the work; the first reason stays, except that GONE tops all."""

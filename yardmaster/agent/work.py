@@ -40,7 +40,7 @@ STAGES = ("claimed", "running", "validating", "uploading")
 ENDINGS = {
     Reason.LEASE_LOST: (
         "The agent lost contact with the portal and stopped the work.",
-        "An agent that hears nothing from the portal for the length of its lease stops.",
+        "An agent that cannot reach the portal for so long stops: another may have its run by now.",
     ),
     Reason.SHUTDOWN: (
         "The agent was stopped before the run was done.",

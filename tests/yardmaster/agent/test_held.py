@@ -49,6 +49,19 @@ def test_an_older_answer_does_not_shorten_it(clock: Clock) -> None:
     assert held.stop_reason() is Reason.LEASE_LOST
 
 
+def test_a_portal_that_is_away_counts_no_lease(clock: Clock) -> None:
+    held = make()
+    clock.now_s = 1059.0
+    held.renew_while_away(1050.0)
+    clock.now_s = 1109.0
+    held.check()
+    clock.now_s = 1110.0
+    assert held.stop_reason() is Reason.LEASE_LOST
+    # What has ended stays so: this machine may have slept meanwhile.
+    held.renew_while_away(1110.0)
+    assert held.stop_reason() is Reason.LEASE_LOST
+
+
 def test_gone_tops_every_other_reason(clock: Clock) -> None:
     held = make()
     held.stop(Reason.SHUTDOWN)

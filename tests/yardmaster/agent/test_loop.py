@@ -161,13 +161,29 @@ def test_work_stops_when_the_lease_is_lost(
 ) -> None:
     portal.settings["lease_s"] = 1
     run = portal.add(plant)
-    # The portal is gone, except that it takes a report in the end.
+    # The portal is there, and takes a report in the end, but none of its beats.
     portal.fail("manifest$", 503, times=None)
-    portal.fail("heartbeat$", 503, times=None)
+    portal.fail("heartbeat$", 500, times=None)
     start_agent()
     portal.wait(lambda: run.result)
     assert run.result["status"] == "failed"
     assert "lost contact" in run.result["message"]
+
+
+def test_work_goes_on_while_the_portal_itself_is_away(
+    portal: Portal, plant: Path, start_agent: StartAgent
+) -> None:
+    portal.settings["lease_s"] = 1
+    run = portal.add(plant)
+    away = [portal.fail(what, 503, times=None) for what in ("manifest$", "heartbeat$")]
+    start_agent()
+    # More beats than fit into two leases.
+    portal.wait(lambda: len([r for r in portal.asked(BEAT) if r[2]["runs"]]) >= 14)
+    for rule in away:
+        portal.unfail(rule)
+    portal.wait(lambda: run.result)
+    assert run.result["status"] == "completed"
+    assert run.started == 1
 
 
 def test_beats_keep_a_lease_that_is_shorter_than_the_work(
