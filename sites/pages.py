@@ -18,6 +18,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from .access import grants_of
 from .forms.pauses import OTHER, PauseForm
 from .models import Organization, Pausable, User
 from .pauses import zone_of
@@ -48,7 +49,9 @@ def within_organization(
     def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         known = cast(PortalRequest, request)
         if not known.organization:
-            return render(request, "sites/no_organization.html", {"nav": "home"})
+            makes = grants_of(known.user).superuser
+            told = {"nav": "home", "makes_organizations": makes}
+            return render(request, "sites/no_organization.html", told)
         return view(known, *args, **kwargs)
 
     return login_required(page)

@@ -44,6 +44,12 @@ def test_someone_of_no_organization_is_told_so(path: str, db: None) -> None:
     assert "Job Management" not in page
 
 
+def test_the_first_superuser_is_led_to_the_first_organization(root: User) -> None:
+    page = html(root, "/")
+    assert "There is no organization yet" in page
+    assert 'href="/admin/sites/organization/add/"' in page
+
+
 def test_a_run_that_one_may_not_see_is_answered_as_one_that_is_not_there(
     job: Job, edda: User, mia: User, oscar: User
 ) -> None:

@@ -102,7 +102,7 @@ def test_no_beat_goes_over_a_connection_that_was_there_before(
         asked_by.append(http.client_address)
         return act(http, *rest)
 
-    portal.act = noted  # type: ignore[method-assign]
+    portal.act = noted  # type: ignore[method-assign, assignment]
     client.send("POST", "/agent/hello", json={})
     for _ in range(2):
         client.send("POST", "/agent/heartbeat", json={"runs": []}, anew=True)
