@@ -1,7 +1,7 @@
 """The admin of runs and of their status history: to be read, never changed."""
 
 import re
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -119,6 +119,7 @@ class RunAdmin(ScopedAdmin):
         "short_id",
         "name",
         "shown_status",
+        "brief_wait",
         "shown_result",
         "site",
         "target",
@@ -126,7 +127,7 @@ class RunAdmin(ScopedAdmin):
         "started_by",
         "created_at",
     )
-    list_select_related = ("site", "target", "agent", "started_by")
+    list_select_related = ("site", "target", "job", "agent", "started_by")
     list_filter = (
         ("status", ChoicesDropdownFilter),
         ("result", WithResult),
@@ -244,7 +245,8 @@ class RunAdmin(ScopedAdmin):
         return tuple(name for _, rows in self.fieldsets for name in rows["fields"])
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[JobRun]:
-        return super().get_queryset(request).defer("parameters")
+        runs = cast(RunQuerySet, super().get_queryset(request).defer("parameters"))
+        return waiting.told(runs, by=person(request))
 
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
@@ -269,6 +271,10 @@ class RunAdmin(ScopedAdmin):
     @display(description="Why it waits")
     def waits(self, run: Any) -> str:
         return f"{run.waits.message} {run.waits.act}".strip() if run.waits else "–"
+
+    @display(description="Why it waits")
+    def brief_wait(self, run: Any) -> str:
+        return waiting.brief(run)
 
     @display(description="Run")
     def short_id(self, run: JobRun) -> str:

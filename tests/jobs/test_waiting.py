@@ -167,6 +167,8 @@ def test_lists_and_the_admin_say_it_too(make: Callable[[Place], JobRun], place: 
     run = make(place)
     for path in ("/jobs/history", "/jobs?tab=all", "/"):
         assert brief.lower() in words(html(place.alice, path)).lower(), path
+    listed = as_(place.alice).get(admin_path(run, "changelist")).content.decode()
+    assert brief.lower() in words(listed).lower()
     page = as_(place.alice).get(admin_path(run, "change", run.pk)).content.decode()
     assert re.search(f"{message} {re.escape(act)}", words(page))
 
