@@ -47,6 +47,10 @@ def home(request: PortalRequest) -> HttpResponse:
         Agent.objects.in_use().filter(organization=request.organization).with_state(),
     ).select_related("site")
     silent = list(agents.filter(state="disconnected")[: SHOWN + 1])
+    # What ought to start by itself and does not: nothing else of it would ever be seen.
+    stuck = list(
+        visible.exclude(schedule_fault="").select_related("site").order_by("name")[: SHOWN + 1]
+    )
     running = list(
         run_policy.rows(
             request.user,
@@ -56,8 +60,8 @@ def home(request: PortalRequest) -> HttpResponse:
             .filter(organization=request.organization),
         ).order_by("created_at", "id")[: SHOWN + 1]
     )
-    needs = len(unwell) + len(silent)
-    more = len(unwell) > SHOWN or len(silent) > SHOWN
+    needs = len(unwell) + len(silent) + len(stuck)
+    more = max(len(unwell), len(silent), len(stuck)) > SHOWN
     return render(
         request,
         "jobs/home.html",
@@ -67,6 +71,7 @@ def home(request: PortalRequest) -> HttpResponse:
             "needs_number": needs,
             "unwell": unwell[:SHOWN],
             "silent": silent[:SHOWN],
+            "stuck": stuck[:SHOWN],
             "running": running[:SHOWN],
             "running_more": len(running) > SHOWN,
             "setup": _setup(request, agents, visible),

@@ -15,7 +15,7 @@ from sites import sql
 from sites.models import Site, User
 from tests import factories
 from tests.factories import Enrolled
-from tests.pages import as_, filled, html
+from tests.pages import as_, filled, html, words
 from tests.people import API
 
 pytestmark = pytest.mark.django_db
@@ -214,6 +214,9 @@ def test_a_schedule_that_cannot_be_any_more_is_read_paused_and_switched_off(
     said = api.get(path).json()
     assert "five fields" in said["schedule_fault"]
     assert b"Good" in as_(edda).get("/api/v1/jobs?format=csv").getvalue()
+    home = words(html(edda, "/"))
+    assert "1 thing needs you" in home
+    assert f"Starts nothing {job.name} {said['schedule_fault']} {hall.name} View job" in home
     site = API(alice).get(f"sites/{hall.public_id}/schedule")
     assert (site.status_code, site.json()["schedule"]["text"]) == (200, "bad bad")
     until = (sql.clock() + timedelta(hours=1)).isoformat()
