@@ -216,7 +216,7 @@ def test_a_schedule_that_cannot_be_any_more_is_read_paused_and_switched_off(
     assert b"Good" in as_(edda).get("/api/v1/jobs?format=csv").getvalue()
     home = words(html(edda, "/"))
     assert "1 thing needs you" in home
-    assert f"Starts nothing {job.name} {said['schedule_fault']} {hall.name} View job" in home
+    assert f"No starts {job.name} {hall.name} · {said['schedule_fault']} View job" in home
     site = API(alice).get(f"sites/{hall.public_id}/schedule")
     assert (site.status_code, site.json()["schedule"]["text"]) == (200, "bad bad")
     until = (sql.clock() + timedelta(hours=1)).isoformat()
