@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,12 +22,17 @@ from django.core import mail
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import F, Min
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from agents.models import Agent
-from config import disks, health
+from config import disks, health, running
 from config.celery import app
 from config.logs import hidden
-from sites import ticks
+from sites import pulse, ticks
+from sites.models import Pulse
 
 ANSWER_WITHIN_S = 5
 CLOCKS_APART_S = 2.0
@@ -145,14 +152,35 @@ def broker() -> Outcome:
 
 
 def worker_and_beat() -> Outcome:
-    ages = ticks.ages()
-    late = ticks.late(ages)
-    if late:
-        said = ", ".join(f"{one} {_age(ages.get(one))}" for one in late)
-        # The rarest has not come up yet in the first minutes of an installation.
+    ages, since_s = ticks.ages(), _there_for_s()
+    if late := ticks.late(ages, watched_s=since_s):
+        # That the rarest are late holds nothing up.
         state = "warn" if ticks.UNHURRIED.issuperset(late) else "fail"
-        return state, f"late: {said}", CURES["worker and beat"]
+        return state, f"late: {_ages(late, ages)}", CURES["worker and beat"]
+    if awaited := [name for name in ticks.late(ages) if name not in ticks.UNHURRIED]:
+        said = f"started {since_s:.0f} s ago, awaited: {_ages(awaited, ages)}"
+        return "warn", said, "Ask again in two minutes: then it is known whether they work."
     return "ok", f"the last sweep was {_age(ages['sweep'])}", ""
+
+
+def _ages(names: list[str], ages: dict[str, float]) -> str:
+    return ", ".join(f"{name} {_age(ages.get(name))}" for name in names)
+
+
+def _there_for_s() -> float:
+    """For how long the portal has been there without a break, so that something could be late.
+
+    Since the last of these: its installation, the end of the time in which nobody served, the start
+    of what `up` has started.
+    """
+    serving = Pulse.objects.filter(name=pulse.SERVING, resumed_at__isnull=False)
+    known = [one.total_seconds() for one in serving.values_list(Now() - F("resumed_at"), flat=True)]
+    installed = MigrationRecorder.Migration.objects.aggregate(at=Min("applied"))["at"]
+    if installed is not None:
+        known.append((timezone.now() - installed).total_seconds())
+    if up := running.find(Path(settings.DATA_DIR)):
+        known.append(up.since_s)
+    return max(min(known, default=math.inf), 0.0)
 
 
 def _age(seconds: float | None) -> str:
@@ -179,13 +207,26 @@ def disk_space() -> Outcome:
 
 
 def public_address() -> Outcome:
-    url = f"{settings.PUBLIC_URL}/healthz"
+    # What `up` was told at its start, such as another port, stands in no setting.
+    up = None if os.environ.get("PUBLIC_URL") else running.find(Path(settings.DATA_DIR))
+    public = up.url if up else settings.PUBLIC_URL
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(url, timeout=ANSWER_WITHIN_S) as answer:
-        alive = json.loads(answer.read(1000)) == {"status": "alive"}
+    try:
+        with direct.open(f"{public}/healthz", timeout=ANSWER_WITHIN_S) as answer:
+            said = answer.read(1000)
+    except urllib.error.HTTPError as error:
+        return "fail", f"{public}/healthz answers {error.code}", CURES["public address"]
+    except OSError as error:
+        why = getattr(error, "reason", error)
+        why = getattr(why, "strerror", None) or why
+        return "fail", f"{public} does not answer: {why}", CURES["public address"]
+    try:
+        alive = json.loads(said) == {"status": "alive"}
+    except ValueError:
+        alive = False
     if not alive:
-        return "fail", f"something else answers at {url}", CURES["public address"]
-    return "ok", f"{settings.PUBLIC_URL} answers", ""
+        return "fail", f"something else answers at {public}/healthz", CURES["public address"]
+    return "ok", f"{public} answers", ""
 
 
 def mailing() -> Outcome:
@@ -240,7 +281,8 @@ CURES: dict[str, str] = {
     "worker and beat": "See that the worker and beat processes run, and read what they log.",
     "clock": "Let both machines take their time from the network (chrony, systemd-timesyncd).",
     "disk space": "Make room, or move YARDMASTER_DATA or VAULT_ROOT to a larger disk.",
-    "public address": "See that PUBLIC_URL is right and that the proxy leads to the web process.",
+    "public address": "See that the web process runs, that PUBLIC_URL is right, and that the proxy"
+    " leads there.",
     "mail": "See that the mail server's address and password are right.",
     "agents": "Look at the agents' machines.",
 }

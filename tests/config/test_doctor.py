@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,11 +14,15 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
 from agents.models import AgentPresence
 from agents.tasks import mark_lost
+from config import running
 from jobs.tasks import plan, retry, sweep, tidy
+from sites import pulse
+from sites.models import Pulse
 
 
 def told() -> tuple[int, dict[str, dict[str, str]]]:
@@ -60,6 +66,67 @@ def test_all_is_well_where_the_portal_is_served(sound, live_server: LiveServer):
     assert len(out.getvalue().splitlines()) >= len(found)
 
 
+def installed(at: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE django_migrations SET applied = %s", [at])
+
+
+def worker_and_beat() -> dict[str, str]:
+    return told()[1]["worker and beat"]
+
+
+@pytest.mark.once
+def test_what_has_just_started_is_awaited_and_not_late(sound, tmp_path):
+    """Of a new installation, after a time without any, and where `up` has started it."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM portal_cache")
+    installed(timezone.now().isoformat())
+    assert worker_and_beat()["state"] == "warn"
+    assert worker_and_beat()["found"].startswith("started 0 s ago, awaited: plan")
+    sweep(), plan(), retry(), mark_lost()
+    # The rarest comes up a quarter of an hour later.
+    assert worker_and_beat()["found"].startswith("the last sweep was 0 s ago")
+    installed("2026-01-01T00:00:00Z")
+    assert worker_and_beat()["found"].startswith("late: tidy was never seen")
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM portal_cache")
+    assert worker_and_beat()["state"] == "fail"
+    pulse.note(pulse.SERVING)
+    assert worker_and_beat()["state"] == "fail"  # without a break since that January
+    Pulse.objects.update(noted_at="2026-01-02T00:00:00Z")
+    pulse.note(pulse.SERVING)
+    assert worker_and_beat()["found"].startswith("started 0 s ago")
+    Pulse.objects.all().delete()
+    note(tmp_path, "http://127.0.0.1:1")
+    assert worker_and_beat()["found"].startswith("started 0 s ago")
+    os.utime(tmp_path / running.NAME, (time.time() - 70,) * 2)
+    assert worker_and_beat()["found"].startswith("late: plan was never seen, retry was never seen")
+
+
+def note(data: Path, url: str) -> int:
+    lock = os.open(data / running.NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    running.note(lock, url)
+    return lock
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.once
+def test_where_up_listens_is_known(sound, tmp_path, live_server: LiveServer, monkeypatch):
+    monkeypatch.delenv("PUBLIC_URL", raising=False)
+    sound.PUBLIC_URL = "http://127.0.0.1:1"
+    lock = note(tmp_path, live_server.url)
+    assert told()[1]["public address"]["found"] == f"{live_server.url} answers"
+    # What somebody sets holds; nobody takes the word of one that has ended.
+    monkeypatch.setenv("PUBLIC_URL", "http://127.0.0.1:1")
+    assert told()[1]["public address"]["found"].startswith("http://127.0.0.1:1 does not answer")
+    monkeypatch.delenv("PUBLIC_URL")
+    running.forget(lock)
+    found = told()[1]["public address"]
+    assert found["found"] == "http://127.0.0.1:1 does not answer: Connection refused"
+    assert found["cure"].startswith("See that the web process runs")
+    os.close(lock)
+
+
 @pytest.mark.once
 def test_each_fault_is_named_with_what_to_do(sound, tmp_path, agent, monkeypatch):
     """The disk alone is said to be full; all else is really so."""
@@ -68,6 +135,7 @@ def test_each_fault_is_named_with_what_to_do(sound, tmp_path, agent, monkeypatch
     sound.PUBLIC_URL = "http://127.0.0.1:1"
     sound.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     sound.EMAIL_HOST, sound.EMAIL_PORT = "127.0.0.1", 1
+    installed("2026-01-01T00:00:00Z")
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'jobs'")
         cursor.execute("DELETE FROM portal_cache")

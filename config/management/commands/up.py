@@ -21,7 +21,7 @@ from django.core.management.base import BaseCommand
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from config import demo
+from config import demo, running
 from config.supervisor import Supervisor, Taken, hold_lock
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ class Command(BaseCommand):
         lock, left_over = hold_locks(settings.DATA_DIR)
         check_port(host, port)
         public = os.environ.get("PUBLIC_URL") or f"http://{reachable_host(host)}:{port}"
-        os.truncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()} {public}".encode(), 0)
+        running.note(lock, public)
 
         try:
             migrate()
@@ -84,7 +83,7 @@ class Command(BaseCommand):
             agent=not options["no_agent"],
         )
         failure = supervisor.run(steps)
-        os.truncate(lock, 0)
+        running.forget(lock)
         if failure:
             sys.exit(failure)
         print("Stopped.", flush=True)
@@ -160,10 +159,10 @@ def hold_locks(data: Path) -> tuple[int, int]:
     every child, so that it stays locked until the last of them is gone.
     """
     try:
-        own = hold_lock(data / "up.lock")
-    except Taken as taken:
-        words = Path(taken.args[0]).read_text().split()
-        who = f" (process {words[0]}, {words[1]})" if len(words) == 2 else ""
+        own = hold_lock(data / running.NAME)
+    except Taken:
+        other = running.noted(data)
+        who = f" (process {other.process}, {other.url})" if other else ""
         sys.exit(
             f"Yardmaster is already up on {data}{who}. Stop that one with Ctrl-C, or set "
             "YARDMASTER_DATA to another folder for a second one."
