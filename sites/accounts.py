@@ -43,8 +43,19 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):
             raise ImmediateHttpResponse(
                 render(request, "socialaccount/authentication_error.html", status=403)
             )
-        if not sociallogin.is_existing and not _verified(sociallogin):
+        if sociallogin.is_existing:
+            return
+        if not _verified(sociallogin):
             raise ImmediateHttpResponse(render(request, "account/unverified.html", status=403))
+        if found := super().authenticate_by_email(sociallogin):
+            sociallogin.connect(request, found[0])
+
+    def authenticate_by_email(self, sociallogin: Any) -> None:
+        """Find nobody: from whom is found here, allauth takes the password and all other log-ins.
+
+        That is for places where people sign themselves up, with an address that may be another's.
+        Here addresses come from administrators and invitations.
+        """
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
         return invitations.may_come(_verified(sociallogin))

@@ -238,7 +238,6 @@ OIDC_ORGANIZATION = env.str("OIDC_ORGANIZATION", default="")
 SOCIALACCOUNT_ADAPTER = "sites.accounts.SingleSignOnAdapter"
 # An account is found by its address, which the provider must have verified, and is kept with it.
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
-SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 # A form would have to be allowed to lead to the provider; the link changes nothing by itself.
 SOCIALACCOUNT_LOGIN_ON_GET = True
 SOCIALACCOUNT_PROVIDERS = {

@@ -20,6 +20,7 @@ from django.test import Client
 from sites import invitations
 from sites.access import roles_of
 from sites.models import Membership, Organization, Site, User
+from tests import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
@@ -120,12 +121,24 @@ def test_who_has_an_account_comes_in_with_it(provider: Provider, mia: User) -> N
     client, answer = come(provider, email="Mia@example.com")
     assert answer.headers["Location"] == "/profile"
     assert "Mia" in client.get("/profile").content.decode()
+    assert SocialAccount.objects.get().user == mia
     # From then on by the provider's own name of them, whatever their address there.
     client, _ = come(provider, email="mia@elsewhere.example", email_verified=False)
     assert "mia@example.com" in client.get("/profile").content.decode()
     User.objects.filter(pk=mia.pk).update(is_active=False)
     client, answer = come(provider, email="mia@example.com")
     assert client.get("/profile").status_code == 302
+
+
+def test_it_takes_nobody_their_password_nor_their_other_log_ins(
+    provider: Provider, mia: User
+) -> None:
+    other = Client()
+    asked = {"login": mia.username, "password": factories.PASSWORD}
+    assert other.post("/accounts/login/", asked).status_code == 302
+    come(provider, email="mia@example.com")
+    assert other.get("/profile").status_code == 200
+    assert Client().post("/accounts/login/", asked).status_code == 302
 
 
 def test_who_was_invited_gets_an_account(
