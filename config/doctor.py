@@ -21,7 +21,7 @@ from django.conf import settings
 from django.core import mail
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import F, Min
 from django.db.models.functions import Now
@@ -60,13 +60,22 @@ def examine() -> Iterator[Finding]:
 
     Reads, and writes one small file to the file storage and takes it away again.
     """
+    failed = ""  # of what the others need of the database, the first that fails
     for name, check in CHECKS.items():
         try:
             state, found, cure = check()
         except Exception as error:
+            if failed and isinstance(error, DatabaseError):
+                yield Finding(name, "warn", "not known", f"Mend {failed} first.")
+                continue
             # Whatever is wrong with this installation is what is asked for.
             said = " ".join(str(error).split()) or type(error).__name__
             state, found, cure = "fail", hidden(said), CURES[name]
+        if name == "database" and state == "fail" and connection.vendor == "sqlite":
+            file = connection.settings_dict["NAME"]
+            cure = f"See that the portal's user may write {file} and the folder that it is in."
+        if name in ("database", "migrations") and state == "fail":
+            failed = failed or name
         yield Finding(name, state, found, cure if state != "ok" else "")
 
 

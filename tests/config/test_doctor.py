@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
 from agents.models import AgentPresence
 from agents.tasks import mark_lost
-from config import running
+from config import doctor, running
 from jobs.tasks import plan, retry, sweep, tidy
-from sites import pulse
+from sites import pulse, ticks
 from sites.models import Pulse
 
 
@@ -157,6 +157,27 @@ def test_each_fault_is_named_with_what_to_do(sound, tmp_path, agent, monkeypatch
     assert all(found[name]["cure"] for name in bad)
     assert found["data folder"]["cure"].endswith("secret-key")
     assert "hall-agent" in found["agents"]["cure"]
+
+
+def broken(*_: Any) -> Any:
+    raise OperationalError("attempt to write a readonly database")
+
+
+@pytest.mark.once
+def test_what_the_database_does_not_tell_has_no_cure_of_its_own(sound, monkeypatch):
+    """Clocks and agents are not what is wrong where no question is answered."""
+    monkeypatch.setattr(ticks, "ages", broken)
+    assert told()[1]["worker and beat"]["cure"] == doctor.CURES["worker and beat"]
+    for name in ("clock", "database"):
+        monkeypatch.setitem(doctor.CHECKS, name, broken)
+    _, found = told()
+    unknown = [name for name, one in found.items() if one["found"] == "not known"]
+    assert unknown == ["worker and beat", "clock"]
+    assert found["clock"]["cure"] == "Mend database first."
+    assert found["database"]["state"] == "fail"
+    if connection.vendor == "sqlite":
+        assert "user may write" in found["database"]["cure"]
+        assert "server" not in found["database"]["cure"]
 
 
 @pytest.mark.once
