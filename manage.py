@@ -24,8 +24,14 @@ def main():
 
     settings = "config.settings.test" if command == "test" else "config.settings.dev"
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", settings)
+    from django.conf import settings as configured
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
+    try:
+        _ = configured.INSTALLED_APPS
+    except ImproperlyConfigured as error:
+        sys.exit("A setting is wrong. %s" % error)
     execute_from_command_line(sys.argv)
 
 

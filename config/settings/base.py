@@ -39,17 +39,15 @@ import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import environ
-
 from config import logs
+from config.environment import Environment, made_folder
 from config.mail_url import mail_at
 from config.storage_url import storage_at
 
 BASE_DIR = Path(__file__).resolve().parents[2]
-env = environ.Env()
+env = Environment()
 
-DATA_DIR = Path(env.str("YARDMASTER_DATA", default=str(BASE_DIR / "var"))).resolve()
-DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+DATA_DIR = made_folder(Path(env.str("YARDMASTER_DATA", default=str(BASE_DIR / "var"))).resolve())
 
 
 def kept_secret(path: Path) -> str:
@@ -155,7 +153,9 @@ TEMPLATES = [
 ]
 
 # --- database: one code path, two sizes ----------------------------------------------------------
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR}/portal.sqlite3")}
+DATABASES = {
+    "default": env.database("DATABASE_URL", default=f"sqlite:///{DATA_DIR}/portal.sqlite3")
+}
 _database = DATABASES["default"]
 _database["ATOMIC_REQUESTS"] = False  # only rule functions open transactions
 _database["CONN_MAX_AGE"] = None

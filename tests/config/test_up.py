@@ -83,6 +83,11 @@ def test_second_up_is_one_line_that_names_the_first(data: Path) -> None:
     assert "YARDMASTER_DATA" in said
 
 
+def test_a_data_folder_that_cannot_be_written_is_one_line(settings: Settings) -> None:
+    settings.DATA_DIR = Path("/proc")
+    assert refusal(port=free_port()).startswith("The data folder /proc cannot be written: ")
+
+
 class Up:
     """A started portal, with what it says gathered as it comes."""
 

@@ -167,6 +167,8 @@ def hold_locks(data: Path) -> tuple[int, int]:
             f"Yardmaster is already up on {data}{who}. Stop that one with Ctrl-C, or set "
             "YARDMASTER_DATA to another folder for a second one."
         )
+    except OSError as error:
+        sys.exit(f"The data folder {data} cannot be written: {error.strerror}.")
     deadline = time.monotonic() + 10
     while True:
         try:
