@@ -3,6 +3,8 @@
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import ForeignKey, Model
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.html import format_html, format_html_join
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
@@ -114,7 +116,27 @@ class LogEntryAdmin(ScopedAdmin):
         cell = '<td class="pr-4 align-top">{}</td>'
         head, arrow = '<th class="pr-4 text-left align-top">{}</th>', cell.format("→")
         row = f"<tr>{head}{cell}{arrow}{cell}</tr>"
-        return format_html("<table>{}</table>", format_html_join("", row, changes_of(entry)))
+        model = entry.content_type.model_class()
+        told = [
+            (field, *(named(model, field, value) for value in values))
+            for field, *values in changes_of(entry)
+        ]
+        return format_html("<table>{}</table>", format_html_join("", row, told))
+
+
+def named(model: type[Model], field: str, value: str) -> str:
+    """Give the name of what a field refers to, which is logged by its key; else the value.
+
+    What is no longer there stays a key.
+    """
+    try:
+        found = model._meta.get_field(field)
+    except FieldDoesNotExist:
+        return value
+    if not isinstance(found, ForeignKey) or not value.isdigit():
+        return value
+    row = found.related_model._base_manager.filter(pk=value).first()
+    return value if row is None else str(row)
 
 
 def changes_of(entry: Any) -> list[tuple[str, str, str]]:

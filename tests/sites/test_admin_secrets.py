@@ -9,6 +9,7 @@ import pytest
 from django.apps import apps
 from django.urls import reverse
 
+from agents.models import Function
 from config.audit import AUDITED
 from sites.members import remove_member
 from sites.models import AccessToken, Organization, Target, User
@@ -79,6 +80,28 @@ def test_configuration_is_audited_and_runs_are_not(alice: User, press: Target, j
     assert log.objects.count() == 1
 
 
+def before_and_after(shown: str) -> list[tuple[str, str, str]]:
+    cell = r"<td[^>]*>([^<]*)</td>"
+    return re.findall(rf"<th[^>]*>(\w+)</th>{cell}<td[^>]*>→</td>{cell}", shown)
+
+
+def test_the_audit_log_names_who_and_what_is_referred_to(
+    alice: User, mia: User, works: Organization, press: Target, backup: Function
+) -> None:
+    log = apps.get_model("auditlog.LogEntry")
+    job = factories.job(press, backup, owner=mia)
+    log.objects.all().delete()
+    job.owner = alice
+    job.save()
+    shown = as_(alice).get(page(log, "change", log.objects.get().pk)).content.decode()
+    assert before_and_after(shown) == [("owner", str(mia), str(alice))]
+    remove_member(mia.memberships.get())
+    gone = log.objects.filter(content_type__model="membership").get()
+    shown = as_(alice).get(page(log, "change", gone.pk)).content.decode()
+    assert ("organization", works.name, "–") in before_and_after(shown)
+    assert ("user", str(mia), "–") in before_and_after(shown)
+
+
 def test_the_audit_log_shows_before_and_after_to_the_organizations_administrators(
     alice: User, oscar: User, root: User, works: Organization, press: Target, mia: User
 ) -> None:
@@ -98,9 +121,7 @@ def test_the_audit_log_shows_before_and_after_to_the_organizations_administrator
     assert "nightly" not in text
     entry = log.objects.get(object_id=press.pk, content_type__model="target")
     shown = client.get(page(entry, "change", entry.pk)).content.decode()
-    cell = r"<td[^>]*>([^<]*)</td>"
-    cells = re.findall(rf"<th[^>]*>(\w+)</th>{cell}<td[^>]*>→</td>{cell}", shown)
-    assert cells == [
+    assert before_and_after(shown) == [
         ("address", "10.20.4.11", "10.0.0.9"),
         ("name", "Press line 1", "Press line 9"),
     ]
