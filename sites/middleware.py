@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Callable
 
 from django.conf import settings
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 from django.utils.functional import SimpleLazyObject
@@ -76,7 +77,10 @@ def chosen(request: HttpRequest) -> Organization | None:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return None
-    seen = organization_policy.rows(user, "view", Organization.objects.order_by("name", "id"))
+    # A superuser sees them all, and begins with one of their own all the same.
+    own = Exists(user.memberships.filter(organization=OuterRef("pk")))
+    rows = Organization.objects.order_by(own.desc(), "name", "id")
+    seen = organization_policy.rows(user, "view", rows)
     wanted = request.session.get("organization")
     found = seen.filter(pk=wanted).first() if wanted else None
     return found or seen.first()

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from sites import access_tokens
+from sites import access_tokens, members
 from sites.models import AccessToken, Organization, User
 from tests import factories
 from tests.pages import as_
@@ -132,6 +132,15 @@ def test_the_profile_takes_as_many_queries_for_three_tokens_as_for_one(
             access_tokens.issue(mia, name=name)
         with django_assert_max_num_queries(12):  # type: ignore[operator]
             assert client.get("/profile").status_code == 200
+
+
+def test_a_superuser_begins_with_the_organization_that_is_their_own(works: Organization) -> None:
+    factories.organization("Another one")
+    root = factories.superuser("root")
+    assert "<b>Another one</b>" in html(as_(root))
+    members.add_member(works, root, "administrator")
+    assert "<b>Another one</b>" not in html(as_(root))
+    assert f"<b>{works.name}</b>" in html(as_(root))
 
 
 @pytest.mark.parametrize("sent", ["", "garbage", "\0", "0" * 32])
