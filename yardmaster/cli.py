@@ -164,8 +164,11 @@ def install(
             service.write(unit, replace=replace)
     except (service.InstallError, config.ConfigError, OSError, KeyError) as error:
         raise _end(str(error)) from None
-    typer.echo(f"{'This would be' if dry_run else 'Wrote'} {unit.path}:\n\n{unit.text}")
-    typer.echo("Start it with:\n" + "\n".join(f"  {command}" for command in unit.commands))
+    # What is for people goes beside the unit, which may be led into a file.
+    typer.echo(f"{'This would be' if dry_run else 'Wrote'} {unit.path}:\n", err=True)
+    typer.echo(unit.text, nl=False)
+    starts = "\n".join(f"  {command}" for command in unit.commands)
+    typer.echo(f"\nStart it with:\n{starts}", err=True)
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -42,8 +42,9 @@ def test_a_users_unit_is_written_and_printed(own: Path, tmp_path: Path) -> None:
     result = install(own, "--user")
     assert result.exit_code == 0
     text = written(tmp_path).read_text()
-    assert f"Wrote {written(tmp_path)}:\n\n{text}" in result.stdout
-    assert "systemctl --user enable --now yardmaster-agent.service" in result.stdout
+    assert result.stdout == text
+    assert f"Wrote {written(tmp_path)}:\n" in result.stderr
+    assert "systemctl --user enable --now yardmaster-agent.service" in result.stderr
     unit = RawConfigParser()
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read_string(text)
@@ -85,7 +86,9 @@ def test_a_dry_run_writes_nothing_and_needs_no_systemd(
     monkeypatch.setattr(service, "BOOTED", tmp_path / "nowhere")
     result = install(own, "--dry-run")
     assert result.exit_code == 0
-    assert "This would be /etc/systemd/system/yardmaster-agent.service:" in result.stdout
+    assert "This would be /etc/systemd/system/yardmaster-agent.service:" in result.stderr
+    assert result.stdout.startswith("[Unit]\n")  # nothing else, led into a file
+    assert result.stdout.endswith("\nWantedBy=multi-user.target\n")
     assert f"\nUser={own.owner()}\n" in result.stdout
     assert "WantedBy=multi-user.target" in result.stdout
 
