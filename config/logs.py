@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import MutableMapping
 from typing import Any
@@ -65,6 +66,13 @@ def hide_secrets(
     return event
 
 
+def leave_out_refusals(record: logging.LogRecord) -> bool:
+    """Take the traceback from a refusal: who was refused what is no fault of the code."""
+    if record.levelno < logging.ERROR:
+        record.exc_info = None
+    return True
+
+
 def configured(form: str) -> dict[str, Any]:
     """Set structlog up and give Django's LOGGING: `plain` for people, `json` for programs."""
     if form not in ("plain", "json"):
@@ -106,10 +114,17 @@ def configured(form: str) -> dict[str, Any]:
                 "foreign_pre_chain": about,
             }
         },
+        "filters": {
+            "refusals": {
+                "()": "django.utils.log.CallbackFilter",
+                "callback": leave_out_refusals,
+            }
+        },
         "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "lines"}},
         "root": {"handlers": ["console"], "level": "INFO"},
         "loggers": {
             "django_structlog": {"level": "WARNING"},
+            "django.request": {"filters": ["refusals"]},
             # It names each address that is asked, with what is secret in it.
             "httpx": {"level": "WARNING"},
             # A line per request is for programs; a person at a terminal reads what went wrong.

@@ -16,6 +16,7 @@ from django.test import Client
 
 from config import logs
 from tests import factories
+from tests.pages import as_
 
 pytestmark = pytest.mark.once
 
@@ -68,6 +69,20 @@ def test_an_agents_request_is_logged_with_its_run_and_agent(written, agent, job,
     refused = Client().get("/api/v1/runs")
     (said,) = (line for line in lines(written) if line["logger"] == "django.request")
     assert said["request_id"] == refused["X-Request-ID"]
+
+
+@pytest.mark.django_db
+def test_a_refusal_is_no_traceback(written, mia, monkeypatch):
+    answer = as_(mia).get("/members")
+    assert answer.status_code == 403
+    (said,) = (line for line in lines(written) if line["logger"] == "django.request")
+    assert said["event"] == "Forbidden (Permission denied): /members"
+    assert "exception" not in said
+    client = as_(mia)
+    client.raise_request_exception = False
+    monkeypatch.setattr("sites.views.members.managed", lambda _: 1 / 0)
+    assert client.get("/members").status_code == 500
+    assert "ZeroDivisionError" in str(lines(written))
 
 
 @pytest.mark.django_db
