@@ -101,6 +101,18 @@ def keep_administrators(user: User) -> None:
         _keep_an_administrator(locked_member(membership))
 
 
+def keep_a_superuser(user: User) -> None:
+    """Refuse to close or lower the last superuser who can log in: only a command makes another.
+
+    Call in the transaction that does it, after `keep_administrators`: no other one goes meanwhile.
+    """
+    left = User.objects.select_for_update(no_key=True).filter(is_superuser=True, is_active=True)
+    if list(left.order_by("pk").values_list("pk", flat=True)) == [user.pk]:
+        raise Refused(
+            "last_superuser", f"{user} is the last superuser; make somebody else one first."
+        )
+
+
 def account_changed(user: User) -> None:
     """Say in all organizations of a person that the account was opened, closed or raised."""
     with transaction.atomic():

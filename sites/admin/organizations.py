@@ -21,6 +21,7 @@ from ..audit import note
 from ..members import (
     account_changed,
     add_member,
+    keep_a_superuser,
     keep_administrators,
     remove_member,
     set_member_role,
@@ -257,6 +258,9 @@ class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc]
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if change and not obj.is_active and "is_active" in form.changed_data:
             keep_administrators(obj)
+        raised = obj.is_active and obj.is_superuser
+        if change and not raised and {"is_active", "is_superuser"} & set(form.changed_data):
+            keep_a_superuser(obj)
         super().save_model(request, obj, form, change)
         if {"is_active", "is_superuser", "groups"} & set(form.changed_data):
             account_changed(obj)

@@ -215,6 +215,23 @@ def test_a_member_is_none_of_another_organizations_business(
     assert of(mia).role == "member"
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("kept", ["is_active", "is_superuser"])
+def test_the_last_superuser_is_neither_closed_nor_lowered(root: User, kept: str) -> None:
+    """Nor by themselves: nobody in the portal could make another."""
+    sent = {"username": root.username, "email": root.email, kept: "on"}
+    path = reverse("admin:sites_user_change", args=[root.pk])
+    page = as_(root).post(path, sent, follow=True)
+    assert "is the last superuser" in page.content.decode()
+    root.refresh_from_db()
+    assert root.is_active
+    assert root.is_superuser
+    factories.superuser("second")
+    as_(root).post(path, sent)
+    root.refresh_from_db()
+    assert not (root.is_active and root.is_superuser)
+
+
 def test_the_last_administrators_account_is_not_closed(
     root: User, alice: User, works: Organization
 ) -> None:
