@@ -224,6 +224,10 @@ class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc]
             )
         },
     )
+    # The audit log does not follow accounts by itself: each log-in changes one.
+    _noted = frozenset(
+        {"username", "first_name", "last_name", "email", "is_active", "is_superuser"}
+    )
     # Those of the stock page that know nothing of the policies.
     get_queryset = ScopedAdmin.get_queryset
     lookup_allowed = ScopedAdmin.lookup_allowed
@@ -262,6 +266,10 @@ class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc]
         if change and not raised and {"is_active", "is_superuser"} & set(form.changed_data):
             keep_a_superuser(obj)
         super().save_model(request, obj, form, change)
+        if not change:
+            note(obj, "account", "", "made")
+        for field in self._noted & set(form.changed_data) if change else ():
+            note(obj, field, _words(form.initial[field]), _words(form.cleaned_data[field]))
         if {"is_active", "is_superuser", "groups"} & set(form.changed_data):
             account_changed(obj)
 
@@ -288,6 +296,10 @@ class UserAdmin(StockUserAdmin, SuperuserAdds):  # type: ignore[misc]
             do=do,
             danger=True,
         )
+
+
+def _words(value: Any) -> str:
+    return {True: "yes", False: "no"}.get(value, str(value))
 
 
 @admin.register(Group)

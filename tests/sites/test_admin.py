@@ -333,6 +333,16 @@ def test_accounts_are_the_superusers(alice: User, root: User, mia: User) -> None
     mia.refresh_from_db()
     assert not mia.is_active
     assert told.count() == before + 1
+    noted = apps.get_model("auditlog.LogEntry").objects.filter(
+        content_type__model="user", object_pk=mia.pk
+    )
+    changes = {field: tuple(said) for entry in noted for field, said in entry.changes.items()}
+    assert changes["is_active"] == ("yes", "no")
+    assert changes["first_name"] == ("Mia", "–")
+    assert {entry.actor for entry in noted} == {root}
+    new = {"username": "nils", "password1": "a long way home 7", "password2": "a long way home 7"}
+    assert as_(root).post(page(User, "add"), new).status_code == 302
+    assert apps.get_model("auditlog.LogEntry").objects.filter(object_repr="nils").exists()
 
 
 def test_roles_are_given_on_one_page(alice: User, mia: User, hall: Site, oscar: User) -> None:
