@@ -10,16 +10,18 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
 from django.db import models
-from django.db.models import Q, Value
+from django.db.models import BooleanField, ExpressionWrapper, Q, Value
 from django.http import Http404
 
 from ..models import Role, User
-from .grants import Grants, grants_of
+from .grants import Grants, grants_of, read_grants
 
 Person = User | AnonymousUser
 # What a rule says for one person: None for no row, an empty Q for every row, else which rows.
 Rule = Callable[[Grants], Q | None]
 EVERY = Q()
+# Of so many people a row is asked about in one query.
+_ASKED_AT_ONCE = 50
 
 
 def by_role(*roles: str, organization: str = "organization") -> Rule:
@@ -109,6 +111,36 @@ class Policy:
         for pk, number in parts[0].union(*parts[1:], all=True) if parts else ():
             allowed[pk].update(alike[number])
         return {pk: frozenset(found) for pk, found in allowed.items()}
+
+    def seen_by(
+        self, people: Iterable[User], action: str, ids: Iterable[int]
+    ) -> dict[int, frozenset[int]]:
+        """Say of each row which of many people, by id, may do this to it.
+
+        A query for fifty people whatever the number of rows, and two for what they were given.
+        """
+        everyone, ids = list(people), list(ids)
+        allowed: dict[int, set[int]] = {pk: set() for pk in ids}
+        if not everyone or not ids:
+            return {pk: frozenset() for pk in ids}
+        read_grants(everyone)
+        page = self.model._default_manager.filter(pk__in=ids).order_by()
+        asked = [(one.pk, q) for one in everyone if (q := self._condition(one, action)) is not None]
+        for start in range(0, len(asked), _ASKED_AT_ONCE):
+            some = {f"may_{pk}": q for pk, q in asked[start : start + _ASKED_AT_ONCE]}
+            for pk, *answers in page.annotate(**some).values_list("pk", *some):
+                may = zip(some, answers, strict=True)
+                allowed[pk].update(int(name.removeprefix("may_")) for name, yes in may if yes)
+        return {pk: frozenset(found) for pk, found in allowed.items()}
+
+    def _condition(self, user: Person, action: str) -> Value | ExpressionWrapper | None:
+        """Spell what a row must be for a person as a column; None where no row is."""
+        branches = self.branches(user, action)
+        if not branches:
+            return None
+        if branches == [EVERY]:
+            return Value(True)
+        return ExpressionWrapper(reduce(or_, branches), output_field=BooleanField())
 
     def get(
         self,
