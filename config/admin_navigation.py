@@ -48,6 +48,12 @@ _GROUPS: dict[str, dict[str, str]] = {
         "auth.Group": "group",
         "sites.AccessToken": "key",
     },
+    "Notifications": {
+        "notifications.Notification": "notifications",
+        "notifications.Delivery": "outgoing_mail",
+        "notifications.Subscription": "tune",
+        "notifications.Channel": "unsubscribe",
+    },
     "Records": {
         "sites.Event": "bolt",
         "auditlog.LogEntry": "history",
