@@ -41,6 +41,11 @@ app.conf.beat_schedule = {
         "schedule": 10.0,
         "options": {"expires": 10, "queue": CLOCK},
     },
+    "tell of what happened": {
+        "task": "notifications.tasks.fan_out",
+        "schedule": 5.0,
+        "options": {"expires": 5, "queue": CLOCK},
+    },
     "find lost agents": {
         "task": "agents.tasks.mark_lost",
         "schedule": 10.0,
@@ -55,6 +60,12 @@ app.conf.beat_schedule = {
         "task": "sites.tasks.send_password_links",
         "schedule": 10.0,
         "options": {"expires": 10},
+    },
+    # Not among what keeps time: a mail server may take its.
+    "send mail": {
+        "task": "notifications.tasks.deliver",
+        "schedule": 5.0,
+        "options": {"expires": 5},
     },
     # Not in the sweep itself: whether that is done in time is what it tells.
     "ping the monitor": {

@@ -14,13 +14,19 @@ def one_line(text: str, most: int = 200) -> str:
     return flat if len(flat) <= most else f"{flat[: most - 1]}…"
 
 
-def send(template: str, *, to: str, subject: str, context: dict[str, Any]) -> None:
+def send(
+    template: str,
+    *,
+    to: str,
+    subject: str,
+    context: dict[str, Any],
+    headers: dict[str, str] | None = None,
+) -> None:
     """Send `templates/email/<template>.txt` and `.html` to one address.
 
     Raises OSError where the server does not take it.
     """
-    mail = EmailMultiAlternatives(
-        one_line(subject), render_to_string(f"email/{template}.txt", context), to=[to]
-    )
+    text = render_to_string(f"email/{template}.txt", context)
+    mail = EmailMultiAlternatives(one_line(subject), text, to=[to], headers=headers)
     mail.attach_alternative(render_to_string(f"email/{template}.html", context), "text/html")
     mail.send()

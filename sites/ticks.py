@@ -28,6 +28,8 @@ TICKS: dict[str, Tick] = {
     "retry": Tick(60, "Tries again what failed"),
     "sweep": Tick(120, "Ends runs past a limit, or lost"),
     "lost_agents": Tick(120, "Tells of agents that fell silent"),
+    "fan_out": Tick(60, "Decides who hears of what happened"),
+    "deliver": Tick(120, "Sends mail about it"),
     "tidy": Tick(3600, "Drops what uploads left behind"),
     "tidy_storage": Tick(NIGHTLY_S, "Deletes stored files of nobody"),
     "prune": Tick(NIGHTLY_S, "Deletes what is kept no longer"),

@@ -18,6 +18,9 @@ from config.memory import keep_what_is_loaded
 from jobs.models import Job
 from sites.models import Organization, Site, Target, User
 from tests import backups, databases, factories
+from tests.zygote import Fork, Processes, Zygote
+
+CLOCKWORK = "tests.clockwork"
 
 
 @pytest.fixture(scope="session")
@@ -157,3 +160,39 @@ def job(press: Target, backup: Function, edda: User) -> Job:
 def held(agent: factories.Enrolled, job: Job, edda: User) -> dict[str, Any]:
     """A backup at work, as its agent was given it."""
     return backups.begun(job, agent, by=edda)
+
+
+@pytest.fixture
+def stubborn(job: Job) -> Job:
+    """Edda's backup, tried again twice: after five and after ten minutes."""
+    Job.objects.filter(pk=job.pk).update(retries=2)
+    job.refresh_from_db()
+    return job
+
+
+@pytest.fixture(scope="session")
+def zygote(
+    django_db_setup: None,
+    django_db_blocker: pytest_django.DjangoDbBlocker,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Zygote]:
+    """What the planners and the like of all tests are forks of."""
+    with django_db_blocker.unblock():
+        made = Zygote(tmp_path_factory.mktemp("zygote") / "log", CLOCKWORK)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def processes(zygote: Zygote) -> Iterator[Processes]:
+    """Start so many processes that do one thing again and again; they end with the test."""
+    started: list[Fork] = []
+
+    def start(function: str, number: int) -> list[Fork]:
+        new = [zygote.fork(f"{CLOCKWORK}:{function}") for _ in range(number)]
+        started.extend(new)
+        return new
+
+    yield start
+    for one in started:
+        one.kill()

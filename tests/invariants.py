@@ -1,4 +1,4 @@
-"""Decides what must hold of all runs in the database, whatever happened (I1, I3, I4, I8)."""
+"""Decides what must hold of all runs in the database, whatever happened (I1, I3, I4, I5, I8)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from django.core.files.storage import default_storage
 
 from jobs.models import JobRun, RunFile, StatusTransition
 from jobs.states import EXECUTING, FINAL, MOVES, Status
-from sites.models import Event
+from notifications.models import ChannelKind, Delivery
+from sites.models import Event, User
 
 
 def check_runs(*, all_final: bool = False) -> int:
@@ -79,6 +80,24 @@ def executing(run: JobRun, path: list[StatusTransition]) -> list[tuple[Any, Any,
             spans.append((since, step.at, run))
             since = None
     return [*spans, (since, None, run)] if since is not None else spans
+
+
+def check_deliveries(people: list[User]) -> int:
+    """See that each of these people, and nobody else, has one delivery of each end of a run.
+
+    For runs that are not tried again; gives how many deliveries there are.
+    """
+    ends = Event.objects.filter(kind__in=[f"run.{status}" for status in FINAL])
+    assert ends.count() == JobRun.objects.filter(status__in=FINAL).count()
+    expected = sorted(
+        (event, person.pk, str(channel))
+        for event in ends.values_list("pk", flat=True)
+        for person in people
+        for channel in ChannelKind
+    )
+    columns = ("notification__event", "notification__recipient", "channel")
+    assert sorted(Delivery.objects.values_list(*columns)) == expected
+    return len(expected)
 
 
 def check_files() -> int:

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from agents.tasks import mark_lost
 from config import watch
 from jobs.tasks import plan, retry, sweep, tidy
+from notifications.tasks import deliver, fan_out
 from sites import ticks
 from tests import factories
 
@@ -35,7 +36,7 @@ def test_a_process_lives_without_its_database(asked):
 
 
 @pytest.mark.django_db
-def test_a_portal_is_ready_in_five_queries_and_names_what_is_late(asked, client, monkeypatch):
+def test_a_portal_is_ready_in_six_queries_and_names_what_is_late(asked, client, monkeypatch):
     # What ticked in a process of another test lies there still: the cache is no model's table.
     cache.clear()
     monkeypatch.setattr(ticks, "watched_s", lambda: 5.0)
@@ -45,7 +46,7 @@ def test_a_portal_is_ready_in_five_queries_and_names_what_is_late(asked, client,
         connection,
     ) as queries:
         answer = asked("/readyz", headers={"Host": "10.0.0.7"})
-    assert len(queries) == 5
+    assert len(queries) == 6
     assert answer["Cache-Control"] == "no-store"
     said = answer.json()
     assert said.pop("low") in ([], ["disk"])  # of the machine that the tests run on
@@ -53,14 +54,16 @@ def test_a_portal_is_ready_in_five_queries_and_names_what_is_late(asked, client,
     assert 0 <= said.pop("database_s") < 30
     assert said == {
         "status": "ready",
-        "late": ["plan", "retry", "sweep", "lost_agents", "tidy"],
-        "ages": dict.fromkeys(ticks.TICKS),
+        "late": ["plan", "retry", "sweep", "lost_agents", "fan_out", "deliver", "tidy"],
+        "ages": dict.fromkeys([*ticks.TICKS, "deliveries"]),
         "oldest_pending_s": None,
     }
     plan()
     retry()
     sweep()
     mark_lost()
+    fan_out()
+    deliver()
     tidy()
     said = asked("/readyz").json()
     assert (said["late"], said["ages"]["prune"]) == ([], None)
@@ -141,7 +144,7 @@ def test_metrics_count_requests_runs_agents_and_ages(asked, job, edda, agent):
     agent.api.post("heartbeat", {"runs": []})
     with CaptureQueriesContext(connection) as queries:
         second = asked("/metrics").content.decode()
-    assert len(queries) == 5
+    assert len(queries) == 6
     assert value(second, counted) == value(first, counted) + 1
     assert value(second, 'yardmaster_runs_active{status="claimed"}') == 1
     assert value(second, 'yardmaster_runs_active{status="pending"}') == 0
@@ -149,6 +152,7 @@ def test_metrics_count_requests_runs_agents_and_ages(asked, job, edda, agent):
     assert value(second, 'yardmaster_agents{state="active"}') == 1
     assert value(second, 'yardmaster_tick_age_seconds{tick="sweep"}') < 60
     assert value(second, "yardmaster_disk_free_bytes") > 0
+    assert 0 <= value(second, "yardmaster_oldest_delivery_seconds") < 60
     assert 0 < value(second, "yardmaster_database_seconds") < 60
     factories.run(job, by=edda)
     assert value(asked("/metrics").content.decode(), "yardmaster_oldest_pending_run_seconds") >= 0

@@ -124,7 +124,7 @@ def test_after_the_clock_was_set_back_nothing_is_taken_for_done():
     all_done()
     for name in ticks.TICKS:
         cache.set(f"tick:{name}", time.time() + 3600, timeout=None)
-    assert watch.look() == ["Late: Plan, Retry, Sweep, Lost agents, Tidy."]
+    assert watch.look() == ["Late: Plan, Retry, Sweep, Lost agents, Fan out, Deliver, Tidy."]
 
 
 # --- the page -------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def test_the_page_says_that_all_is_well(alice):
     page = words(html(alice, "/health"))
     assert "All is well." in page
     assert page.count("On time") == len(ticks.TICKS)
-    assert "No run is pending." in page
+    assert "No run is pending. No notification waits." in page
     assert "Interruptions last 24 hours None." in page
     assert "8.0 GiB free" in page
 
@@ -222,7 +222,7 @@ def test_the_page_asks_as_much_however_much_there_is(alice, agent, job, edda):
             pulse_was(name, noted_s=5, resumed_s=60)
         factories.run(job, by=edda)
         start_function(job.target, Function.objects.get(name="list"), by=edda)
-    assert counts == [10, 10]
+    assert counts == [11, 11]
 
 
 # --- the banner -----------------------------------------------------------------------------------

@@ -14,9 +14,6 @@ from sites.models import Site, User
 from tests import factories
 from tests.factories import Enrolled
 from tests.web import hang_up, portal
-from tests.zygote import Fork, Processes, Zygote
-
-CLOCKWORK = "tests.jobs.clockwork"
 
 
 @pytest.fixture(scope="module")
@@ -50,42 +47,6 @@ def listing(agent: Enrolled) -> Function:
 
 
 @pytest.fixture
-def stubborn(job: Job) -> Job:
-    """Edda's backup, tried again twice: after five and after ten minutes."""
-    Job.objects.filter(pk=job.pk).update(retries=2)
-    job.refresh_from_db()
-    return job
-
-
-@pytest.fixture
 def thing(request: pytest.FixtureRequest, job: Job, hall: Site, agent: Enrolled) -> Any:
     """A job, its site, or the agent that carries it out."""
     return {"job": job, "site": hall, "agent": agent.agent}[request.param]
-
-
-@pytest.fixture(scope="session")
-def zygote(
-    django_db_setup: None,
-    django_db_blocker: pytest_django.DjangoDbBlocker,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Zygote]:
-    """What the planners and the like of all tests are forks of."""
-    with django_db_blocker.unblock():
-        made = Zygote(tmp_path_factory.mktemp("zygote") / "log", CLOCKWORK)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def processes(zygote: Zygote) -> Iterator[Processes]:
-    """Start so many processes that do one thing again and again; they end with the test."""
-    started: list[Fork] = []
-
-    def start(function: str, number: int) -> list[Fork]:
-        new = [zygote.fork(f"{CLOCKWORK}:{function}") for _ in range(number)]
-        started.extend(new)
-        return new
-
-    yield start
-    for one in started:
-        one.kill()
