@@ -43,16 +43,21 @@ def ready(request: HttpRequest) -> HttpResponse:
         return _unready(wrong)
     try:
         told = _figures() if metrics.may_ask(request) else {}
+        waiting = watch.deliveries()
     except DatabaseError:
         log.warning("Not ready: the database went after it was checked.", exc_info=True)
         return _unready(["database"])
     ages = ticks.ages()
     told |= {
         "status": "ready",
-        "late": ticks.late(ages, watched_s=ticks.watched_s()),
+        "late": ticks.late(ages, watched_s=ticks.watched_s()) + ["deliveries"] * waiting.late,
         "low": [] if fullest().state == "ok" else ["disk"],
         # In seconds; null is what was never done, or nobody knows when.
-        "ages": {name: _tenths(ages.get(name)) for name in ticks.TICKS},
+        "ages": {
+            **{name: _tenths(ages.get(name)) for name in ticks.TICKS},
+            # For how long the oldest has waited; null where none does.
+            "deliveries": _tenths(waiting.age_s),
+        },
     }
     return _uncached(JsonResponse(told))
 

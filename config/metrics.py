@@ -107,6 +107,12 @@ class _Portal:
         )
 
         yield GaugeMetricFamily(
+            "yardmaster_oldest_delivery_seconds",
+            "How long the oldest has waited of what people are to be told, since it was due.",
+            value=watch.deliveries().age_s or 0.0,
+        )
+
+        yield GaugeMetricFamily(
             "yardmaster_disk_free_bytes",
             "Free bytes of the fullest disk that the portal writes to.",
             value=fullest().free,

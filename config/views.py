@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 from config import health as checks
 from config import watch
 from config.disks import fullest
+from notifications import lag
 from sites.access import grants_of
 from sites.access.admin_site import admitted
 from sites.models import Role
@@ -28,14 +29,16 @@ def health(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied("How the portal is doing is shown to administrators.")
     grants = grants_of(request.user)
     own = None if grants.superuser else grants.organizations(Role.ADMINISTRATOR)
-    works, disk = watch.work(), fullest()
+    works, disk, waiting = watch.work(), fullest(), watch.deliveries()
     return render(
         request,
         "config/health.html",
         {
             "nav": "health",
             "works": works,
-            "wrong": watch.amiss(works, disk),
+            "wrong": watch.amiss(works, disk, waiting),
+            "waiting": waiting,
+            "deliveries_late_after_s": lag.LATE_AFTER_S,
             "failing": checks.failing(),
             "database": watch.database_name(),
             "database_ms": watch.database_s() * 1000,

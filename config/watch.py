@@ -19,6 +19,7 @@ from config.disks import Disk, fullest
 from jobs.models import JobRun
 from jobs.states import Status
 from jobs.sweeps import MASS_LOSS
+from notifications import lag
 from sites import pulse, ticks
 from sites.models import Event, Organization, Pulse
 from sites.templatetags.portal import many
@@ -81,9 +82,23 @@ def database_name() -> str:
     return "PostgreSQL" if connection.vendor == "postgresql" else "SQLite"
 
 
-def amiss(works: Collection[Work], least: Disk) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What people are to be told and were not yet: for how long, None where nothing waits."""
+
+    age_s: float | None
+    late: bool
+
+
+def deliveries() -> Waiting:
+    """Look at what waits to be told."""
+    age_s = lag.oldest_waiting_s()
+    return Waiting(age_s, lag.is_late(age_s, watched_s=ticks.watched_s()))
+
+
+def amiss(works: Collection[Work], least: Disk, waiting: Waiting) -> list[str]:
     """Say what somebody should look at, a sentence each; nothing when all is well."""
-    late = [one.title for one in works if one.late]
+    late = [one.title for one in works if one.late] + ["Deliveries"] * waiting.late
     said = [f"Late: {', '.join(late)}."] if late else []
     if least.state != "ok":
         said.append(f"The disk has {least} left.")
@@ -104,7 +119,7 @@ def look() -> list[str]:
 
     That nobody serves pages is for the monitor alone.
     """
-    said = amiss(work(), fullest())
+    said = amiss(work(), fullest(), deliveries())
     if unserved := unserved_s():
         said.append(f"No web process has answered agents for {unserved / 60:.0f} min.")
     return said
