@@ -18,6 +18,7 @@ urlpatterns = [
     path("", include("sites.urls")),
     path("", include("agents.urls")),
     path("", include("jobs.urls")),
+    path("", include("notifications.urls")),
 ]
 
 handler400 = "sites.api.problems.bad_request"

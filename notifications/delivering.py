@@ -24,7 +24,7 @@ from sites.sql import Sql
 
 from .channels import email
 from .decisions import against_mail
-from .models import Channel, Delivery, Notification
+from .models import Channel, ChannelKind, Delivery, Notification
 from .permissions import notification_policy
 
 logger = logging.getLogger(__name__)
@@ -123,8 +123,8 @@ def _is_away(error: Exception) -> bool:
 def _against(notification: Notification) -> str:
     """Say why a notification is not sent after all; empty where nothing speaks against it."""
     person = notification.recipient
-    failed = Channel.objects.filter(user=person).values_list("address", flat=True).first()
-    if why := against_mail(person, failed):
+    channel = off(person)
+    if why := against_mail(person, channel.address if channel else None):
         return why
     seen = notification_policy.allows(person, "read", notification)
     return "" if seen else str(Notification.Reason.ACCESS_LOST)
@@ -174,6 +174,11 @@ def _turn_off(delivery: Delivery, words: str) -> None:
         kind=delivery.channel,
         defaults={"address": person.email, "disabled_at": Now(), "error": words},
     )
+
+
+def off(user: User) -> Channel | None:
+    """Say since when, and why, a person's mail is off; None while it is on."""
+    return Channel.objects.filter(user=user, kind=ChannelKind.EMAIL, address=user.email).first()
 
 
 def turn_on(user: User) -> bool:

@@ -1,6 +1,7 @@
 """What people want to hear of, what they were told and why not, and how it reached them."""
 
 import uuid
+from datetime import datetime
 
 from django.db import models
 from django.db.models import Q
@@ -180,8 +181,13 @@ class Delivery(models.Model):
     @property
     def state(self) -> str:
         """How it stands: waiting, retrying, sent, failed, or withheld (nobody was to have it)."""
-        if self.sent_at is not None:
-            return "sent"
-        if self.next_at is not None:
-            return "retrying" if self.error else "waiting"
-        return "failed" if self.error else "withheld"
+        return state_of(self.sent_at, self.next_at, self.error)
+
+
+def state_of(sent_at: datetime | None, next_at: datetime | None, error: str) -> str:
+    """Say how a delivery with these columns stands."""
+    if sent_at is not None:
+        return "sent"
+    if next_at is not None:
+        return "retrying" if error else "waiting"
+    return "failed" if error else "withheld"

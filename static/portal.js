@@ -346,7 +346,19 @@ function parts() {
   return $$("[data-part]");
 }
 
+// The bell asks for its number again once what failed may be told of: a few seconds later, and no
+// more than twice a minute, however much fails.
+const BAD = new Set(["run.failed", "run.timed_out", "run.given_up"]);
+let rings = 0;
+
+function ring(kind) {
+  if (!BAD.has(kind) || rings) return;
+  rings = setTimeout(() => { rings = 0; }, 30_000);
+  setTimeout(() => htmx.trigger(document.body, "news"), 6000 + Math.random() * 4000);
+}
+
 function hear(kind, data) {
+  ring(kind);
   const id = data.id;
   if (data.mine && ENDED[kind] && !told.has(id)) {
     told.add(id);

@@ -3,15 +3,93 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 from django import template
+from django.core.paginator import Paginator
 from django.utils import timezone
 
+from jobs.models import JobRun
+from jobs.templatetags.runs import CHIPS, FATES
+from sites.models import User
+from sites.pages import ON_PAGE
 from sites.templatetags.portal import zone_of
 
-from ..models import Notification
+from .. import delivering, subscriptions, wording
+from ..models import Notification, state_of
+from ..news import Level, News
 
 register = template.Library()
+
+# news → (look, icon, words): those of the run's result chip, and two that are of no run
+NEWS: dict[str, tuple[str, str, str]] = {
+    **{news: CHIPS[news] for news in News.values if news in CHIPS},
+    News.MISSED: FATES["missed"],
+    News.SILENT: ("red", "wifi-off", "Agents silent"),
+}
+# state of a delivery → (colour of its words, words)
+MAIL: dict[str, tuple[str, str]] = {
+    "sent": ("soft", "Mailed"),
+    "waiting": ("dim", "Being mailed"),
+    "retrying": ("t-orange", "Not taken yet, is tried again"),
+    "failed": ("t-red", "Not taken"),
+    "withheld": ("dim", "Not mailed"),
+}
+
+
+@register.inclusion_tag("components/chip.html")
+def news_chip(news: str) -> dict[str, Any]:
+    """Draw what happened."""
+    look, icon, words = NEWS[news]
+    return {"look": look, "icon": icon, "words": words}
+
+
+@register.simple_tag
+def told(notification: Any, run: JobRun | None) -> dict[str, str]:
+    """Say of a row what it is about, why this person hears of it, and how its mail stands.
+
+    A run that was pruned has no page any more.
+    """
+    found = {
+        "name": wording.name_of(notification),
+        "place": wording.place_of(notification),
+        "brief": wording.brief(notification, run),
+        "because": notification.get_because_display(),
+        "address": "",
+    }
+    if run is not None or not wording.is_of_run(notification):
+        found["address"] = wording.address_of(notification)
+    if notification.decision == Notification.Decision.SUPPRESSED:
+        look, words, title = "dim", f"Not mailed: {notification.get_reason_display()}", ""
+    elif notification.mail_id is None:
+        look, words, title = "dim", "", ""
+    else:
+        columns = (notification.mail_sent_at, notification.mail_next_at, notification.mail_error)
+        look, words = MAIL[state_of(*columns)]
+        title = notification.mail_error
+    return found | {"look": look, "mail": words, "title": title}
+
+
+@register.inclusion_tag("notifications/choices.html", takes_context=True)
+def choices(context: template.Context) -> dict[str, Any]:
+    """Draw what the person hears of, a row for each site that they see."""
+    request = context["request"]
+    user: User = request.user
+    rows = subscriptions.sites_of(user).order_by("organization__name", "name", "pk")
+    page = Paginator(rows, ON_PAGE).get_page(request.GET.get("sites"))
+    sites = [
+        (site, "problems" if subscriptions.hears_of_all(user, site) else "problems of your runs")
+        for site in page.object_list
+    ]
+    return {
+        "request": request,
+        "page": page,
+        "sites": sites,
+        "levels": Level.choices,
+        "several": len({site.organization_id for site, _ in sites}) > 1,
+        "email": user.email,
+        "off": delivering.off(user),
+    }
 
 
 @register.filter
@@ -23,7 +101,7 @@ def in_zone(moment: dt.datetime, zone: str) -> str:
 
 @register.simple_tag
 def because(word: str, site: str, organization: str) -> str:
-    """Say why a person hears of it."""
+    """Say in a mail why a person hears of it."""
     match word:
         case Notification.Because.STARTER:
             return "You hear of this because the run is yours."

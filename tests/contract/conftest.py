@@ -14,6 +14,8 @@ from django.utils import timezone
 
 from agents.models import AgentPool, Function
 from jobs.models import Job, JobRun
+from notifications import fanning
+from notifications.models import Notification, Subscription
 from sites import invitations, places, teams
 from sites.models import AccessToken, Invitation, Membership, Organization, Site, Target, User
 from tests import factories
@@ -54,7 +56,10 @@ def world(
     alice: User,
     edda: User,
 ) -> World:
-    """Edda has backed up the press twice, converted a file, and has a backup waiting."""
+    """Edda has backed up the press twice, converted a file, and has a backup waiting.
+
+    She hears of all of it.
+    """
     enrolled = factories.enrolled(
         works, "converter", site=hall, by=alice, tools=[factories.FOLDER, CONVERT]
     )
@@ -66,6 +71,7 @@ def world(
     login = factories.credential(works, by=alice, name="Cloud login")
     places.save_target(link, credential=login)
 
+    Subscription.objects.create(user=edda, site=hall, level="everything")
     factories.run(job, by=edda)
     back_up(enrolled.api, {"plc/main.st": b"x := 1;\n", "readme": b"hello\n"})
     factories.run(job, by=edda)
@@ -111,6 +117,8 @@ def world(
     # Some time ago: the same mail is not sent twice in a minute.
     Invitation.objects.update(sent_at=timezone.now() - timedelta(hours=1))
 
+    fanning.fan_out()
+
     waiting = factories.run(job, by=edda)
     token = AccessToken.objects.filter(user=edda).first()
     assert token is not None
@@ -138,6 +146,7 @@ def world(
         "input": converted.inputs.get().public_id,
         "file": left,
         "token": token.public_id,
+        "notification": Notification.objects.filter(recipient=edda)[0].public_id,
         "upload": uuid.uuid4(),
     }
     return World(

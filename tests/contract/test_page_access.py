@@ -110,6 +110,12 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("POST", "/organization"): (302, 404, 302, 302, 302, 302, 302, 302),
     ("POST", "/profile/tokens/{token}/revoke"): (302, 404, 404, 404, 302, 404, 404, 404),
     ("POST", "/profile/sessions/end"): (302,) * 8,
+    # What each was told themselves, and what they want to hear of.
+    ("GET", "/notifications"): (302, 200, 200, 200, 200, 200, 200, 200),
+    ("POST", "/notifications/read"): (302,) * 8,
+    ("POST", "/notifications/{notification}/read"): (302, 404, 404, 404, 302, 404, 404, 404),
+    ("POST", "/profile/notifications"): (302,) * 8,
+    ("POST", "/profile/mail"): (302,) * 8,
     ("POST", "/theme"): (302, 302, 302, 302, 302, 302, 302, 302),
 }
 _PAUSE = {"lasts": "1", "reason": "Maintenance"}
