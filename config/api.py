@@ -23,6 +23,7 @@ from jobs.api.occurrences import OccurrenceViewSet
 from jobs.api.proposals import ProposalViewSet
 from jobs.api.runs import ConnectionJobViewSet, RunViewSet
 from jobs.api.site_schedules import SiteScheduleViewSet
+from notifications.api.views import NotificationViewSet, SubscriptionViewSet
 from sites.api.credentials import CredentialViewSet
 from sites.api.invitations import InvitationViewSet
 from sites.api.members import MemberViewSet
@@ -91,6 +92,8 @@ for prefix, viewset in {
     "proposals": ProposalViewSet,
     "occurrences": OccurrenceViewSet,
     "coverage": CoverageViewSet,
+    "notifications": NotificationViewSet,
+    "subscriptions": SubscriptionViewSet,
     "tokens": TokenViewSet,
 }.items():
     router.register(prefix, viewset, basename=f"api-{prefix}")

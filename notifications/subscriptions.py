@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from sites.access import grants_of
+from sites.access.policy import Person
 from sites.models import Role, Site, User
 from sites.permissions import site_policy
 from sites.problems import Refused
@@ -17,9 +18,9 @@ from .models import Subscription
 from .news import Level
 
 
-def sites_of(user: User) -> QuerySet[Any]:
+def sites_of(user: Person) -> QuerySet[Any]:
     """Give the sites in use that the person sees, each with the `level` they chose, or null."""
-    chosen = Subscription.objects.filter(user=user, site=OuterRef("pk"))
+    chosen = Subscription.objects.filter(user=user.pk, site=OuterRef("pk"))
     sites = site_policy.rows(user, "view", Site.objects.in_use())
     return sites.select_related("organization").annotate(level=Subquery(chosen.values("level")[:1]))
 

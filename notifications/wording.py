@@ -27,9 +27,8 @@ def name_of(notification: Notification) -> str:
 
 
 def place_of(notification: Notification) -> str:
-    """Name target and site, as far as it has them; else the organization."""
-    places = [place.name for place in (notification.target, notification.site) if place]
-    return ", ".join(places) or notification.organization.name
+    """Name target and site, as far as it has them."""
+    return ", ".join(place.name for place in (notification.target, notification.site) if place)
 
 
 def brief(notification: Notification, run: JobRun | None) -> str:

@@ -307,6 +307,12 @@ SPECTACULAR_SETTINGS = {
         "PlaceKind": ["site", "target", "pool"],
         "ProposalState": "jobs.models.Proposal.State",
         "AgentState": "agents.filters.STATES",
+        "News": "notifications.news.News",
+        "NewsLevel": "notifications.news.Level",
+        "DeliveryState": ["waiting", "retrying", "sent", "failed", "withheld"],
+        "NotificationDecision": "notifications.models.Notification.Decision",
+        "NotificationReason": "notifications.models.Notification.Reason",
+        "NotificationBecause": "notifications.models.Notification.Because",
         # What an agent may report.
         "BegunStatus": ["running", "validating", "uploading"],
         "EndStatus": ["completed", "failed"],

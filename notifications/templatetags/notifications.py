@@ -6,7 +6,6 @@ import datetime as dt
 from typing import Any
 
 from django import template
-from django.core.paginator import Paginator
 from django.utils import timezone
 
 from jobs.models import JobRun
@@ -26,6 +25,12 @@ NEWS: dict[str, tuple[str, str, str]] = {
     **{news: CHIPS[news] for news in News.values if news in CHIPS},
     News.MISSED: FATES["missed"],
     News.SILENT: ("red", "wifi-off", "Agents silent"),
+}
+# why one hears of it, as it is said to oneself
+WHY = {
+    Notification.Because.CHOSEN: "Your choice for the site",
+    Notification.Because.STARTER: "Your run",
+    Notification.Because.ADMINISTRATOR: "You administer it",
 }
 # state of a delivery → (colour of its words, words)
 MAIL: dict[str, tuple[str, str]] = {
@@ -54,7 +59,7 @@ def told(notification: Any, run: JobRun | None) -> dict[str, str]:
         "name": wording.name_of(notification),
         "place": wording.place_of(notification),
         "brief": wording.brief(notification, run),
-        "because": notification.get_because_display(),
+        "because": WHY[notification.because],
         "address": "",
     }
     if run is not None or not wording.is_of_run(notification):
@@ -75,16 +80,20 @@ def choices(context: template.Context) -> dict[str, Any]:
     """Draw what the person hears of, a row for each site that they see."""
     request = context["request"]
     user: User = request.user
+    asked = request.GET.get("sites", "")
+    page = int(asked) if asked.isascii() and asked.isdigit() and 0 < len(asked) < 5 else 0
     rows = subscriptions.sites_of(user).order_by("organization__name", "name", "pk")
-    page = Paginator(rows, ON_PAGE).get_page(request.GET.get("sites"))
+    # One more than is shown says whether there is another page, without counting.
+    found = list(rows[page * ON_PAGE : (page + 1) * ON_PAGE + 1])
     sites = [
         (site, "problems" if subscriptions.hears_of_all(user, site) else "problems of your runs")
-        for site in page.object_list
+        for site in found[:ON_PAGE]
     ]
     return {
         "request": request,
-        "page": page,
         "sites": sites,
+        "before": str(page - 1) if page else "",
+        "after": str(page + 1) if len(found) > ON_PAGE else "",
         "levels": Level.choices,
         "several": len({site.organization_id for site, _ in sites}) > 1,
         "email": user.email,

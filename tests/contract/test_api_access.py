@@ -327,6 +327,30 @@ TABLE = [
     Row("GET", "runs/<uuid:id>/records", "runs/{run}/records", RUN_VIEW),
     Row("GET", "runs/<uuid:id>/late-reports", "runs/{run}/late-reports", RUN_VIEW),
     Row("GET", "runs/<uuid:id>/diff", "runs/{run}/diff", RUN_VIEW),
+    # What each was told themselves: this one is Edda's.
+    Row("GET", "notifications", "notifications", OWN),
+    Row("POST", "notifications/read", "notifications/read", OWN),
+    Row(
+        "GET",
+        "notifications/<uuid:id>",
+        "notifications/{notification}",
+        "401 404 404 404 200 404 404 404",
+    ),
+    Row(
+        "POST",
+        "notifications/<uuid:id>/read",
+        "notifications/{notification}/read",
+        "401 404 404 404 200 404 404 404",
+    ),
+    Row("GET", "subscriptions", "subscriptions", OWN),
+    Row("GET", "subscriptions/<uuid:id>", "subscriptions/{hall}", SEEN_BY_MANAGER),
+    Row(
+        "PUT",
+        "subscriptions/<uuid:id>",
+        "subscriptions/{hall}",
+        SEEN_BY_MANAGER,
+        {"level": "everything"},
+    ),
     # A token manages no tokens; a log-in does (tests/sites/test_api_tokens.py).
     Row("GET", "tokens", "tokens", NO_TOKEN),
     Row("POST", "tokens", "tokens", NO_TOKEN, {"name": "ci"}),

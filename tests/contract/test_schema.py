@@ -35,6 +35,8 @@ THERE = {
     "credentials": "login",
     "jobs": "job",
     "runs": "run",
+    "notifications": "notification",
+    "subscriptions": "hall",
     "tokens": "token",
     "uploads": "upload",
 }

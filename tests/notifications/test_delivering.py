@@ -189,5 +189,5 @@ def test_what_is_not_true_is_not_stored(due: Delivery) -> None:
     told = due.notification
     for again in (due, told):
         again.pk, again.public_id = None, uuid.uuid4()
-        with pytest.raises(IntegrityError, match="(?i)unique"), transaction.atomic():
+        with pytest.raises(IntegrityError, match=r"(?i)unique"), transaction.atomic():
             again.save(force_insert=True)
