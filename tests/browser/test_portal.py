@@ -15,6 +15,8 @@ from playwright.sync_api import Page, expect
 from agents import enrolment
 from jobs import definitions
 from jobs.models import Job
+from notifications import fanning
+from notifications.models import Channel, Subscription
 from sites import invitations, teams
 from sites.access import set_role
 from sites.models import Membership, User
@@ -255,6 +257,10 @@ def test_every_page_is_for_everyone_and_fits(
         job.save()
         run = factories.run(job, by=alice)
         back_up(agent.api, files)
+    # Her mail is off: two wait at her bell.
+    Subscription.objects.create(user=alice, site=job.site, level="everything")
+    fanning.fan_out()
+    Channel.objects.create(user=alice, kind="email", address=alice.email, error="No such mailbox.")
     waiting = factories.run(job, by=alice)
     pool = job.organization.pools.create(name="Presses", restricted=True)
     pool.agents.add(agent.agent)
@@ -297,6 +303,8 @@ def test_every_page_is_for_everyone_and_fits(
         "/jobs/planned",
         "/jobs/planned?outcome=missed&within=7",
         "/jobs/proposals",
+        "/notifications",
+        "/notifications?show=unread",
         "/profile",
         "/accounts/second-factor/",
         "/accounts/reauthenticate/",
