@@ -11,9 +11,15 @@ import logging
 import random
 import time
 from enum import StrEnum
-from smtplib import SMTPDataError, SMTPNotSupportedError, SMTPRecipientsRefused
+from smtplib import (
+    SMTPDataError,
+    SMTPNotSupportedError,
+    SMTPRecipientsRefused,
+    SMTPResponseException,
+)
 from typing import NamedTuple
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -41,7 +47,7 @@ LONGEST_ERROR = 300
 
 
 # What is said of an address, not of the way to the server.
-REFUSED = (SMTPRecipientsRefused, SMTPNotSupportedError, ValueError)
+REFUSED = (SMTPRecipientsRefused, SMTPNotSupportedError, ValidationError)
 
 
 class Taken(NamedTuple):
@@ -151,7 +157,7 @@ def _failed(taken: Taken, delivery: Delivery, error: Exception) -> None:
     """Put a delivery off to its next try. After the last one its person is told in the portal, and
     where it was the address that was refused, the channel is off.
     """
-    words = one_line(f"{type(error).__name__}: {error}", LONGEST_ERROR)
+    words = _words_of(error)
     if taken.attempt < len(TRIES_AFTER_S):
         wait_s = TRIES_AFTER_S[taken.attempt] * random.uniform(1, 1 + JITTER)
         later = sql.later(f"{wait_s:.1f}")
@@ -164,6 +170,22 @@ def _failed(taken: Taken, delivery: Delivery, error: Exception) -> None:
         Notification.objects.filter(pk=delivery.notification_id).update(read_at=None)
         if isinstance(error, REFUSED):
             _turn_off(delivery, words)
+
+
+def _words_of(error: Exception) -> str:
+    """Say what failed in the server's words where it has some, else in the library's."""
+    words: bytes | str
+    match error:
+        case SMTPRecipientsRefused():
+            [(code, words), *_] = error.recipients.values()
+        case SMTPResponseException():
+            code, words = error.smtp_code, error.smtp_error
+        case ValidationError():
+            return one_line(" ".join(error.messages), LONGEST_ERROR)
+        case _:
+            return one_line(f"{type(error).__name__}: {error}", LONGEST_ERROR)
+    said = words.decode(errors="replace") if isinstance(words, bytes) else words
+    return one_line(f"{code}: {said}", LONGEST_ERROR)
 
 
 def _turn_off(delivery: Delivery, words: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.core.validators import validate_email
 from django.urls import reverse
 
 from jobs import signs
@@ -27,8 +28,13 @@ LONGEST_NAME = 80
 
 
 def send(delivery: Delivery) -> None:
-    """Send one mail; raises OSError where the server does not take it."""
+    """Send one mail.
+
+    Raises ValidationError for an address that no mail can have, OSError where the server does not
+    take it.
+    """
     notification = delivery.notification
+    validate_email(notification.recipient.email)
     run = _run(notification)
     mail.send(
         "news",

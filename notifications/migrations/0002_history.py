@@ -1,7 +1,7 @@
 """Take what happened before anybody could hear of it as told: nobody gets mail about history.
 
 In pieces, each its own transaction, so that no writer waits for long and one that was cut off is
-gone on with; a million Events take some ten seconds. What happens meanwhile is told afterwards.
+gone on with. What happens meanwhile is told afterwards. A million Events took 20 s on PostgreSQL.
 """
 
 from typing import Any

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
@@ -32,7 +33,7 @@ AWAY: list[Exception] = [
 ]
 REFUSED: list[Exception] = [
     SMTPRecipientsRefused({"edda@example.com": (550, b"No such mailbox")}),
-    ValueError("Invalid address"),
+    ValidationError("Enter a valid email address."),
 ]
 
 
@@ -93,13 +94,27 @@ def test_a_mail_that_is_not_taken_is_tried_seven_times_with_one_id(
     for wait, least in zip(waits, TRIES_AFTER_S[1:], strict=True):
         assert least - 2 < wait <= least * 1.1
     assert (due.state, due.attempts, due.next_at) == ("failed", 7, None)
-    assert type(error).__name__ in due.error
+    known = {REFUSED[0]: "550: No such mailbox", REFUSED[1]: "Enter a valid email address."}
+    assert due.error == known.get(error, f"{type(error).__name__}: {error}")
     assert set(asked) == {f"<{due.public_id}@127.0.0.1>"}
     assert delivering.take() is None
     # The bell tells of it, whoever has read it before.
     assert Notification.objects.get(pk=due.notification_id).read_at is None
     # What is known of an address is on record; that a server was away says nothing of it.
     assert Channel.objects.filter(user=edda, address=edda.email).exists() is (error in REFUSED)
+
+
+def test_an_address_that_no_mail_can_have_keeps_nobody_waiting(
+    due: Delivery, job: Job, agent: Enrolled, edda: User, alice: User
+) -> None:
+    User.objects.filter(pk=edda.pk).update(email="edda at example")
+    User.objects.filter(pk=alice.pk).update(email="alice@example.com")
+    failed(job, agent, edda)
+    fanning.fan_out()
+    assert delivering.deliver() == 1
+    assert [one.to for one in mail.outbox] == [["alice@example.com"]]
+    due.refresh_from_db()
+    assert (due.state, due.error) == ("retrying", "Enter a valid email address.")
 
 
 def test_a_channel_that_is_off_is_used_again_once_it_is_turned_on(

@@ -225,7 +225,7 @@ def test_mail_that_is_off_is_told_and_turned_on_again(edda: User) -> None:
     for path in (LIST, "/profile"):
         page = words(html(edda, path))
         assert "Your mail is off since" in page
-        assert "refused edda@example.com seven times: No such mailbox." in page
+        assert "refused edda@example.com seven times (No such mailbox.)." in page
     browser = as_(edda)
     answer = browser.post("/profile/mail", {"next": "/profile"})
     assert answer.headers["Location"] == "/profile"
