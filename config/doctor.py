@@ -31,6 +31,8 @@ from agents.models import Agent
 from config import disks, health, running
 from config.celery import app
 from config.logs import hidden
+from notifications import lag
+from notifications.models import Delivery
 from sites import pulse, ticks
 from sites.models import Pulse
 
@@ -249,6 +251,16 @@ def mailing() -> Outcome:
     return "ok", f"{settings.EMAIL_HOST} takes it", ""
 
 
+def notifications() -> Outcome:
+    waiting_s = lag.oldest_waiting_s()
+    if waiting_s is not None and lag.is_late(waiting_s, watched_s=_there_for_s()):
+        return "fail", f"the oldest has waited for {waiting_s:.0f} s", CURES["notifications"]
+    again = Delivery.objects.filter(next_at__isnull=False).exclude(error="")
+    if refused := again.order_by("-attempts").first():
+        return "warn", f"a mail is tried again: {refused.error}", CURES["mail"]
+    return "ok", "none waits for long", ""
+
+
 def agents() -> Outcome:
     seen = [(one.state, one.name) for one in Agent.objects.in_use().with_state()]
     states = Counter(state for state, _ in seen)
@@ -277,6 +289,7 @@ CHECKS: dict[str, Callable[[], Outcome]] = {
     "disk space": disk_space,
     "public address": public_address,
     "mail": mailing,
+    "notifications": notifications,
     "agents": agents,
 }
 # What to do where a check breaks or has nothing better to say.
@@ -293,5 +306,6 @@ CURES: dict[str, str] = {
     "public address": "See that the web process runs, that PUBLIC_URL is right, and that the proxy"
     " leads there.",
     "mail": "See that the mail server's address and password are right.",
+    "notifications": "See that worker and beat run, and that the mail server answers.",
     "agents": "Look at the agents' machines.",
 }

@@ -21,6 +21,7 @@ from agents.models import AgentPresence
 from agents.tasks import mark_lost
 from config import doctor, running
 from jobs.tasks import plan, retry, sweep, tidy
+from notifications.tasks import deliver, fan_out
 from sites import pulse, ticks
 from sites.models import Pulse
 
@@ -46,7 +47,7 @@ def sound(db: None, settings: Any, tmp_path: Path, agent: Any) -> Any:
     settings.VAULT_ROOT = tmp_path / "vault"
     (tmp_path / "secret-key").touch(mode=0o600)
     agent.api.post("heartbeat", {"runs": []})
-    for task in (plan, retry, sweep, mark_lost, tidy):
+    for task in (plan, retry, sweep, mark_lost, fan_out, deliver, tidy):
         task()
     return settings
 
@@ -83,7 +84,7 @@ def test_what_has_just_started_is_awaited_and_not_late(sound, tmp_path):
     installed(timezone.now().isoformat())
     assert worker_and_beat()["state"] == "warn"
     assert worker_and_beat()["found"].startswith("started 0 s ago, awaited: plan")
-    sweep(), plan(), retry(), mark_lost()
+    sweep(), plan(), retry(), mark_lost(), fan_out(), deliver()
     # The rarest comes up a quarter of an hour later.
     assert worker_and_beat()["found"].startswith("the last sweep was 0 s ago")
     installed("2026-01-01T00:00:00Z")

@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.core.cache import cache
 from django.db.models.functions import Now
 from django.test import Client
 
-from config import watch
+from config import doctor, watch
 from jobs.models import Job
 from notifications import fanning, lag
 from notifications.models import Delivery
@@ -65,6 +66,33 @@ def test_what_waits_for_its_next_try_is_not_late(job: Job, agent: Enrolled, edda
     Delivery.objects.update(next_at=Now() + timedelta(hours=2), attempts=5, error="Away.")
     assert lag.oldest_waiting_s() is None
     assert watch.look() == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({}, ("ok", "none waits for long")),
+        ({"next_at": Now() - timedelta(hours=1)}, ("fail", "the oldest has waited for 3600 s")),
+        (
+            {"next_at": Now() + timedelta(hours=1), "error": "550: No such mailbox"},
+            ("warn", "a mail is tried again: 550: No such mailbox"),
+        ),
+    ],
+)
+@pytest.mark.once
+def test_doctor_says_what_waits(
+    columns: dict[str, Any],
+    said: tuple[str, str],
+    job: Job,
+    agent: Enrolled,
+    edda: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doctor, "_there_for_s", lambda: 86_400.0)
+    failed(job, agent, edda)
+    fanning.fan_out()
+    Delivery.objects.update(**columns)
+    assert doctor.notifications()[:2] == said
 
 
 def test_who_has_just_begun_to_watch_does_not_know_yet(
