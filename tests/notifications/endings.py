@@ -61,12 +61,23 @@ def partial(job: Job, agent: Enrolled, by: User) -> JobRun:
     return success(job, agent, by, counts={"total": 2, "successful": 1, "failed": 1})
 
 
-def missed(job: Job, agent: Enrolled, by: User) -> Event:
-    """A start that the portal came to an hour late."""
+def planned(job: Job, by: User, ago: timedelta) -> None:
+    """Let the planner come to a start of the job so late."""
     job.schedule_kind, job.schedule_cron = "cron", "*/7 3 1 1 *"
     definitions.save(job, by=by)
-    Job.objects.filter(pk=job.pk).update(next_run_at=sql.clock() - timedelta(hours=1))
+    Job.objects.filter(pk=job.pk).update(next_run_at=sql.clock() - ago)
     planner.plan()
+
+
+def scheduled(job: Job, agent: Enrolled, by: User) -> JobRun:
+    """A start by schedule, that failed."""
+    planned(job, by, timedelta(seconds=1))
+    return fail(agent)
+
+
+def missed(job: Job, agent: Enrolled, by: User) -> Event:
+    """A start that the portal came to an hour late."""
+    planned(job, by, timedelta(hours=1))
     return Event.objects.get(kind="job.missed")
 
 

@@ -22,7 +22,7 @@ from tests import factories
 from tests.factories import Enrolled
 from tests.jobs.passing import lease_over
 from tests.jobs.trying import begin, fail, given_up, tried_again
-from tests.notifications.endings import ENDINGS, failed
+from tests.notifications.endings import ENDINGS, failed, scheduled
 
 pytestmark = pytest.mark.django_db
 
@@ -76,18 +76,16 @@ def test_each_hears_of_what_they_chose_and_may_see(
     assert heard(events) == by_default, "a choice is for its own site"
 
 
-@pytest.mark.parametrize("who", ["starter", "scheduled"])
-def test_the_owner_of_a_job_hears_of_its_planned_runs(
-    who: str, job: Job, agent: Enrolled, edda: User, alice: User, manuel: User
+def test_a_run_is_told_to_whom_it_belongs(
+    job: Job, agent: Enrolled, edda: User, alice: User, manuel: User
 ) -> None:
     """S0-08: a scheduled run is its job's owner's, one on demand is whose who pressed."""
-    if who == "scheduled":
-        ENDINGS["missed"](job, agent, edda)
-        expected = {"edda": {"missed"}, "alice": {"missed"}}
-    else:
-        failed(job, agent, manuel)
-        expected = {"manuel": {"failed"}, "alice": {"failed"}}
-    assert heard(list(Event.objects.all())) == expected
+    run = scheduled(job, agent, edda)
+    assert run.occurrence is not None
+    assert heard(list(Event.objects.all())) == {"edda": {"failed"}, "alice": {"failed"}}
+    Event.objects.all().delete()
+    failed(job, agent, manuel)
+    assert heard(list(Event.objects.all())) == {"manuel": {"failed"}, "alice": {"failed"}}
 
 
 def test_only_the_last_try_is_told(stubborn: Job, agent: Enrolled, edda: User) -> None:
