@@ -20,7 +20,7 @@ from tests.jobs.passing import lease_over
 from tests.jobs.trying import begin
 from tests.notifications.endings import ENDINGS
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def letters(to: User) -> list[Any]:

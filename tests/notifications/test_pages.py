@@ -97,6 +97,7 @@ def test_what_is_read_is_counted_no_more(edda: User, alice: User, oscar: User) -
     assert bell(alice) == "Notifications, 3 unread"
 
 
+@pytest.mark.once
 def test_the_bell_counts_up_to_99(edda: User, works: Organization, job: Job) -> None:
     for _ in range(101):
         event = record("run.failed", job.public_id, organization=works, starter=edda)
@@ -146,6 +147,7 @@ def test_the_page_concerns_the_current_organization(
     assert Notification.objects.filter(recipient=edda, read_at=None).count() == 1
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("told")
 def test_a_run_that_was_pruned_is_told_of_without_a_link(edda: User) -> None:
     run = JobRun.objects.get(status="failed")
@@ -205,6 +207,7 @@ def test_each_chooses_for_the_sites_that_they_see(
     assert not Subscription.objects.exists()
 
 
+@pytest.mark.once
 def test_a_person_in_two_organizations_chooses_for_both(
     elsewhere: Organization, hall: Site, edda: User
 ) -> None:
@@ -218,6 +221,7 @@ def test_a_person_in_two_organizations_chooses_for_both(
     assert Subscription.objects.filter(user=edda, level="nothing").count() == 2
 
 
+@pytest.mark.once
 def test_mail_that_is_off_is_told_and_turned_on_again(edda: User) -> None:
     Channel.objects.create(
         user=edda, kind="email", address=edda.email, error="No such mailbox.", disabled_at=Now()
@@ -250,6 +254,7 @@ def test_many_sites_are_chosen_page_by_page(
     assert "Hall 0" in html(alice, "/profile?sites=x")
 
 
+@pytest.mark.once
 def test_an_account_without_an_address_is_told_so(mia: User) -> None:
     User.objects.filter(pk=mia.pk).update(email="")
     assert "Your account has no mail address" in html(mia, "/profile")
