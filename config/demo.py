@@ -43,7 +43,8 @@ def ensure_demo() -> bool:
         shutil.copytree(Path(__file__).parent / "demo_folder", folder, copy_function=shutil.copy)
     password = kept_password()  # before its hash: a crash between them leaves no locked door
     with transaction.atomic():
-        admin = User.objects.create_superuser(USERNAME, password=password)
+        # Its mail lies in the data folder until a server is named.
+        admin = User.objects.create_superuser(USERNAME, f"{USERNAME}@localhost", password)
         organization = Organization(name=ORGANIZATION)
         organization.full_clean()
         organization.save()
