@@ -18,6 +18,7 @@ from sites.sql import Sql
 
 from .decisions import Decided, decide
 from .models import ChannelKind, Notification
+from .news import PROBLEMS
 
 logger = logging.getLogger(__name__)
 
@@ -113,19 +114,29 @@ def _write(decided: Sequence[Decided]) -> int:
     written = sql.rows(
         Sql(
             f"INSERT INTO notifications_notification ({names})"
-            f" SELECT {names} FROM {given.text} WHERE TRUE RETURNING id, decision",
+            f" SELECT {names} FROM {given.text} WHERE TRUE RETURNING id, decision, news",
             given.params,
         )
     )
-    sent = [pk for pk, decision in written if decision == Notification.Decision.SENT]
-    columns = {"public_id": "UUID", "notification_id": "BIGINT", "channel": "TEXT"}
+    columns = {
+        "public_id": "UUID",
+        "notification_id": "BIGINT",
+        "channel": "TEXT",
+        "urgent": "BOOLEAN",
+    }
     names = ", ".join(columns)
     rows = sql.table(
         "due",
         columns,
         (
-            {"public_id": uuid.uuid4(), "notification_id": pk, "channel": ChannelKind.EMAIL}
-            for pk in sent
+            {
+                "public_id": uuid.uuid4(),
+                "notification_id": pk,
+                "channel": ChannelKind.EMAIL,
+                "urgent": news in PROBLEMS,
+            }
+            for pk, decision, news in written
+            if decision == Notification.Decision.SENT
         ),
     )
     sql.rows(

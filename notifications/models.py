@@ -148,6 +148,8 @@ class Delivery(models.Model):
         Notification, on_delete=models.CASCADE, related_name="deliveries", db_index=False
     )
     channel = models.CharField(max_length=8, choices=ChannelKind)
+    # A problem goes before what merely went on, however much of that waits.
+    urgent = models.BooleanField(default=False, db_default=False)
     attempts = models.PositiveSmallIntegerField(default=0)
     next_at = models.DateTimeField(null=True, db_default=Now())
     lease_until = models.DateTimeField(null=True)
@@ -172,6 +174,11 @@ class Delivery(models.Model):
         indexes = [
             models.Index(
                 fields=["next_at", "id"], condition=Q(next_at__isnull=False), name="delivery_due"
+            ),
+            models.Index(
+                fields=["next_at", "id"],
+                condition=Q(next_at__isnull=False, urgent=True),
+                name="delivery_urgent",
             ),
         ]
 

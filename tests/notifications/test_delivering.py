@@ -14,15 +14,15 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from jobs.models import Job
-from notifications import delivering, fanning
+from notifications import delivering, fanning, tasks
 from notifications.delivering import TRIES_AFTER_S, Outcome
-from notifications.models import Channel, Delivery, Notification
+from notifications.models import Channel, Delivery, Notification, Subscription
 from sites import sql
 from sites.access import set_role
 from sites.members import remove_member
 from sites.models import Membership, Site, User
 from tests.factories import Enrolled
-from tests.notifications.endings import failed
+from tests.notifications.endings import failed, success
 
 pytestmark = pytest.mark.django_db
 
@@ -173,6 +173,39 @@ def test_a_starter_who_lost_the_site_hears_of_their_own_runs_still(
     """As they see them: domain rule 2."""
     set_role(edda, None, on=hall)
     assert delivering.deliver() == 1
+
+
+def test_a_problem_is_mailed_before_what_went_well(
+    job: Job, agent: Enrolled, edda: User, alice: User, hall: Site
+) -> None:
+    """A night of thousands of backups does not put off the mail about the one that failed."""
+    User.objects.filter(pk=alice.pk).update(email="")
+    Subscription.objects.create(user=edda, site=hall, level="everything")
+    for end in (success, failed, success):
+        end(job, agent, edda)
+        fanning.fan_out()
+    assert delivering.deliver() == 3
+    said = [letter.subject.partition(": ")[2].partition(" ")[0] for letter in mail.outbox]
+    assert said == ["Failed", "Success", "Success"]
+
+
+def test_a_mail_server_that_does_not_answer_takes_two_of_the_workers_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The sweeps may share the worker with it (`up`), and a tick begins every 5 s."""
+    at_it: list[int] = []
+
+    def hang() -> int:
+        at_it.append(1)
+        assert len(at_it) <= tasks.AT_ONCE
+        tasks.deliver()  # the next tick, while this one is at it
+        return 0
+
+    monkeypatch.setattr(delivering, "deliver", hang)
+    for _ in range(2):
+        at_it.clear()
+        tasks.deliver()
+        assert len(at_it) == tasks.AT_ONCE == 2
 
 
 def test_one_try_at_a_time_holds_a_delivery(due: Delivery) -> None:
