@@ -347,14 +347,25 @@ function parts() {
 }
 
 // The bell asks for its number again once what failed may be told of: a few seconds later, and no
-// more than twice a minute, however much fails.
-const BAD = new Set(["run.failed", "run.timed_out", "run.given_up"]);
+// more than twice a minute, however much fails. What fails in between is asked for at the end of it.
+const BAD = new Set(["run.failed", "run.timed_out", "run.given_up", "job.missed"]);
 let rings = 0;
+let missed = false;
 
 function ring(kind) {
-  if (!BAD.has(kind) || rings) return;
-  rings = setTimeout(() => { rings = 0; }, 30_000);
+  if (!BAD.has(kind)) return;
+  if (rings) {
+    missed = true;
+    return;
+  }
   setTimeout(() => htmx.trigger(document.body, "news"), 6000 + Math.random() * 4000);
+  rings = setTimeout(() => {
+    rings = 0;
+    if (missed) {
+      missed = false;
+      ring(kind);
+    }
+  }, 30_000);
 }
 
 function hear(kind, data) {

@@ -9,6 +9,8 @@ from django.conf import settings
 
 from jobs.models import Proposal
 from jobs.states import Status
+from notifications import decisions
+from notifications.news import PROBLEMS
 
 # Never stored, only hinted at by agents' requests.
 HINTS = {"log", "progress"}
@@ -19,6 +21,14 @@ def listened() -> set[str]:
     script = (settings.BASE_DIR / "static" / "portal.js").read_text()
     [kinds] = re.findall(r"const KINDS = \[(.*?)\];", script, re.DOTALL)
     return set(re.findall(r'"run\.(\w+)"', kinds))
+
+
+def test_the_bell_hears_of_what_is_always_a_problem() -> None:
+    """Beside those that `run.completed` may tell of, too: it comes too often to ask each time."""
+    script = (settings.BASE_DIR / "static" / "portal.js").read_text()
+    [bad] = re.findall(r"const BAD = new Set\(\[(.*?)\]\);", script)
+    ends = {kind for kind in decisions.ENDS if kind.removeprefix("run.") in PROBLEMS}
+    assert set(re.findall(r'"([\w.]+)"', bad)) == {*ends, "run.given_up", decisions.MISSED}
 
 
 def told() -> set[str]:
