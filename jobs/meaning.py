@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sites.masking import without_password
 from sites.templatetags.portal import duration
 
 from . import limits, signs
@@ -22,8 +23,8 @@ def meaning(run: JobRun) -> str:
         case Status.TIMED_OUT:
             return f"{_timed_out(run)}{untouched}"
         case Status.FAILED:
-            first = (run.error or run.message or run.get_reason_display()).strip().split("\n", 1)[0]
-            return f"{first[:200].rstrip('.')}.{untouched}"
+            first = _first_line(run.error or run.message or run.get_reason_display(), 200)
+            return f"{first.rstrip('.')}.{untouched}"
     if run.result == Result.UP_TO_DATE:
         return "Nothing differs from the accepted backup."
     if run.result == Result.MODIFIED and run.snapshot:
@@ -34,7 +35,14 @@ def meaning(run: JobRun) -> str:
             first = f"The first backup: {run.snapshot.files:,} files"
             return f"{first}." if run.auto_commit else f"{first}; {taken}."
         return f"{what} from the backup before it; {taken}."
-    return (run.summary or run.message).strip().split("\n", 1)[0][:300]
+    return _first_line(run.summary or run.message, 300)
+
+
+def _first_line(text: str, most: int) -> str:
+    """Cut the first line of what an agent said, behind the passwords in it: half of a URL is not
+    known for one.
+    """
+    return without_password(text.strip().split("\n", 1)[0])[:most]
 
 
 def _taken(run: JobRun) -> str:

@@ -146,6 +146,18 @@ def test_no_secret_leaves_with_a_mail(job: Job, agent: Enrolled, edda: User) -> 
         assert "hunter22" not in text
 
 
+def test_a_password_that_is_cut_off_is_none_the_less_hidden(
+    job: Job, agent: Enrolled, edda: User
+) -> None:
+    factories.run(job, by=edda)
+    error = f"{'The device is busy. ' * 9}https://bob:{'hunter22' * 9}@host/ was refused."
+    agent.api.finish(begin(agent), "failed", error=error)
+    letter = last_letter(edda)
+    for text in (letter.subject, letter.body, letter.alternatives[0].content):
+        assert "The device is busy." in text
+        assert "hunter" not in text
+
+
 def test_a_run_that_was_pruned_meanwhile_is_told_without_it(
     job: Job, agent: Enrolled, edda: User
 ) -> None:
