@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
 
 def one_line(text: str, most: int = 200) -> str:
-    """Lay text flat for a header or a line of its own: what people call themselves may be long."""
-    flat = " ".join(text.split())
+    """Lay text flat for a header or a line of its own: what people call themselves may be long.
+
+    Control characters count as spaces: PostgreSQL keeps no zero byte that a mail server has said.
+    """
+    flat = " ".join(_CONTROL.sub(" ", text).split())
     return flat if len(flat) <= most else f"{flat[: most - 1]}…"
 
 
