@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from sites import keyset
 from sites.access.policy import EVERY
 from sites.models import User
-from sites.pages import ON_PAGE, PortalRequest, back, within_organization
+from sites.pages import ON_PAGE, PortalRequest, at_cursor, back, within_organization
 from sites.problems import Refused
 
 from . import delivering, reading, subscriptions, wording
@@ -58,20 +58,11 @@ def notification_list(request: PortalRequest) -> HttpResponse:
             "unread": unread,
             "only_unread": only_unread,
             "zone": zones.pop() if len(zones) == 1 else "",
-            "newer": _at(request, page.previous),
-            "older": _at(request, page.next),
+            "newer": at_cursor(request, page.previous),
+            "older": at_cursor(request, page.next),
             "off": delivering.off(request.user),
         },
     )
-
-
-def _at(request: HttpRequest, cursor: str) -> str:
-    """Give the address of the page at a cursor; empty without one."""
-    if not cursor:
-        return ""
-    params = request.GET.copy()
-    params["cursor"] = cursor
-    return f"{request.path}?{params.urlencode()}"
 
 
 @within_organization

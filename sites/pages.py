@@ -57,6 +57,15 @@ def within_organization(
     return login_required(page)
 
 
+def at_cursor(request: HttpRequest, cursor: str) -> str:
+    """Give the address of another page of a list; empty where there is none."""
+    if not cursor:
+        return ""
+    params = request.GET.copy()
+    params["cursor"] = cursor
+    return f"?{params.urlencode()}"
+
+
 def back(request: HttpRequest, otherwise: str) -> HttpResponse:
     """Send a person back to where the form stood, never to another host."""
     to = request.POST.get("next", "")

@@ -19,11 +19,11 @@ from jobs.models import Job, Occurrence
 from jobs.permissions import job_policy, occurrence_policy
 from jobs.views import narrowing
 from jobs.views.narrowing import Choices
-from jobs.views.runs import SIZES, at_cursor, size_of
+from jobs.views.runs import SIZES, size_of
 from sites import keyset
 from sites.export import MOST
 from sites.keyset import Order
-from sites.pages import PortalRequest, within_organization
+from sites.pages import PortalRequest, at_cursor, within_organization
 from sites.permissions import site_policy
 from sites.templatetags.portal import zone_of
 

@@ -23,7 +23,7 @@ from jobs.views import narrowing
 from sites.access import grants_of
 from sites.export import MOST, RETRY_AFTER_S, Turn
 from sites.models import Role
-from sites.pages import PortalRequest, back, within_organization
+from sites.pages import PortalRequest, at_cursor, back, within_organization
 from sites.problems import Refused
 
 SIZES = (25, 50, 100)
@@ -215,15 +215,6 @@ def ids_in(request: PortalRequest, name: str) -> list[UUID]:
 def size_of(request: PortalRequest) -> int:
     text = request.GET.get("size", "")
     return int(text) if text in {str(size) for size in SIZES} else 50
-
-
-def at_cursor(request: PortalRequest, cursor: str) -> str:
-    """Give the address of another page of a list; empty where there is none."""
-    if not cursor:
-        return ""
-    params = request.GET.copy()
-    params["cursor"] = cursor
-    return f"?{params.urlencode()}"
 
 
 @within_organization

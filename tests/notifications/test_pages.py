@@ -116,7 +116,7 @@ def test_the_bell_counts_up_to_99(edda: User, works: Organization, job: Job) -> 
     assert len(rows(page)) == 50
     older = re.search(r'href="([^"]*cursor=[^"]*)">Older', page)
     assert older
-    second = html(edda, older[1].replace("&amp;", "&"))
+    second = html(edda, LIST + older[1].replace("&amp;", "&"))
     assert len(rows(second)) == 50
     assert len({*re.findall(r"/notifications/([\w-]{36})/read", page + second)}) == 100
 
