@@ -8,15 +8,16 @@ from unfold.decorators import display
 
 from sites.access.admin import Among, Between, ScopedAdmin
 
+from . import wording
 from .models import Channel, Delivery, Notification, Subscription
 from .permissions import channel_policy, notification_policy, subscription_policy
 
 COLORS = {
-    "Sent": "success",
-    "Waiting": "info",
-    "Retrying": "warning",
-    "Failed": "danger",
-    "Withheld": "default",
+    Delivery.State.SENT.label: "success",
+    Delivery.State.WAITING.label: "info",
+    Delivery.State.RETRYING.label: "warning",
+    Delivery.State.FAILED.label: "danger",
+    Delivery.State.WITHHELD.label: "default",
 }
 
 
@@ -38,7 +39,7 @@ class SubscriptionAdmin(ScopedAdmin):
 class NotificationAdmin(ScopedAdmin):
     policy = notification_policy
     list_display = ("at", "news", "about", "recipient", "because", "decision", "reason", "read_at")
-    list_select_related = ("event", "recipient")
+    list_select_related = ("event", "organization", "recipient")
     list_filter = (
         ("news", ChoicesDropdownFilter),
         ("decision", ChoicesDropdownFilter),
@@ -67,7 +68,7 @@ class NotificationAdmin(ScopedAdmin):
     @display(description="About")
     def about(self, notification: Notification) -> str:
         """Name the job or the run that it is about."""
-        return str(notification.event.data.get("name") or notification.organization)
+        return wording.name_of(notification)
 
 
 @admin.register(Delivery)
@@ -94,7 +95,7 @@ class DeliveryAdmin(ScopedAdmin):
 
     @display(description="State", label=COLORS)
     def shown_state(self, delivery: Delivery) -> str:
-        return delivery.state.capitalize()
+        return str(delivery.state.label)
 
 
 @admin.register(Channel)

@@ -185,16 +185,25 @@ class Delivery(models.Model):
     def __str__(self) -> str:
         return f"{self.get_channel_display()}: {self.notification}"
 
+    class State(models.TextChoices):
+        """How it stands, as its columns say."""
+
+        WAITING = "waiting", "Waiting"
+        RETRYING = "retrying", "Retrying"
+        SENT = "sent", "Sent"
+        FAILED = "failed", "Failed"
+        WITHHELD = "withheld", "Withheld"  # nobody was to have it any more
+
     @property
-    def state(self) -> str:
-        """How it stands: waiting, retrying, sent, failed, or withheld (nobody was to have it)."""
-        return state_of(self.sent_at, self.next_at, self.error)
+    def state(self) -> State:
+        """How it stands."""
+        return self.state_of(self.sent_at, self.next_at, self.error)
 
-
-def state_of(sent_at: datetime | None, next_at: datetime | None, error: str) -> str:
-    """Say how a delivery with these columns stands."""
-    if sent_at is not None:
-        return "sent"
-    if next_at is not None:
-        return "retrying" if error else "waiting"
-    return "failed" if error else "withheld"
+    @classmethod
+    def state_of(cls, sent_at: datetime | None, next_at: datetime | None, error: str) -> State:
+        """Say how a delivery with these columns stands."""
+        if sent_at is not None:
+            return cls.State.SENT
+        if next_at is not None:
+            return cls.State.RETRYING if error else cls.State.WAITING
+        return cls.State.FAILED if error else cls.State.WITHHELD

@@ -23,14 +23,9 @@ def own(user: User) -> QuerySet[Notification]:
     return notification_policy.rows(user, "read", Notification.objects.filter(recipient=user))
 
 
-def unread(user: User) -> QuerySet[Notification]:
-    """Give what the person has not read."""
-    return own(user).filter(read_at=None)
-
-
 def count_unread(user: User, organization: Organization) -> int:
     """Count for the bell, up to one more than it shows: a partial index, whatever was told."""
-    rows = unread(user).filter(organization=organization).order_by()
+    rows = own(user).filter(organization=organization, read_at=None).order_by()
     return rows[: COUNTED + 1].count()
 
 

@@ -309,7 +309,7 @@ SPECTACULAR_SETTINGS = {
         "AgentState": "agents.filters.STATES",
         "News": "notifications.news.News",
         "NewsLevel": "notifications.news.Level",
-        "DeliveryState": ["waiting", "retrying", "sent", "failed", "withheld"],
+        "DeliveryState": "notifications.models.Delivery.State",
         "NotificationDecision": "notifications.models.Notification.Decision",
         "NotificationReason": "notifications.models.Notification.Reason",
         "NotificationBecause": "notifications.models.Notification.Because",

@@ -20,15 +20,13 @@ from sites.permissions import site_policy
 
 from .. import reading, subscriptions, wording
 from ..filters import NotificationFilter, SubscriptionFilter
-from ..models import Notification, state_of
+from ..models import Delivery, Notification
 from ..news import Level, News
 from ..permissions import notification_policy
 
-DELIVERY_STATES = ["waiting", "retrying", "sent", "failed", "withheld"]
-
 
 class DeliveryOut(serializers.Serializer[Any]):
-    state = serializers.ChoiceField(DELIVERY_STATES)
+    state = serializers.ChoiceField(Delivery.State.values)
     sent_at = serializers.DateTimeField(source="mail_sent_at", allow_null=True)
     next_at = serializers.DateTimeField(
         source="mail_next_at", allow_null=True, help_text="When it is tried next."
@@ -75,7 +73,7 @@ class NotificationOut(serializers.Serializer[Notification]):
         if notification.mail_id is None:
             return None
         columns = (notification.mail_sent_at, notification.mail_next_at, notification.mail_error)
-        notification.state = state_of(*columns)
+        notification.state = Delivery.state_of(*columns)
         return DeliveryOut(notification).data
 
 

@@ -15,7 +15,7 @@ from sites.pages import ON_PAGE
 from sites.templatetags.portal import zone_of
 
 from .. import delivering, subscriptions, wording
-from ..models import Notification, state_of
+from ..models import Delivery, Notification
 from ..news import Level, News
 
 register = template.Library()
@@ -34,11 +34,11 @@ WHY = {
 }
 # state of a delivery → (colour of its words, words)
 MAIL: dict[str, tuple[str, str]] = {
-    "sent": ("soft", "Mailed"),
-    "waiting": ("dim", "Being mailed"),
-    "retrying": ("t-orange", "Not taken yet, is tried again"),
-    "failed": ("t-red", "Not taken"),
-    "withheld": ("dim", "Not mailed"),
+    Delivery.State.SENT: ("soft", "Mailed"),
+    Delivery.State.WAITING: ("dim", "Being mailed"),
+    Delivery.State.RETRYING: ("t-orange", "Not taken yet, is tried again"),
+    Delivery.State.FAILED: ("t-red", "Not taken"),
+    Delivery.State.WITHHELD: ("dim", "Not mailed"),
 }
 
 
@@ -70,7 +70,7 @@ def told(notification: Any, run: JobRun | None) -> dict[str, str]:
         look, words, title = "dim", "", ""
     else:
         columns = (notification.mail_sent_at, notification.mail_next_at, notification.mail_error)
-        look, words = MAIL[state_of(*columns)]
+        look, words = MAIL[Delivery.state_of(*columns)]
         title = notification.mail_error
     return found | {"look": look, "mail": words, "title": title}
 
