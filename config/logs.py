@@ -41,6 +41,7 @@ _SECRETS = (
     ),
     ("://", re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@"), r"\1…@"),
 )
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Made per request; a value given by a proxy must look like one, for it goes into every line.
 REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
@@ -66,9 +67,37 @@ def hide_secrets(
     return event
 
 
-def leave_out_refusals(record: logging.LogRecord) -> bool:
-    """Take the traceback from a refusal: who was refused what is no fault of the code."""
-    if record.levelno < logging.ERROR:
+def escape_controls(
+    logger: Any, method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Escape what would begin a line or move a terminal's cursor: a step of structlog's.
+
+    A request's text may be in a message, and is not to look like a line of the portal's own. A
+    traceback keeps its lines, each indented, for it ends with the error's words.
+    """
+    for key, value in event.items():
+        if not isinstance(value, str):
+            continue
+        if key in ("exception", "stack"):
+            value = "\n".join(f"    {_CONTROL.sub(_escaped, one)}" for one in value.split("\n"))
+        else:
+            value = _CONTROL.sub(_escaped, value)
+        event[key] = value
+    return event
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
+
+
+def tone_down_refusals(record: logging.LogRecord) -> bool:
+    """Make a refusal a warning without a traceback: who was refused what is no fault of the code.
+
+    Django calls a request that is suspicious to it, and answered with 400, an error.
+    """
+    if record.name.startswith("django.security."):
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    if record.name.startswith("django.") and record.levelno < logging.ERROR:
         record.exc_info = None
     return True
 
@@ -93,12 +122,13 @@ def configured(form: str) -> dict[str, Any]:
         cache_logger_on_first_use=True,
     )
     if form == "json":
-        last: Any = structlog.processors.JSONRenderer(ensure_ascii=False)
+        last: list[Any] = [structlog.processors.JSONRenderer(ensure_ascii=False)]
     else:
         # The pretty tracebacks print local variables, secrets among them.
-        last = structlog.dev.ConsoleRenderer(
+        pretty = structlog.dev.ConsoleRenderer(
             colors=False, exception_formatter=structlog.dev.plain_traceback
         )
+        last = [escape_controls, pretty]
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -109,7 +139,7 @@ def configured(form: str) -> dict[str, Any]:
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                     structlog.processors.format_exc_info,
                     hide_secrets,
-                    last,
+                    *last,
                 ],
                 "foreign_pre_chain": about,
             }
@@ -117,14 +147,19 @@ def configured(form: str) -> dict[str, Any]:
         "filters": {
             "refusals": {
                 "()": "django.utils.log.CallbackFilter",
-                "callback": leave_out_refusals,
+                "callback": tone_down_refusals,
             }
         },
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "lines"}},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "formatter": "lines",
+                "filters": ["refusals"],
+            }
+        },
         "root": {"handlers": ["console"], "level": "INFO"},
         "loggers": {
             "django_structlog": {"level": "WARNING"},
-            "django.request": {"filters": ["refusals"]},
             # It names each address that is asked, with what is secret in it.
             "httpx": {"level": "WARNING"},
             # A line per request is for programs; a person at a terminal reads what went wrong.

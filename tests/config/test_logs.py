@@ -7,6 +7,8 @@ import json
 import logging
 import logging.config
 from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import quote
 
 import pytest
 import structlog
@@ -21,15 +23,15 @@ from tests.pages import as_
 pytestmark = pytest.mark.once
 
 
-@pytest.fixture
-def written() -> Iterator[io.StringIO]:
-    """What production's log holds, from root and access logger."""
-    made = logs.configured("json")
-    formatter = logging.config.DictConfigurator(made).configure_formatter(
-        made["formatters"]["lines"]
-    )
+@contextmanager
+def writing(form: str) -> Iterator[io.StringIO]:
+    """Give what the log holds from root and access logger, as the console would show it."""
+    made = logs.configured(form)
+    configurator = logging.config.DictConfigurator(made)
     handler = logging.StreamHandler(out := io.StringIO())
-    handler.setFormatter(formatter)
+    handler.setFormatter(configurator.configure_formatter(made["formatters"]["lines"]))
+    for name in made["handlers"]["console"]["filters"]:
+        handler.addFilter(configurator.configure_filter(made["filters"][name]))
     root, access = logging.getLogger(), logging.getLogger("yardmaster.access")
     before = root.level, access.level
     root.addHandler(handler)
@@ -39,6 +41,12 @@ def written() -> Iterator[io.StringIO]:
     root.removeHandler(handler)
     root.setLevel(before[0])
     access.setLevel(before[1])
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    with writing("json") as out:
+        yield out
 
 
 def lines(written: io.StringIO) -> list[dict[str, object]]:
@@ -83,6 +91,33 @@ def test_a_refusal_is_no_traceback(written, mia, monkeypatch):
     monkeypatch.setattr("sites.views.members.managed", lambda _: 1 / 0)
     assert client.get("/members").status_code == 500
     assert "ZeroDivisionError" in str(lines(written))
+
+
+FORGED = "x\n2026-01-01T00:00:00Z [info     ] all is well\r\x1b[2J\x9b\u2028y"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("form", ["plain", "json"])
+def test_no_text_of_a_request_begins_a_line(alice, form):
+    client = as_(alice)
+    client.raise_request_exception = False
+    with writing(form) as written:
+        assert client.get("/admin/jobs/job/", {"_to_field": FORGED}).status_code == 400
+        client.get(f"/nothing/{quote(FORGED)}")
+        try:
+            raise ValueError(FORGED)
+        except ValueError:
+            logging.getLogger("some.library").exception("It failed with %s", FORGED)
+            structlog.get_logger("ours").exception(FORGED, said=FORGED)
+    text = written.getvalue()
+    assert text.count("all is well") > 4
+    begun = [line for line in text.split("\n") if "all is well" in line]
+    assert not [line for line in begun if line.startswith("2026-01-01")]
+    assert not set(text) & set("\r\x1b")
+    if form == "plain":
+        assert not set(text) & set("\x9b\u2028")
+        (suspicious,) = (line for line in text.splitlines() if "DisallowedModelAdmin" in line)
+        assert "[warning" in suspicious
 
 
 @pytest.mark.django_db
