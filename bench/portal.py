@@ -34,7 +34,7 @@ def arrangement(name: str, port: int) -> list[str]:
         return [
             "granian", "--interface", "wsgi", "config.wsgi:application", "--host", "127.0.0.1",
             "--port", str(port), "--workers", "2", "--blocking-threads", "8",
-            "--log-level", "error",
+            "--http1-buffer-size", "65536", "--log-level", "error",
         ]  # fmt: skip
     return [
         "uvicorn", "config.asgi:application", "--port", str(port), "--no-access-log",

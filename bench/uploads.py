@@ -1,8 +1,9 @@
 """A large upload in chunks, and many slow ones beside quick requests: memory and waits.
 
 `python -m bench.uploads [--megabytes 5120] [--slow 50]` serves the portal as production does, on
-SQLite in a folder that is thrown away. Memory is the largest resident set of any one process of
-the server; the goals are 150 MB, and a p99 beside slow uploaders of at most 1.5 times that alone.
+a PostgreSQL and in a folder that are thrown away. Memory is the largest resident set of any one process of
+the server, while others ask for lists; the goals are 150 MB, and a p99 beside slow uploaders of at
+most 1.5 times that alone.
 The slow ones come through nginx, which takes in whole requests before it passes them on, as in
 docs/deploy; directly, each would keep one of the server's threads. Without nginx on the machine
 they are left out.
@@ -31,6 +32,7 @@ GOAL_MB = 150
 # What a slow sender announces, and how much of it it sends how often.
 ANNOUNCED, SENDS, EVERY_S = 1024 * 1024, 1024, 0.2
 QUICK_S, TURNS = 4.0, 4
+ASKERS = 4
 
 
 class Memory(threading.Thread):
@@ -193,6 +195,29 @@ def trickling(port: int, token: str, count: int) -> Iterator[None]:
             sender.close()
 
 
+@contextmanager
+def asking(port: int, token: str) -> Iterator[None]:
+    """Let others ask for lists meanwhile, without a pause."""
+    over = threading.Event()
+
+    def ask() -> None:
+        door = Door(port, token)
+        while not over.is_set():
+            for path in ("runs", "jobs", "targets", "me"):
+                status, said = door.ask("GET", path, b"", "")
+                assert status == 200, said
+
+    threads = [threading.Thread(target=ask, daemon=True) for _ in range(ASKERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
 def quick(port: int, token: str) -> list[float]:
     """Ask small questions for a while and give each one's wait in ms."""
     door, waits, until = Door(port, token), [], time.monotonic() + QUICK_S
@@ -251,8 +276,12 @@ def measure(megabytes: int, slow: int) -> None:
         memory.start()
         quick(port, token)
         print(f"memory of the largest process before the upload: {memory.megabytes} MB")
-        seconds, sha256 = upload(port, agent.api.token, place, megabytes)
-        print(f"{megabytes} MB up in {seconds:.0f} s, peak {memory.megabytes} MB ({GOAL_MB})")
+        with asking(port, token):
+            seconds, sha256 = upload(port, agent.api.token, place, megabytes)
+        print(
+            f"{megabytes} MB up in {seconds:.0f} s beside {ASKERS} who ask for lists,"
+            f" peak {memory.megabytes} MB ({GOAL_MB})"
+        )
         same = download(port, token, f"runs/{held['id']}/files/{file}/content") == sha256
         print(f"down again, {'the same' if same else 'OTHER'} bytes, peak {memory.megabytes} MB")
         if slow and shutil.which("nginx"):
@@ -279,17 +308,23 @@ def main() -> None:
     if os.environ.get("YARDMASTER_BENCH_UPLOADS"):
         measure(options.megabytes, options.slow)
         return
-    with tempfile.TemporaryDirectory(prefix="yardmaster-bench-") as folder:
+    from tests import servers
+
+    with (
+        servers.postgres(durable=True) as server,
+        tempfile.TemporaryDirectory(prefix="yardmaster-bench-") as folder,
+    ):
         environment = os.environ | {
             "YARDMASTER_BENCH_UPLOADS": "1",
             "YARDMASTER_DATA": folder,
+            "DATABASE_URL": server.url,
             "DJANGO_SETTINGS_MODULE": "config.settings.production",
             "ALLOWED_HOSTS": "testserver",  # by which the world is built
             "PYTHONWARNINGS": "ignore",
         }
-        environment.pop("DATABASE_URL", None)
         command = [sys.executable, "-m", "bench.uploads", *sys.argv[1:]]
-        sys.exit(subprocess.run(command, env=environment).returncode)
+        done = subprocess.run(command, env=environment)
+    sys.exit(done.returncode)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings.production")
 from django.core.wsgi import get_wsgi_application
 from django.urls import get_resolver
 
-from config.memory import keep_what_is_loaded
+from config.memory import give_freed_memory_back, keep_what_is_loaded
 
+give_freed_memory_back()
 application = get_wsgi_application()
 
 from config import serving  # noqa: E402 - needs Django's models
