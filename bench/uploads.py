@@ -1,9 +1,9 @@
 """A large upload in chunks, and many slow ones beside quick requests: memory and waits.
 
 `python -m bench.uploads [--megabytes 5120] [--slow 50]` serves the portal as production does, on
-a PostgreSQL and in a folder that are thrown away. Memory is the largest resident set of any one process of
-the server, while others ask for lists; the goals are 150 MB, and a p99 beside slow uploaders of at
-most 1.5 times that alone.
+a PostgreSQL and in a folder that are thrown away. Memory is the largest resident set of any one
+process of the server, while others ask for lists; the goals are 150 MB, and a p99 beside slow
+uploaders of at most 1.5 times that alone.
 The slow ones come through nginx, which takes in whole requests before it passes them on, as in
 docs/deploy; directly, each would keep one of the server's threads. Without nginx on the machine
 they are left out.

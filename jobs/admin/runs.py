@@ -1,7 +1,7 @@
 """The admin of runs and of their status history: to be read, never changed."""
 
 import re
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -11,9 +11,11 @@ from django.shortcuts import redirect
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
+from unfold.views import ChangeList
 
 from agents.permissions import agent_policy
 from sites.access.admin import Among, Between, ScopedAdmin, ScopedInline, person
+from sites.access.lists import ScopedList
 
 from .. import starts, transitions, waiting
 from ..models import Claim, JobRun, LateReport, RunFile, RunRecord, StatusTransition
@@ -38,6 +40,16 @@ RESULTS = {
     "Modified": "warning",
     "Partial": "warning",
 }
+
+
+class RunList(ScopedList):
+    """A page of runs that says why each of them waits."""
+
+    result_list: Any
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = waiting.told(self.result_list, by=person(request))
 
 
 class TransitionsInline(ScopedInline):
@@ -245,8 +257,11 @@ class RunAdmin(ScopedAdmin):
         return tuple(name for _, rows in self.fieldsets for name in rows["fields"])
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[JobRun]:
-        runs = cast(RunQuerySet, super().get_queryset(request).defer("parameters"))
-        return waiting.told(runs, by=person(request))
+        runs: models.QuerySet[JobRun] = super().get_queryset(request).defer("parameters")
+        return runs
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RunList
 
     def get_search_results(
         self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str

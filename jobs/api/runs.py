@@ -42,7 +42,6 @@ from ..inputs import keep
 from ..models import JobRun, RunInput
 from ..pages import ORDERS
 from ..permissions import run_policy
-from ..querysets import RunQuerySet
 from .run_shapes import (
     ConnectionJobOut,
     DecisionIn,
@@ -129,8 +128,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
     def list(self, request: Request) -> HttpResponseBase:
         # Not `get_queryset`: the page unites the branches of what the person may see.
         narrowed = self.filter_queryset(JobRun.objects.all())
-        told = waiting.told(JobRun.objects.for_rows(), by=request.user)
-        return _answer_page(self, narrowed, RunOut, told)
+        return _answer_page(self, narrowed, RunOut)
 
     @extend_schema(
         summary="Run a function on a target, without a saved job",
@@ -336,13 +334,14 @@ class RunViewSet(Retrieved, ScopedViewSet):
 
 
 def _answer_page(
-    view: ScopedViewSet, narrowed: Any, serializer: type[BaseSerializer[Any]], shown: RunQuerySet
+    view: ScopedViewSet, narrowed: Any, serializer: type[BaseSerializer[Any]]
 ) -> HttpResponseBase:
-    """Answer runs, of which `shown` reads."""
+    """Answer runs, and why they wait."""
     request, context = view.request, view.get_serializer_context()
 
     def show(runs: list[JobRun]) -> Any:
         prefetch_related_objects(runs, "function__versions", "retry_of")
+        waiting.told(runs, by=request.user)
         return serializer(runs, many=True, context=context).data
 
     return view.united(
@@ -351,7 +350,7 @@ def _answer_page(
             serializer(context=context),
             show,
             branches=run_policy.branches(request.user, "view"),
-            fetch=shown.in_bulk,
+            fetch=JobRun.objects.for_rows().in_bulk,
         )
     )
 
@@ -384,7 +383,7 @@ class ConnectionJobViewSet(ScopedViewSet):
         )
         refuse_unknown(request, set(PARAMETERS))
         theirs = JobRun.objects.filter(target=target)
-        paged = _answer_page(self, theirs, ConnectionJobOut, JobRun.objects.for_rows())
+        paged = _answer_page(self, theirs, ConnectionJobOut)
         if not isinstance(paged, Response):
             return paged
         following = paged.data["next"]

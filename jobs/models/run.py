@@ -260,6 +260,13 @@ class JobRun(models.Model):
             # Few runs end so, and there may be none among the longest of all.
             models.Index(
                 "organization",
+                DURATION.desc(),
+                models.F("id").desc(),
+                condition=Q(status="failed"),
+                name="run_failed_by_duration",
+            ),
+            models.Index(
+                "organization",
                 "result",
                 DURATION.desc(),
                 models.F("id").desc(),

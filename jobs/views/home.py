@@ -51,14 +51,10 @@ def home(request: PortalRequest) -> HttpResponse:
     stuck = list(
         visible.exclude(schedule_fault="").select_related("site").order_by("name")[: SHOWN + 1]
     )
-    running = list(
-        run_policy.rows(
-            request.user,
-            "view",
-            waiting.told(JobRun.objects.for_rows(), by=request.user)
-            .active()
-            .filter(organization=request.organization),
-        ).order_by("created_at", "id")[: SHOWN + 1]
+    active = JobRun.objects.for_rows().active().filter(organization=request.organization)
+    running = waiting.told(
+        run_policy.rows(request.user, "view", active).order_by("created_at", "id")[: SHOWN + 1],
+        by=request.user,
     )
     needs = len(unwell) + len(silent) + len(stuck)
     more = max(len(unwell), len(silent), len(stuck)) > SHOWN

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
-from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, Subquery
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -53,14 +53,14 @@ def _jobs(request: PortalRequest) -> JobQuerySet:
 
 
 def _newest_runs(request: PortalRequest, jobs: list[Job]) -> dict[int, JobRun]:
-    """Give each job's newest run that the viewer may see, in one query."""
+    """Give each job's newest run that the viewer may see, and why it waits, in two queries."""
     newest = run_policy.rows(
         request.user, "view", JobRun.objects.filter(job=OuterRef("pk"))
     ).order_by("-created_at", "-id")
     found = Job.objects.filter(pk__in=[job.pk for job in jobs]).values(
         newest=Subquery(newest.values("pk")[:1])
     )
-    runs = waiting.told(JobRun.objects.for_rows(), by=request.user).filter(pk__in=found)
+    runs = waiting.told(JobRun.objects.for_rows().filter(pk__in=found), by=request.user)
     return {run.job_id: run for run in runs if run.job_id is not None}
 
 
@@ -70,8 +70,12 @@ def job_list(request: PortalRequest) -> HttpResponse:
     """List the saved jobs with target, agent, last activity, and Backup Now in each row."""
     rows = job_policy.rows(request.user, "view", _jobs(request).in_use())
     context: dict[str, Any] = {"nav": "manage"}
+    addable = target_policy.rows(
+        request.user, "create_job", Target.objects.filter(organization=request.organization)
+    )
     if "rows" in request.GET:
         jobs = list(rows.filter(public_id__in=ids_in(request, "rows")))
+        may_add = addable.exists()
     else:
         params = request.GET.copy()
         said = {name: params.pop(name, [""])[-1] for name in ("backs_up", "paused")}
@@ -85,7 +89,10 @@ def job_list(request: PortalRequest) -> HttpResponse:
             "functions": Q(backs_up=False),
             "paused": PAUSED,
         }
-        counts = found.aggregate(**{name: Count("pk", filter=on) for name, on in on_tab.items()})
+        # Asked along with the counts, which say nothing of it where there is nothing to count.
+        asked = on_tab | {"may_add": Q(Exists(addable))}
+        counts = found.aggregate(**{name: Count("pk", filter=on) for name, on in asked.items()})
+        may_add = bool(counts["may_add"]) if counts["all"] else addable.exists()
         found = found.filter(on_tab[tab])
         if request.GET.get("ordering") == "-name":
             found = found.order_by("-name", "-id")
@@ -105,17 +112,14 @@ def job_list(request: PortalRequest) -> HttpResponse:
             "size": size_of(request),
             "sizes": SIZES,
         }
-    may_add = target_policy.rows(
-        request.user, "create_job", Target.objects.filter(organization=request.organization)
-    ).exists()
     zones = {job.site.time_zone for job in jobs}
     context |= {
         "jobs": jobs,
         "newest": _newest_runs(request, jobs),
+        "may_add": may_add,
         "permitted": job_policy.permitted(
             request.user, ["start", "edit"], [job.pk for job in jobs]
         ),
-        "may_add": may_add,
         "zone": zones.pop() if len(zones) == 1 else "",
         "paused_sites": site_policy.rows(
             request.user, "view", request.organization.sites.in_use().paused()
@@ -132,8 +136,7 @@ def job_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     An archived one stays to be read, since its runs lead here; nothing is done with it any more.
     """
     job = job_policy.get(request.user, "view", _jobs(request), public_id=public_id)
-    shown = waiting.told(JobRun.objects.for_rows(), by=request.user)
-    runs = page_of_runs(request.user, JobRun.objects.filter(job=job), size=10, shown=shown)
+    runs = page_of_runs(request.user, JobRun.objects.filter(job=job), size=10)
     permitted = job_policy.permitted(request.user, ["start", "edit"], [job.pk])
     return render(
         request,

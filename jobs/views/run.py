@@ -46,7 +46,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 def _run(request: PortalRequest, public_id: UUID, **more: Any) -> Any:
     runs = (
-        waiting.told(JobRun.objects.for_rows(), by=request.user)
+        JobRun.objects.for_rows()
         .select_related(
             "job__site",
             "retry_of",
@@ -63,7 +63,9 @@ def _run(request: PortalRequest, public_id: UUID, **more: Any) -> Any:
             **more,
         )
     )
-    return run_policy.get(request.user, "view", runs, public_id=public_id)
+    run = run_policy.get(request.user, "view", runs, public_id=public_id)
+    waiting.told([run], by=request.user)
+    return run
 
 
 def _for_page(request: PortalRequest) -> dict[str, Any]:

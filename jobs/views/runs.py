@@ -139,7 +139,6 @@ def _list(
     only_rows = "rows" in request.GET or "fresh" in request.GET
     choices = narrowing.choices_for(request) if menus and not only_rows else {}
     narrowed = narrowing.narrow(request, runs, choices)
-    shown = waiting.told(JobRun.objects.for_rows(), by=request.user)
     if only_rows:
         known = run_policy.rows(
             request.user, "view", runs.filter(public_id__in=ids_in(request, "rows"))
@@ -148,7 +147,7 @@ def _list(
             request.user, "view", narrowed.runs.filter(public_id__in=ids_in(request, "fresh"))
         )
         wanted = {*known.values_list("pk", flat=True), *fresh.values_list("pk", flat=True)}
-        rows = list(shown.filter(pk__in=wanted))
+        rows = waiting.told(JobRun.objects.for_rows().filter(pk__in=wanted), by=request.user)
         newer = older = ""
     else:
         order = narrowing.order_of(request.GET)
@@ -158,7 +157,6 @@ def _list(
             size=size_of(request),
             cursor=request.GET.get("cursor", ""),
             order=order,
-            shown=shown,
         )
         rows = page.rows
         newer, older = (at_cursor(request, cursor) for cursor in (page.newer, page.older))

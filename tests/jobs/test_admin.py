@@ -336,7 +336,7 @@ def test_a_list_takes_the_same_queries_at_one_row_and_at_three(
     Job.objects.filter(pk=job.pk).update(overlap="allow")
     job.refresh_from_db()
     client, page = as_(alice), url(f"{name}_changelist")
-    expected = {"jobrun": 8, "statustransition": 6, "job": 10}[name]
+    expected = {"jobrun": 9, "statustransition": 6, "job": 10}[name]
     for _ in range(2):
         factories.run(job, by=alice)
         with django_assert_num_queries(expected):

@@ -321,8 +321,9 @@ def test_a_list_shows_what_each_branch_of_access_gives_once(history, press, work
     ("path", "viewer", "queries"),
     [
         # token, its use, memberships, grants; then ids, rows, the functions' versions
-        ("runs", "alice", 7),
-        ("runs", "vera", 7),
+        # also why the pending ones wait
+        ("runs", "alice", 8),
+        ("runs", "vera", 8),
         ("jobs", "vera", 7),
         ("sites", "vera", 6),
         ("targets", "vera", 7),
