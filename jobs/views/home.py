@@ -19,6 +19,8 @@ from sites.pages import PortalRequest, within_organization
 from sites.permissions import target_policy
 
 SHOWN = 20
+# These have done nothing yet, or never: how a job is, the run before them says.
+_NOT_BEGUN = [Status.PENDING, Status.CANCELED]
 # A job whose newest run ended like this waits for a person.
 _UNWELL = Q(status__in=[Status.FAILED, Status.TIMED_OUT]) | Q(result=Result.PARTIAL)
 _UNACCEPTED = Q(proposal__state=Proposal.State.OPEN)
@@ -30,11 +32,14 @@ def home(request: PortalRequest) -> HttpResponse:
     """Answer whether anything needs the viewer; each line has its one next step."""
     jobs = Job.objects.in_use().filter(organization=request.organization)
     visible = job_policy.rows(request.user, "view", jobs)
-    newest = run_policy.rows(
-        request.user, "view", JobRun.objects.filter(job=OuterRef("pk"))
-    ).order_by("-created_at", "-id")
+    begun = JobRun.objects.filter(job=OuterRef("pk")).exclude(status__in=_NOT_BEGUN)
+    newest = run_policy.rows(request.user, "view", begun).order_by("-created_at", "-id")
+    next_one = run_policy.rows(
+        request.user, "view", JobRun.objects.filter(job=OuterRef("job"), status=Status.PENDING)
+    )
     unwell = list(
         JobRun.objects.for_rows()
+        .annotate(next_one=Subquery(next_one.order_by().values("public_id")[:1]))
         .filter(
             _UNWELL | _UNACCEPTED,
             pk__in=visible.values_list(Subquery(newest.values("pk")[:1])),

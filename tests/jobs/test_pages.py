@@ -8,6 +8,7 @@ import uuid
 import pytest
 from django.test import Client
 
+from jobs import transitions
 from jobs.models import Job, JobRun
 from sites.models import Organization, Site, Target, User
 from tests import factories
@@ -145,6 +146,21 @@ def test_a_failed_run_shows_its_error_and_view_details(
     assert "The accepted backup is untouched." in detail
     assert "Retry" in detail
     assert "1 thing needs you" in html(edda, "/")
+    # What has done nothing yet makes nothing well: not the next one that waits, nor a canceled one.
+    again = factories.run(job, by=edda)
+    home = html(edda, "/")
+    assert "1 thing needs you" in home
+    waits = f'href="/jobs/{again.public_id}" aria-label="View the next run of {run.name}"'
+    assert waits in home
+    assert f"/jobs/{run.public_id}/retry" not in home
+    transitions.cancel(again, by=edda)
+    home = html(edda, "/")
+    assert "1 thing needs you" in home
+    assert waits not in home
+    assert f"/jobs/{run.public_id}/retry" in home
+    factories.run(job, by=edda)
+    agent.api.move(agent.api.claim()[0], "running")
+    assert "Nothing needs you" in html(edda, "/")
 
 
 def test_retry_is_a_new_run_of_who_presses(
