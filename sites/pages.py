@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.forms import Form
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -69,8 +69,10 @@ def at_cursor(request: HttpRequest, cursor: str) -> str:
 def back(request: HttpRequest, otherwise: str) -> HttpResponse:
     """Send a person back to where the form stood, never to another host."""
     to = request.POST.get("next", "")
-    if url_has_allowed_host_and_scheme(to, {request.get_host()}, require_https=request.is_secure()):
-        return redirect(to)
+    here = url_has_allowed_host_and_scheme(to, {request.get_host()}, request.is_secure())
+    # An address, where `redirect` would take a word for the name of a page.
+    if here and to.startswith("/"):
+        return HttpResponseRedirect(to)
     return redirect(otherwise)
 
 

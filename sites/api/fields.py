@@ -16,14 +16,25 @@ NOT_TAKEN = "This field cannot be set here."
 
 
 class Strict(serializers.Serializer[Any]):
-    """A body in which every name means something; one that is not taken is 422, never ignored."""
+    """A body in which every name means something; one that is not taken is 422, never ignored.
+
+    Inside another one it is whole also where that one changes a part: a schedule has its kind.
+    """
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):
-            taken = {name for name, field in self.fields.items() if not field.read_only}
-            unknown = data.keys() - taken
+            taken = {name: field for name, field in self.fields.items() if not field.read_only}
+            unknown = data.keys() - taken.keys()
             if unknown:
                 raise ValidationError({name[:100]: [NOT_TAKEN] for name in sorted(unknown)})
+            if self.parent is not None and getattr(self.root, "partial", False):
+                missing = {
+                    name: [field.error_messages["required"]]
+                    for name, field in taken.items()
+                    if field.required and name not in data
+                }
+                if missing:
+                    raise ValidationError(missing)
         return super().to_internal_value(data)
 
 

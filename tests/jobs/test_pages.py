@@ -87,11 +87,16 @@ def test_backup_now_starts_a_run_and_comes_back_to_the_list(job: Job, edda: User
     assert "Pending" in html(edda, "/jobs/manage")
 
 
-def test_backup_now_never_leads_to_another_host(job: Job, edda: User) -> None:
-    answer = as_(edda).post(
-        f"/jobs/manage/{job.public_id}/run", {"next": "https://elsewhere.example/"}
-    )
-    assert answer.headers["Location"] == "/jobs/manage"
+@pytest.mark.parametrize(
+    "to",
+    [
+        *("https://elsewhere.example/", "//elsewhere.example", "/\\elsewhere.example"),
+        *("https:elsewhere.example", "javascript:alert(1)", "abc", "home", "x.y", ""),
+    ],
+)
+def test_a_form_leads_back_to_a_page_of_the_portal_alone(to: str, job: Job, edda: User) -> None:
+    answer = as_(edda).post(f"/jobs/manage/{job.public_id}/run", {"next": to})
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/jobs/manage")
 
 
 def test_a_viewer_sees_the_job_and_no_button_to_run_it(job: Job, vera: User, mia: User) -> None:

@@ -198,6 +198,18 @@ def test_days_that_are_none_are_refused_in_the_admin(job: Job, alice: User, days
     assert job.schedule_kind == ""
 
 
+def test_a_schedule_is_sent_whole(job: Job, hall: Site, edda: User, alice: User) -> None:
+    site = {"site": str(hall.public_id)}
+    for answer in (
+        API(edda).patch(f"jobs/{job.public_id}", {"schedule": {}}),
+        API(edda).patch(f"jobs/{job.public_id}", {"schedule": {"time": "02:15"}}),
+        API(edda).post("jobs/preview", site | {"schedule": {}}),
+        API(alice).put(f"sites/{hall.public_id}/schedule", {"schedule": {}, "at_once": 1}),
+    ):
+        assert answer.status_code == 422
+        assert answer.json()["errors"] == {"schedule.kind": ["This field is required."]}
+
+
 @pytest.mark.once
 def test_a_schedule_that_cannot_be_any_more_is_read_paused_and_switched_off(
     job: Job, hall: Site, alice: User, edda: User
