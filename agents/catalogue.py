@@ -287,9 +287,16 @@ def who_is_away(queue: Queue, only: Agent | None = None) -> str:
 
     `only` is the one agent that may, for a reader who may see it.
     """
-    taking = takers(queue).with_state().order_by()
-    columns = ("state", "draining", "paused_until")
-    found = set(taking.values_list(*columns).distinct())
+    return _away(queue, _stand(queue), only)
+
+
+def _stand(queue: Queue) -> set[tuple[Any, ...]]:
+    """How those stand that may take the runs of a queue: state, draining, paused until."""
+    taking: Any = takers(queue).with_state().order_by()
+    return set(taking.values_list("state", "draining", "paused_until").distinct())
+
+
+def _away(queue: Queue, found: set[tuple[Any, ...]], only: Agent | None = None) -> str:
     states = {state for state, *_ in found}
     if not states or states - AWAY.keys():
         return ""
@@ -368,7 +375,8 @@ def standing(queue: str, held: str) -> str:
 
 def doubts(queue: Queue) -> list[str]:
     """Say why runs of a queue would wait, before one is made and while it waits; empty if none."""
-    said = why_nobody_takes(queue) or who_is_away(queue)
+    found = _stand(queue)
+    said = _away(queue, found) if found else why_nobody_takes(queue)
     return [said] if said else []
 
 

@@ -41,7 +41,8 @@ _SECRETS = (
     ),
     ("://", re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@"), r"\1…@"),
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# What begins a line, moves a terminal's cursor or turns the order of what is read.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 # Made per request; a value given by a proxy must look like one, for it goes into every line.
 REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
@@ -70,7 +71,7 @@ def hide_secrets(
 def escape_controls(
     logger: Any, method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Escape what would begin a line or move a terminal's cursor: a step of structlog's.
+    """Escape control characters in a line for people: a step of structlog's.
 
     A request's text may be in a message, and is not to look like a line of the portal's own. A
     traceback keeps its lines, each indented, for it ends with the error's words.
@@ -88,6 +89,11 @@ def escape_controls(
 
 def _escaped(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode()
+
+
+def escape_in_json(logger: Any, method: str, line: str) -> str:
+    """Escape those that JSON leaves as they are, as JSON does: the last step of structlog's."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
 
 
 def tone_down_refusals(record: logging.LogRecord) -> bool:
@@ -122,7 +128,8 @@ def configured(form: str) -> dict[str, Any]:
         cache_logger_on_first_use=True,
     )
     if form == "json":
-        last: list[Any] = [structlog.processors.JSONRenderer(ensure_ascii=False)]
+        json = structlog.processors.JSONRenderer(ensure_ascii=False)
+        last: list[Any] = [json, escape_in_json]
     else:
         # The pretty tracebacks print local variables, secrets among them.
         pretty = structlog.dev.ConsoleRenderer(

@@ -103,7 +103,8 @@ def told(runs: Iterable[JobRun], *, by: Person) -> list[Any]:
     found = {row["pk"]: row for row in _asked(pending, by)} if pending else {}
     for run in rows:
         row = found.get(run.pk)
-        # One that is pending no more was taken between the two queries.
+        # One that is pending no more was taken between the two queries: nobody is late for it.
+        run.is_taken = row is None
         run.stands = row["stands"] if row else Code.SOON
         run.is_behind = bool(row and row["is_behind"])
         run.behind = row["behind"] if row else None
@@ -142,7 +143,7 @@ def brief(run: Any) -> str:
     code = _code(run)
     if code == Code.PAUSED:
         return "its site is paused" if run.site and run.site.is_paused else "its job is paused"
-    if code == Code.SOON and signs.is_overdue(run):
+    if code == Code.SOON and _is_overdue(run):
         return _NOT_TAKEN
     return (_BRIEF | _BRIEF_OF_ONE if run.requested_agent_id else _BRIEF)[code]
 
@@ -170,7 +171,7 @@ def _act_in_brief(run: Any, code: Code) -> str:
     """Say what would help: a row does not ask what its reader may see."""
     if code == Code.PAUSED:
         return "Wait until the pause is over, or have it ended."
-    if code == Code.SOON and signs.is_overdue(run):
+    if code == Code.SOON and _is_overdue(run):
         return f"Look at the log of {run.requested_agent or 'the agents that are free'}."
     return _act(run, code, None)
 
@@ -195,7 +196,8 @@ def of(run: JobRun, *, by: Person) -> Waiting | None:
         code = _code(known)  # the pause has ended between the two
     queue = signs.queue_of(known) if code not in (Code.ELSEWHERE, Code.PAUSED, Code.TURN) else None
     only = _only(queue, by) if queue and code in (Code.AWAY, Code.DRAINING, Code.SLOTS) else None
-    if code == Code.SOON and queue and (idle := signs.idle(known, queue, by=by)):
+    late = code == Code.SOON and _is_overdue(known)
+    if late and queue and (idle := signs.idle(known, queue, by=by)):
         return _not_taken(known, idle, by)
     page = _page(known, code, only)
     # What the reader may not see they cannot resume either.
@@ -225,6 +227,10 @@ def _not_taken(run: Any, idle: signs.Idle, by: Person) -> Waiting:
         "Look at their logs." if idle.several else "Look at its log.",
         page if _may_open(by, run, page, idle.agent) else None,
     )
+
+
+def _is_overdue(run: Any) -> bool:
+    return not run.is_taken and signs.is_overdue(run)
 
 
 def _code(run: Any) -> Code:

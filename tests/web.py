@@ -104,7 +104,7 @@ def command(port: int, *, live: bool) -> list[str]:
         return [
             *python, "granian", "--interface", "wsgi", "config.wsgi:application", "--host",
             "127.0.0.1", "--port", str(port), "--workers", "2", "--blocking-threads", "8",
-            "--log-level", "warning",
+            "--http1-buffer-size", "65536", "--log-level", "warning",
         ]  # fmt: skip
     return [
         *python, "uvicorn", "config.asgi:application", "--host", "127.0.0.1", "--port", str(port),

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 import time
 from pathlib import Path
@@ -204,9 +205,29 @@ def _ago(at: float | None) -> str:
     return f"{seconds} s ago ({said})"
 
 
+class Lines(logging.Formatter):
+    """Keeps a record on its line: what a tool said is not to look like the agent's own words.
+
+    A traceback keeps its lines, each indented.
+    """
+
+    controls = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+    def _flat(self, text: str) -> str:
+        return self.controls.sub(lambda one: one[0].encode("unicode_escape").decode(), text)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return self._flat(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return "\n".join(
+            f"    {self._flat(one)}" for one in super().formatException(ei).split("\n")
+        )
+
+
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(Lines("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("yardmaster")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -389,6 +389,8 @@ CONTENT_SECURITY_POLICY = {
 
 # --- logs ----------------------------------------------------------------------------------------
 LOGGING = logs.configured(env.str("LOG_FORMAT", default="plain"))
+# Celery's lines look like all others: it leaves the root logger as LOGGING has made it.
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # Ours, which config.middleware has put in the place of whatever the client sent.
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True
 

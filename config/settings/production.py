@@ -17,5 +17,3 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
 SECURE_HSTS_PRELOAD = _https
 SESSION_COOKIE_SECURE = _https
 CSRF_COOKIE_SECURE = _https
-# Celery's lines look like all others: it leaves the root logger as LOGGING has made it.
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -128,7 +128,7 @@ class RunViewSet(Retrieved, ScopedViewSet):
     def list(self, request: Request) -> HttpResponseBase:
         # Not `get_queryset`: the page unites the branches of what the person may see.
         narrowed = self.filter_queryset(JobRun.objects.all())
-        return _answer_page(self, narrowed, RunOut)
+        return _answer_page(self, narrowed, RunOut, waits=True)
 
     @extend_schema(
         summary="Run a function on a target, without a saved job",
@@ -334,14 +334,19 @@ class RunViewSet(Retrieved, ScopedViewSet):
 
 
 def _answer_page(
-    view: ScopedViewSet, narrowed: Any, serializer: type[BaseSerializer[Any]]
+    view: ScopedViewSet,
+    narrowed: Any,
+    serializer: type[BaseSerializer[Any]],
+    *,
+    waits: bool = False,
 ) -> HttpResponseBase:
-    """Answer runs, and why they wait."""
+    """Answer runs; `waits`: with why they wait."""
     request, context = view.request, view.get_serializer_context()
 
     def show(runs: list[JobRun]) -> Any:
         prefetch_related_objects(runs, "function__versions", "retry_of")
-        waiting.told(runs, by=request.user)
+        if waits:
+            waiting.told(runs, by=request.user)
         return serializer(runs, many=True, context=context).data
 
     return view.united(

@@ -37,9 +37,13 @@ def home(request: PortalRequest) -> HttpResponse:
     next_one = run_policy.rows(
         request.user, "view", JobRun.objects.filter(job=OuterRef("job"), status=Status.PENDING)
     )
+    startable = job_policy.rows(request.user, "start", Job.objects.filter(pk=OuterRef("job")))
     unwell = list(
         JobRun.objects.for_rows()
-        .annotate(next_one=Subquery(next_one.order_by().values("public_id")[:1]))
+        .annotate(
+            next_one=Subquery(next_one.order_by("created_at", "id").values("public_id")[:1]),
+            may_start=Exists(startable),
+        )
         .filter(
             _UNWELL | _UNACCEPTED,
             pk__in=visible.values_list(Subquery(newest.values("pk")[:1])),
@@ -80,9 +84,6 @@ def home(request: PortalRequest) -> HttpResponse:
                 request.user,
                 ["cancel"],
                 [run.pk for run in running if run.status == Status.PENDING],
-            ),
-            "startable": job_policy.permitted(
-                request.user, ["start"], [run.job_id for run in unwell if run.job_id]
             ),
             "now": timezone.now(),
         },

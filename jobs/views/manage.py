@@ -135,9 +135,13 @@ def job_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
 
     An archived one stays to be read, since its runs lead here; nothing is done with it any more.
     """
-    job = job_policy.get(request.user, "view", _jobs(request), public_id=public_id)
+    itself = Job.objects.filter(pk=OuterRef("pk"))
+    asked: Any = _jobs(request).annotate(
+        may_start=Exists(job_policy.rows(request.user, "start", itself)),
+        may_edit=Exists(job_policy.rows(request.user, "edit", itself)),
+    )
+    job = job_policy.get(request.user, "view", asked, public_id=public_id)
     runs = page_of_runs(request.user, JobRun.objects.filter(job=job), size=10)
-    permitted = job_policy.permitted(request.user, ["start", "edit"], [job.pk])
     return render(
         request,
         "jobs/job_detail.html",
@@ -147,20 +151,17 @@ def job_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
             "runs": runs.rows,
             "older": runs.older,
             "last": runs.rows[0] if runs.rows else None,
-            "permitted": permitted
-            | run_policy.permitted(
+            "permitted": run_policy.permitted(
                 request.user,
                 ["cancel"],
                 [run.pk for run in runs.rows if run.status == Status.PENDING],
-            )
-            if job.pk not in {run.pk for run in runs.rows}
-            else permitted,
+            ),
             "parameters": sorted(shown_parameters(job.function, job.parameters).items()),
             "zone": job.site.time_zone,
             "planned": planned.of_job(request, job),
             # Pauses have banners of their own.
             "doubts": doubts.of_job(job, by=request.user)
-            if "start" in permitted[job.pk] and not (job.archived_at or job.target.archived_at)
+            if job.may_start and not (job.archived_at or job.target.archived_at)
             else [],
         },
     )

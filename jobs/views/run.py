@@ -63,9 +63,7 @@ def _run(request: PortalRequest, public_id: UUID, **more: Any) -> Any:
             **more,
         )
     )
-    run = run_policy.get(request.user, "view", runs, public_id=public_id)
-    waiting.told([run], by=request.user)
-    return run
+    return run_policy.get(request.user, "view", runs, public_id=public_id)
 
 
 def _for_page(request: PortalRequest) -> dict[str, Any]:
@@ -110,6 +108,7 @@ def _number_of(model: Any) -> Coalesce:
 def run_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
     """Show one run; only the tab that is open is read."""
     run = _run(request, public_id, **_for_page(request))
+    waiting.told([run], by=request.user)
     transitions = list(run.transitions.select_related("user", "agent"))
     pruned = pruned_of(run, by=request.user) if run.has_pruned else []
     tabs = _tabs(run, len(transitions), {one.what for one in pruned})

@@ -6,6 +6,9 @@ import io
 import json
 import logging
 import logging.config
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
@@ -93,7 +96,7 @@ def test_a_refusal_is_no_traceback(written, mia, monkeypatch):
     assert "ZeroDivisionError" in str(lines(written))
 
 
-FORGED = "x\n2026-01-01T00:00:00Z [info     ] all is well\r\x1b[2J\x9b\u2028y"
+FORGED = "x\n2026-01-01T00:00:00Z [info     ] all is well\r\x1b[2J\x9b\u2028\u202ey"
 
 
 @pytest.mark.django_db
@@ -113,9 +116,10 @@ def test_no_text_of_a_request_begins_a_line(alice, form):
     assert text.count("all is well") > 4
     begun = [line for line in text.split("\n") if "all is well" in line]
     assert not [line for line in begun if line.startswith("2026-01-01")]
-    assert not set(text) & set("\r\x1b")
-    if form == "plain":
-        assert not set(text) & set("\x9b\u2028")
+    assert not set(text) & set("\r\x1b\x9b\u2028\u202e")
+    if form == "json":
+        assert FORGED in [line["event"] for line in map(json.loads, text.splitlines())]
+    else:
         (suspicious,) = (line for line in text.splitlines() if "DisallowedModelAdmin" in line)
         assert "[warning" in suspicious
 
@@ -157,6 +161,21 @@ def test_no_secret_of_a_request_reaches_the_log(written, agent, alice):
     ):
         assert secret not in text
     assert "ValueError" in text
+
+
+def test_what_a_worker_logs_looks_like_all_else():
+    """Celery puts its own form in the place of ours unless it is told not to."""
+    program = (
+        "import logging, django; django.setup()\n"
+        "from config.celery import app; app.log.setup(loglevel='WARNING')\n"
+        "logging.getLogger('ours').warning('a\\nb ym_agent_abcdefghijklmn')"
+    )
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings.dev"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    [line] = done.stderr.splitlines()
+    assert line.split()[1:] == ["[warning", "]", r"a\nb", "ym_…", "[ours]"]
 
 
 def test_an_unknown_form_is_refused():

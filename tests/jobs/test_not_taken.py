@@ -126,6 +126,24 @@ def test_nobody_is_blamed_while_the_portal_was_away(job: Job, agent: Enrolled, e
     assert "has not taken it for 3 min." in says(edda, run)
 
 
+def test_nobody_is_blamed_for_a_run_that_was_taken_meanwhile(
+    hall: Site, backup: Function, agent: Enrolled, edda: User
+) -> None:
+    """It was pending when it was read, and is not when its reason is asked for."""
+    run = factories.run(factories.job(factories.target(hall, "T"), backup, owner=edda), by=edda)
+    passed(run, minutes=5)
+    [row] = waiting.told(JobRun.objects.for_rows(), by=edda)
+    assert waiting.brief(row) == "not taken yet"
+    [row] = list(JobRun.objects.for_rows())
+    assert len(agent.api.claim()) == 1
+    [row] = waiting.told([row], by=edda)
+    assert waiting.brief(row) == "about to be taken"
+    for said in (waiting.in_brief(row), waiting.of(row, by=edda)):
+        assert said is not None
+        assert (said.code, said.act) == ("soon", "")
+        assert "not taken" not in said.message
+
+
 def test_a_list_asks_nothing_more_for_it(
     hall: Site, backup: Function, agent: Enrolled, edda: User, django_assert_num_queries: Any,
     django_assert_max_num_queries: Any,

@@ -444,6 +444,49 @@ def test_pages_take_as_many_queries_for_three_rows_as_for_one(
             assert client.get(path).status_code == 200
 
 
+@pytest.mark.parametrize("who", ["alice", "manuel", "edda", "vera"])
+def test_what_is_unwell_and_what_waits_take_no_more_queries(
+    who: str, cast: dict[str, User], job: Job, agent: Enrolled,
+    django_assert_max_num_queries: object,
+) -> None:  # fmt: skip
+    """At most 12 on the pages that show a failed run and a pending one beside each other."""
+    client = as_(cast[who])
+    factories.run(job, by=cast[who] if who != "vera" else cast["edda"])
+    held = agent.api.claim()[0]
+    agent.api.move(held, "running")
+    agent.api.finish(held, "failed", message="No.")
+    factories.run(job, by=cast[who] if who != "vera" else cast["edda"])
+    for path in ("/", "/jobs/manage", f"/jobs/manage/{job.public_id}", "/jobs/history", "/jobs"):
+        with django_assert_max_num_queries(12):  # type: ignore[operator]
+            assert client.get(path).status_code == 200
+
+
+def test_home_leads_to_no_run_that_the_viewer_may_not_see(
+    job: Job, agent: Enrolled, cast: dict[str, User]
+) -> None:
+    """A manager sees of a job the runs that they started themselves (domain rule 2)."""
+    run = factories.run(job, by=cast["manuel"])
+    held = agent.api.claim()[0]
+    agent.api.move(held, "running")
+    agent.api.finish(held, "failed", message="No.")
+    again = factories.run(job, by=cast["edda"])
+    home = html(cast["manuel"], "/")
+    assert f"/jobs/{run.public_id}/retry" in home
+    assert str(again.public_id) not in home
+    assert str(again.public_id) in html(cast["edda"], "/")
+
+
+def test_only_who_may_add_a_job_is_offered_it(job: Job, cast: dict[str, User]) -> None:
+    for who, may in (("alice", True), ("manuel", True), ("edda", True), ("vera", False)):
+        page, rows, none = (
+            html(cast[who], f"/jobs/manage{query}")
+            for query in ("", f"?rows={job.public_id}", "?search=nothing")
+        )
+        assert (">Duplicate<" in page, ">Duplicate<" in rows) == (may, may), who
+        assert (f"?like={job.public_id}" in page) == may, who
+        assert ('href="/jobs/manage/add"' in none) == may, who
+
+
 def test_a_run_page_takes_at_most_twelve_queries(
     job: Job, agent: Enrolled, edda: User, django_assert_max_num_queries: object
 ) -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from agents import enrolment
 from agents.models import AgentPresence, Function
-from jobs import transitions, waiting
+from jobs import waiting
 from jobs.models import Job, JobRun
 from sites import places
 from sites.models import Organization, Site, Target, User
@@ -340,11 +340,8 @@ def test_one_query_tells_of_a_page_however_many_wait(
         with django_assert_num_queries(1):
             waiting.told(rows, by=place.edda)
         assert {waiting.brief(run) for run in rows} == {"about to be taken"}
-    taken, ended = rows[0], rows[1]
-    transitions.cancel(JobRun.objects.get(pk=taken.pk), by=place.alice)
+    ended = rows[0]
     ended.status = "completed"
-    with django_assert_num_queries(1):
-        waiting.told(rows, by=place.edda)
-    assert (waiting.brief(taken), waiting.brief(ended)) == ("about to be taken", "")
     with django_assert_num_queries(0):
         waiting.told([ended], by=place.edda)
+    assert waiting.brief(ended) == ""

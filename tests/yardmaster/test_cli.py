@@ -1,6 +1,7 @@
 """What a person at the machine types and sees."""
 
 import json
+import logging
 import stat
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from tests.yardmaster.answers import TOKEN
 from tests.yardmaster.conftest import StartAgent
 from tests.yardmaster.portal import Portal
 from yardmaster.agent.loop import describe
-from yardmaster.cli import app
+from yardmaster.cli import Lines, app
 from yardmaster.tools import RESERVED, installed_tools
 
 pytestmark = pytest.mark.once
@@ -162,3 +163,16 @@ def test_it_imports_nothing_of_the_portal_and_nothing_heavy_too_early() -> None:
     )
     said = subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, capture_output=True)
     assert said.stdout.decode().splitlines() == ["False", "True set()"]
+
+
+def test_what_a_tool_says_begins_no_line_of_the_log() -> None:
+    said = "x\n2026-01-01 00:00:00 INFO all is well\r\x1b[2J\u2028y"
+    try:
+        raise ValueError(said)
+    except ValueError:
+        about = sys.exc_info()
+    record = logging.LogRecord("yardmaster", logging.INFO, "", 1, "Run 1: %s", (said,), about)
+    first, *rest = Lines("%(levelname)s %(message)s").format(record).splitlines()
+    assert first == r"INFO Run 1: x\n2026-01-01 00:00:00 INFO all is well\r\x1b[2J\u2028y"
+    assert rest[-1].endswith(r"all is well\r\x1b[2J\u2028y")
+    assert all(line.startswith("    ") for line in rest)
