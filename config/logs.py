@@ -128,8 +128,8 @@ def configured(form: str) -> dict[str, Any]:
         cache_logger_on_first_use=True,
     )
     if form == "json":
-        json = structlog.processors.JSONRenderer(ensure_ascii=False)
-        last: list[Any] = [json, escape_in_json]
+        document = structlog.processors.JSONRenderer(ensure_ascii=False)
+        last: list[Any] = [document, escape_in_json]
     else:
         # The pretty tracebacks print local variables, secrets among them.
         pretty = structlog.dev.ConsoleRenderer(

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
-from django.db.models import Count, Exists, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -52,6 +52,13 @@ def _jobs(request: PortalRequest) -> JobQuerySet:
     return jobs.select_related(*joined).with_kind()
 
 
+def _addable(request: PortalRequest) -> QuerySet[Target]:
+    """Give the targets that the viewer may add a job for."""
+    return target_policy.rows(
+        request.user, "create_job", Target.objects.filter(organization=request.organization)
+    )
+
+
 def _newest_runs(request: PortalRequest, jobs: list[Job]) -> dict[int, JobRun]:
     """Give each job's newest run that the viewer may see, and why it waits, in two queries."""
     newest = run_policy.rows(
@@ -70,9 +77,7 @@ def job_list(request: PortalRequest) -> HttpResponse:
     """List the saved jobs with target, agent, last activity, and Backup Now in each row."""
     rows = job_policy.rows(request.user, "view", _jobs(request).in_use())
     context: dict[str, Any] = {"nav": "manage"}
-    addable = target_policy.rows(
-        request.user, "create_job", Target.objects.filter(organization=request.organization)
-    )
+    addable = _addable(request)
     if "rows" in request.GET:
         jobs = list(rows.filter(public_id__in=ids_in(request, "rows")))
         may_add = addable.exists()
@@ -171,9 +176,7 @@ def job_detail(request: PortalRequest, public_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def job_add(request: PortalRequest) -> HttpResponse:
     """Add a job: first the function where several exist, then the rest."""
-    targets = target_policy.rows(
-        request.user, "create_job", Target.objects.filter(organization=request.organization)
-    )
+    targets = _addable(request)
     if not targets.exists():
         if not target_policy.rows(
             request.user, "view", Target.objects.filter(organization=request.organization)
